@@ -1,0 +1,1 @@
+//! What a backup is: names, levels, layouts, documents, tar, index. Pure data.

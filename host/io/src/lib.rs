@@ -1,0 +1,1 @@
+//! Native doing behind the plugin interfaces.

@@ -1,0 +1,1 @@
+//! The road of the bytes: archive, compress, encrypt, segment, store, and back.

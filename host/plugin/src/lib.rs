@@ -1,0 +1,1 @@
+//! The WebAssembly host: finds, checks, grants, limits and runs plugins.

@@ -1,0 +1,1 @@
+//! Mode fs: a directory tree.

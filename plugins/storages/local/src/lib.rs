@@ -1,0 +1,1 @@
+//! Storage local: a directory of this machine.
