@@ -1,1 +1,20 @@
 //! The road of the bytes: archive, compress, encrypt, segment, store, and back.
+//!
+//! Plain `std::io` and threads: no plugins, network, clock or environment; whatever is needed from outside comes in
+//! a [`RunContext`]. Modules stand in the order in which the bytes meet them.
+
+pub mod cancel;
+pub mod counters;
+mod job;
+mod error;
+pub mod source;
+pub mod store;
+pub mod testing;
+pub mod object;
+pub mod restore;
+
+pub use error::BackupError;
+pub use job::{
+    BackupJob, BackupReport, Counts, DataFacts, Dereference, Encoding, IndexFacts, ObjectFacts, ObjectKeys, Parent,
+    RunContext, TreeSource,
+};

@@ -1,0 +1,429 @@
+//! A storage in memory, with counted requests and scripted faults, for the tests of this crate and of its users.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, Read};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::store::{
+    ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, PendingUpload, Store, StoreError,
+};
+
+/// The calls of a [`Store`], as counters and faults name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// `list`
+    List,
+    /// `stat`
+    Stat,
+    /// `read`
+    Read,
+    /// `put`
+    Put,
+    /// `remove`
+    Remove,
+    /// `begin`
+    Begin,
+    /// `put_segment`
+    PutSegment,
+    /// `commit`
+    Commit,
+    /// `abort`
+    Abort,
+    /// `pending`
+    Pending,
+    /// `usage`
+    Usage,
+}
+
+impl Operation {
+    fn words(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Stat => "look at",
+            Self::Read => "read",
+            Self::Put => "write",
+            Self::Remove => "remove",
+            Self::Begin => "begin",
+            Self::PutSegment => "write a segment of",
+            Self::Commit => "commit",
+            Self::Abort => "abort",
+            Self::Pending => "list uploads of",
+            Self::Usage => "measure",
+        }
+    }
+}
+
+/// A failure that happens once, at the `call`-th call (from 0) of `operation`, or of any operation if `None`.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Which calls are counted.
+    pub operation: Option<Operation>,
+    /// Which of them fails.
+    pub call: u64,
+    /// The error's kind.
+    pub kind: ErrorKind,
+    /// Whether the call takes effect all the same, as when only the answer is lost.
+    pub applied: bool,
+}
+
+/// What was asked of the storage so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Calls per operation, failed ones included.
+    pub calls: BTreeMap<Operation, u64>,
+    /// Bytes that `read` promised to deliver.
+    pub bytes_read: u64,
+    /// Bytes that `put` and `put_segment` took.
+    pub bytes_written: u64,
+    /// The largest number of `put_segment` calls under way at once.
+    pub most_parallel: u32,
+    /// The largest number of bytes held by `put_segment` calls under way.
+    pub most_bytes_in_flight: u64,
+}
+
+impl Requests {
+    /// The number of calls of one operation.
+    #[must_use]
+    pub fn count(&self, operation: Operation) -> u64 {
+        self.calls.get(&operation).copied().unwrap_or(0)
+    }
+
+    /// The number of all calls.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.calls.values().sum()
+    }
+}
+
+#[derive(Debug)]
+struct Upload {
+    key: String,
+    segments: BTreeMap<u32, (u64, Arc<Vec<u8>>)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    objects: BTreeMap<String, Arc<Vec<u8>>>,
+    uploads: BTreeMap<String, Upload>,
+    next_upload: u64,
+    requests: Requests,
+    faults: Vec<(Fault, u64)>,
+    in_flight: u32,
+    bytes_in_flight: u64,
+}
+
+/// A storage in memory. Clones share the content.
+#[derive(Debug, Clone)]
+pub struct MemoryStore {
+    state: Arc<Mutex<State>>,
+    limits: Limits,
+    discard: bool,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryStore {
+    /// Makes an empty storage that takes segments of any size, four at once.
+    #[must_use]
+    pub fn new() -> Self {
+        let limits = Limits {
+            max_segments: 1_000_000,
+            min_segment_bytes: 1,
+            max_segment_bytes: u64::MAX,
+            parallel_calls: 4,
+        };
+        Self::with_limits(limits)
+    }
+
+    /// Makes an empty storage with limits of its own.
+    #[must_use]
+    pub fn with_limits(limits: Limits) -> Self {
+        Self { state: Arc::default(), limits, discard: false }
+    }
+
+    /// Makes a storage that checks and counts segments but keeps none of their bytes: for measuring memory and speed.
+    #[must_use]
+    pub fn discarding() -> Self {
+        Self { discard: true, ..Self::new() }
+    }
+
+    /// Lets one future call fail.
+    pub fn fail(&self, fault: Fault) {
+        self.lock().faults.push((fault, 0));
+    }
+
+    /// What was asked so far.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.lock().requests.clone()
+    }
+
+    /// Forgets what was asked so far.
+    pub fn reset_requests(&self) {
+        self.lock().requests = Requests::default();
+    }
+
+    /// The keys of all objects, sorted.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        self.lock().objects.keys().cloned().collect()
+    }
+
+    /// The content of one object.
+    #[must_use]
+    pub fn object(&self, key: &str) -> Option<Arc<Vec<u8>>> {
+        self.lock().objects.get(key).cloned()
+    }
+
+    /// Puts content in place, bypassing counters and faults: for damaging objects.
+    pub fn set_object(&self, key: &str, content: Vec<u8>) {
+        self.lock().objects.insert(key.to_owned(), Arc::new(content));
+    }
+
+    /// Takes an object away, bypassing counters and faults.
+    pub fn remove_object(&self, key: &str) {
+        self.lock().objects.remove(key);
+    }
+
+    /// How many uploads are neither committed nor aborted.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.lock().uploads.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the call, then runs it unless a fault says otherwise.
+    fn call<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        run: impl FnOnce(&mut State) -> Result<T, (ErrorKind, String)>,
+    ) -> Result<T, StoreError> {
+        let mut state = self.lock();
+        *state.requests.calls.entry(operation).or_insert(0) += 1;
+        let fault = state.take_fault(operation);
+        let error = |kind, message| StoreError {
+            kind,
+            storage: "memory:".to_owned(),
+            operation: operation.words(),
+            key: key.to_owned(),
+            message,
+        };
+        match fault {
+            None => run(&mut state).map_err(|(kind, message)| error(kind, message)),
+            Some(fault) => {
+                if fault.applied {
+                    run(&mut state).map_err(|(kind, message)| error(kind, message))?;
+                }
+                Err(error(fault.kind, "scripted fault".to_owned()))
+            }
+        }
+    }
+}
+
+impl State {
+    fn take_fault(&mut self, operation: Operation) -> Option<Fault> {
+        let mut hit = None;
+        for (position, (fault, seen)) in self.faults.iter_mut().enumerate() {
+            if fault.operation.is_some_and(|wanted| wanted != operation) {
+                continue;
+            }
+            if *seen == fault.call && hit.is_none() {
+                hit = Some(position);
+            }
+            *seen += 1;
+        }
+        hit.map(|position| self.faults.remove(position).0)
+    }
+}
+
+fn not_found() -> (ErrorKind, String) {
+    (ErrorKind::NotFound, "no such object".to_owned())
+}
+
+fn entry(key: &str, size: usize) -> KeyEntry {
+    KeyEntry { key: key.to_owned(), is_prefix: false, size: size as u64, modified: None }
+}
+
+impl Store for MemoryStore {
+    fn url(&self) -> &str {
+        "memory:"
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
+        self.call(Operation::List, prefix, |state| {
+            let mut page = Page::default();
+            let mut seen = BTreeSet::new();
+            for (key, content) in state.objects.range(prefix.to_owned()..) {
+                let Some(rest) = key.strip_prefix(prefix) else { break };
+                let (name, is_prefix) = match rest.find('/') {
+                    Some(at) => (format!("{prefix}{}", &rest[..=at]), true),
+                    None => (key.clone(), false),
+                };
+                if cursor.is_some_and(|cursor| name.as_str() <= cursor) || !seen.insert(name.clone()) {
+                    continue;
+                }
+                if page.entries.len() == 1000 {
+                    page.next = page.entries.last().map(|last: &KeyEntry| last.key.clone());
+                    break;
+                }
+                let size = if is_prefix { 0 } else { content.len() };
+                page.entries.push(KeyEntry { is_prefix, ..entry(&name, size) });
+            }
+            Ok(page)
+        })
+    }
+
+    fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
+        self.call(Operation::Stat, key, |state| {
+            Ok(state.objects.get(key).map(|content| entry(key, content.len())))
+        })
+    }
+
+    fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.call(Operation::Read, key, |state| {
+            let content = state.objects.get(key).ok_or_else(not_found)?;
+            let size = content.len() as u64;
+            let end = length.map_or(Some(size), |length| offset.checked_add(length));
+            let Some(end) = end.filter(|end| *end <= size && offset <= size) else {
+                return Err((ErrorKind::Corrupt, format!("the object has only {size} bytes")));
+            };
+            let bytes = content[offset as usize..end as usize].to_vec();
+            state.requests.bytes_read += bytes.len() as u64;
+            Ok(Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>)
+        })
+    }
+
+    fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
+        self.call(Operation::Put, key, |state| {
+            if existing == Existing::Refuse && state.objects.contains_key(key) {
+                return Err((ErrorKind::AlreadyExists, "the object exists".to_owned()));
+            }
+            state.requests.bytes_written += content.len() as u64;
+            state.objects.insert(key.to_owned(), content);
+            Ok(())
+        })
+    }
+
+    fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        self.call(Operation::Remove, keys.first().map_or("", String::as_str), |state| {
+            for key in keys {
+                state.objects.remove(key);
+            }
+            Ok(())
+        })
+    }
+
+    fn begin(&self, key: &str, _size: Option<u64>) -> Result<String, StoreError> {
+        self.call(Operation::Begin, key, |state| {
+            let name = format!("upload-{}", state.next_upload);
+            state.next_upload += 1;
+            state.uploads.insert(name.clone(), Upload { key: key.to_owned(), segments: BTreeMap::new() });
+            Ok(name)
+        })
+    }
+
+    fn put_segment(
+        &self,
+        upload: &str,
+        number: u32,
+        offset: u64,
+        content: Arc<Vec<u8>>,
+    ) -> Result<String, StoreError> {
+        let size = content.len() as u64;
+        {
+            let mut state = self.lock();
+            state.in_flight += 1;
+            state.bytes_in_flight += size;
+            state.requests.most_parallel = state.requests.most_parallel.max(state.in_flight);
+            state.requests.most_bytes_in_flight =
+                state.requests.most_bytes_in_flight.max(state.bytes_in_flight);
+        }
+        // The lock is free here for a moment, so that calls can overlap as they do with a real storage.
+        std::thread::yield_now();
+        let (limits, discard) = (self.limits, self.discard);
+        let answer = self.call(Operation::PutSegment, upload, |state| {
+            let upload = state.uploads.get_mut(upload).ok_or_else(not_found)?;
+            if size > limits.max_segment_bytes || number >= limits.max_segments {
+                return Err((ErrorKind::Invalid, format!("segment {number} of {size} bytes")));
+            }
+            state.requests.bytes_written += size;
+            let kept = if discard { Arc::default() } else { content };
+            upload.segments.insert(number, (offset, kept));
+            Ok(format!("receipt-{number}"))
+        });
+        let mut state = self.lock();
+        state.in_flight -= 1;
+        state.bytes_in_flight -= size;
+        answer
+    }
+
+    fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
+        let (limits, discard) = (self.limits, self.discard);
+        self.call(Operation::Commit, upload, |state| {
+            let found = state.uploads.get(upload).ok_or_else(not_found)?;
+            let expected: Vec<String> = found.segments.keys().map(|number| format!("receipt-{number}")).collect();
+            if expected != receipts {
+                return Err((ErrorKind::Invalid, "receipts don't match the segments".to_owned()));
+            }
+            let mut content = Vec::new();
+            let count = found.segments.len();
+            for (position, (offset, segment)) in found.segments.values().enumerate() {
+                let short = (segment.len() as u64) < limits.min_segment_bytes && position + 1 < count;
+                if !discard && (*offset != content.len() as u64 || short) {
+                    return Err((ErrorKind::Invalid, format!("segment {position} doesn't fit")));
+                }
+                content.extend_from_slice(segment);
+            }
+            if !discard && content.len() as u64 != size {
+                return Err((ErrorKind::Invalid, format!("{size} bytes promised, {} came", content.len())));
+            }
+            if let Some(upload) = state.uploads.remove(upload) {
+                state.objects.insert(upload.key, Arc::new(content));
+            }
+            Ok(())
+        })
+    }
+
+    fn abort(&self, upload: &str) -> Result<(), StoreError> {
+        self.call(Operation::Abort, upload, |state| {
+            state.uploads.remove(upload);
+            Ok(())
+        })
+    }
+
+    fn pending(&self, prefix: &str, _cursor: Option<&str>) -> Result<PendingPage, StoreError> {
+        self.call(Operation::Pending, prefix, |state| {
+            let uploads = state
+                .uploads
+                .iter()
+                .filter(|(_, upload)| upload.key.starts_with(prefix))
+                .map(|(name, upload)| PendingUpload {
+                    upload: name.clone(),
+                    key: upload.key.clone(),
+                    started: None,
+                })
+                .collect();
+            Ok(PendingPage { uploads, next: None })
+        })
+    }
+
+    fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
+        self.call(Operation::Usage, "", |state| {
+            let bytes = state.objects.values().map(|content| content.len() as u64).sum();
+            let objects = state.objects.len() as u64;
+            Ok(vec![ContainerUsage { name: String::new(), objects, bytes, available: None }])
+        })
+    }
+}
