@@ -1,0 +1,160 @@
+//! One test's own place: home, cache, a storage, a source tree and restore targets, removed at the end.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::process::{Finished, Program, program};
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
+}
+
+/// The binary under test: `$FREEZER_BIN`, else `target/release/freezer` of the workspace.
+///
+/// # Panics
+/// When it isn't there: the end-to-end tests run what `make build` has made, never something else.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one variable by which a test run names the binary"
+)]
+pub fn freezer_binary() -> PathBuf {
+    let binary = std::env::var_os("FREEZER_BIN")
+        .map_or_else(|| workspace().join("target/release/freezer"), PathBuf::from);
+    assert!(
+        binary.is_file(),
+        "no {}: run `make build` first, or set FREEZER_BIN",
+        binary.display()
+    );
+    binary
+}
+
+/// A scratch directory with the usual places in it.
+pub struct Sandbox {
+    root: TempDir,
+}
+
+impl Sandbox {
+    /// In memory where the machine has `/dev/shm`, so that `fsync` costs nothing.
+    #[track_caller]
+    pub fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        Self::below(if memory.is_dir() {
+            memory
+        } else {
+            Path::new("/tmp")
+        })
+    }
+
+    /// On the disk that holds the temporary files: for tests about durability.
+    #[track_caller]
+    pub fn on_disk() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Below a directory of the caller's choice, such as a small mount.
+    #[track_caller]
+    pub fn below(parent: &Path) -> Self {
+        let root = tempfile::Builder::new()
+            .prefix("freezer-test.")
+            .tempdir_in(parent)
+            .unwrap_or_else(|error| panic!("no scratch directory in {}: {error}", parent.display()));
+        for name in ["home", "source", "store"] {
+            fs::create_dir(root.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        }
+        Self { root }
+    }
+
+    /// A path in the sandbox.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The tree that is backed up.
+    pub fn source(&self) -> PathBuf {
+        self.path("source")
+    }
+
+    /// The storage directory.
+    pub fn store(&self) -> PathBuf {
+        self.path("store")
+    }
+
+    /// The storage as a URL.
+    pub fn url(&self) -> String {
+        format!("local:{}", self.store().display())
+    }
+
+    /// A pass file of the usual content.
+    pub fn pass_file(&self) -> PathBuf {
+        let path = self.path("pass");
+        crate::write(&path, b"correct horse battery staple\n");
+        path
+    }
+
+    /// `freezer` in a scrubbed environment: only `PATH`, `HOME`, `TZ`, `LC_ALL`.
+    pub fn freezer<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Program {
+        self.scrubbed(&freezer_binary()).args(arguments)
+    }
+
+    /// Any program in the same scrubbed environment.
+    pub fn scrubbed(&self, name: &Path) -> Program {
+        program(name)
+            .env("HOME", self.path("home"))
+            .env("TZ", "UTC")
+            .env("LC_ALL", "C.UTF-8")
+            .cwd(self.root.path())
+    }
+
+    /// `freezer backup SOURCE --name t --host h --to STORE` and more arguments.
+    pub fn backup_command(&self, more: &[&str]) -> Program {
+        let source = self.source();
+        let url = self.url();
+        self.freezer(["backup"])
+            .arg(source)
+            .args(["--name", "t", "--host", "h", "--to", &url])
+            .args(more)
+    }
+
+    /// The same, run to its end, which must be success.
+    #[track_caller]
+    pub fn backup(&self, more: &[&str]) -> Finished {
+        self.backup_command(more).run().expect(0)
+    }
+
+    /// `freezer restore` of that backup into a target inside the sandbox.
+    pub fn restore_command(&self, target: &str, more: &[&str]) -> Program {
+        let url = self.url();
+        self.freezer([
+            "restore", "--name", "t", "--host", "h", "--from", &url, "--target",
+        ])
+        .arg(self.path(target))
+        .args(more)
+    }
+
+    /// The same, run to its end, which must be success; returns where.
+    #[track_caller]
+    pub fn restore(&self, target: &str, more: &[&str]) -> PathBuf {
+        self.restore_command(target, more).run().expect(0);
+        self.path(target)
+    }
+
+    /// `freezer VERB --name t --host h --from STORE` and more arguments.
+    pub fn verb(&self, verb: &str, more: &[&str]) -> Program {
+        let url = self.url();
+        self.freezer([verb, "--name", "t", "--host", "h", "--from", &url])
+            .args(more)
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
