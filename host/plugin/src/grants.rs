@@ -1,0 +1,422 @@
+//! Every decision about what a plugin may do; no other file allows or refuses anything.
+//!
+//! Nothing is granted by default. A component whose digest was pinned when this binary was built gets what its
+//! plugin.toml asks for; any other gets what a grants.toml grants to exactly that digest. Holes like `{path}` are
+//! filled from the settings of the run, so "the directory that the user named" needs no line per directory. A refusal
+//! names the plugin, the request and the line of grants.toml that would allow it.
+
+use std::path::{Component, Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::error::Refusal;
+use crate::manifest::PluginManifest;
+use crate::settings::Settings;
+
+/// How a directory may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Listing and reading.
+    ReadOnly,
+    /// Also writing, renaming and removing.
+    ReadWrite,
+}
+
+impl Access {
+    /// The word in plugin.toml and grants.toml.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadOnly => "read-only",
+            Self::ReadWrite => "read-write",
+        }
+    }
+}
+
+/// A directory of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FilesGrant {
+    /// An absolute path, or a hole.
+    pub root: String,
+    /// How it may be used.
+    pub access: Access,
+}
+
+/// A program of this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessGrant {
+    /// An absolute path.
+    pub program: String,
+    /// What its arguments, joined by spaces, must look like: `*` stands for anything. Without it: no arguments.
+    #[serde(default)]
+    pub arguments: Option<String>,
+}
+
+/// A set of grants, asked for in plugin.toml or given in grants.toml. Both have the same shape.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct GrantSet {
+    /// Directories of this machine.
+    pub files: Vec<FilesGrant>,
+    /// Origins such as `https://s3.example.org`.
+    pub http: Vec<String>,
+    /// `host:port` for raw connections.
+    pub tcp: Vec<String>,
+    /// `host:port` for SSH.
+    pub ssh: Vec<String>,
+    /// `host:port` or a socket's path for databases.
+    pub sql: Vec<String>,
+    /// Programs of this machine.
+    pub processes: Vec<ProcessGrant>,
+    /// Paths whose volume may be frozen.
+    pub snapshots: Vec<String>,
+    /// Secret settings that it may read.
+    pub secrets: Vec<String>,
+    /// Whether it may read the backup's own bytes.
+    pub bodies: bool,
+}
+
+impl GrantSet {
+    /// The settings that are used as the root of a directory: their values must be absolute paths.
+    pub(crate) fn root_settings(&self) -> impl Iterator<Item = &str> {
+        let roots = self.files.iter().map(|grant| &grant.root).chain(&self.snapshots);
+        roots.filter_map(|root| root.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')))
+    }
+
+    /// Checks that every hole names a setting of the plugin.
+    pub(crate) fn check(&self, manifest: &PluginManifest) -> Result<(), String> {
+        for text in self.texts() {
+            for hole in holes(text) {
+                let Some(setting) = manifest.settings.iter().find(|setting| setting.name == hole) else {
+                    return Err(format!("{text:?} has a hole for {hole:?}, which is no setting"));
+                };
+                if setting.secret {
+                    return Err(format!("{text:?} would show the secret setting {hole:?}"));
+                }
+            }
+        }
+        for secret in &self.secrets {
+            if !manifest
+                .settings
+                .iter()
+                .any(|setting| setting.secret && setting.name == *secret)
+            {
+                return Err(format!("secrets: {secret:?} is no setting marked secret"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything in which a hole may stand.
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let programs = self
+            .processes
+            .iter()
+            .flat_map(|grant| std::iter::once(&grant.program).chain(&grant.arguments));
+        let places = [&self.http, &self.tcp, &self.ssh, &self.sql, &self.snapshots]
+            .into_iter()
+            .flatten();
+        self.files
+            .iter()
+            .map(|grant| &grant.root)
+            .chain(programs)
+            .chain(places)
+    }
+
+    /// Adds what `more` grants.
+    fn extend(&mut self, more: Self) {
+        self.files.extend(more.files);
+        self.http.extend(more.http);
+        self.tcp.extend(more.tcp);
+        self.ssh.extend(more.ssh);
+        self.sql.extend(more.sql);
+        self.processes.extend(more.processes);
+        self.snapshots.extend(more.snapshots);
+        self.secrets.extend(more.secrets);
+        self.bodies |= more.bodies;
+    }
+
+    /// The same with its holes filled; an entry whose setting isn't set grants nothing.
+    fn fill(&self, settings: &Settings) -> Self {
+        let places = |texts: &[String]| texts.iter().filter_map(|text| fill(text, settings)).collect();
+        Self {
+            files: self
+                .files
+                .iter()
+                .filter_map(|grant| {
+                    Some(FilesGrant {
+                        root: fill(&grant.root, settings)?,
+                        access: grant.access,
+                    })
+                })
+                .collect(),
+            http: places(&self.http),
+            tcp: places(&self.tcp),
+            ssh: places(&self.ssh),
+            sql: places(&self.sql),
+            processes: self
+                .processes
+                .iter()
+                .filter_map(|grant| {
+                    let arguments = match &grant.arguments {
+                        Some(pattern) => Some(fill(pattern, settings)?),
+                        None => None,
+                    };
+                    Some(ProcessGrant {
+                        program: fill(&grant.program, settings)?,
+                        arguments,
+                    })
+                })
+                .collect(),
+            snapshots: places(&self.snapshots),
+            secrets: self.secrets.clone(),
+            bodies: self.bodies,
+        }
+    }
+}
+
+/// The names between braces.
+fn holes(text: &str) -> impl Iterator<Item = &str> {
+    text.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
+}
+
+/// Fills the holes of one text.
+fn fill(text: &str, settings: &Settings) -> Option<String> {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}')?;
+        filled.push_str(before);
+        filled.push_str(&settings.get(name)?.to_string());
+        rest = after;
+    }
+    filled.push_str(rest);
+    Some(filled)
+}
+
+/// A place on the network, for a decision and its message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Network {
+    Http,
+    Ssh,
+    Sql,
+    Tcp,
+}
+
+impl Network {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Ssh => "ssh",
+            Self::Sql => "sql",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// A directory that may be opened: `root` as the operator or the user wrote it, `below` what the plugin adds to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OpenableDirectory {
+    pub(crate) root: PathBuf,
+    pub(crate) below: PathBuf,
+}
+
+/// What one plugin may do in one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Grants {
+    plugin: String,
+    sha256: String,
+    granted: GrantSet,
+}
+
+impl Grants {
+    /// What `granted` allows with these settings.
+    pub(crate) fn new(plugin: &str, sha256: &str, granted: &GrantSet, settings: &Settings) -> Self {
+        Self {
+            plugin: plugin.to_owned(),
+            sha256: sha256.to_owned(),
+            granted: granted.fill(settings),
+        }
+    }
+
+    /// May it open this directory?
+    pub(crate) fn directory(&self, asked: &str, access: Access) -> Result<OpenableDirectory, Refusal> {
+        let line = || {
+            format!(
+                "files = [{{ root = {asked:?}, access = \"{}\" }}]",
+                access.as_str()
+            )
+        };
+        let request = || format!("to open directory {asked:?} {}", access.as_str());
+        let path = Path::new(asked);
+        if !is_plain_absolute(path) {
+            return Err(self.refuse(
+                format!("{}: the path must be absolute and without ..", request()),
+                line(),
+            ));
+        }
+        for grant in &self.granted.files {
+            if grant.access < access || !is_plain_absolute(Path::new(&grant.root)) {
+                continue;
+            }
+            if let Ok(below) = path.strip_prefix(&grant.root) {
+                return Ok(OpenableDirectory {
+                    root: PathBuf::from(&grant.root),
+                    below: below.to_owned(),
+                });
+            }
+        }
+        Err(self.refuse(request(), line()))
+    }
+
+    /// May the host walk this tree for it? It must lie in a granted root, a snapshot of the run or a path that the user
+    /// named, links resolved, and not merely by its name.
+    pub(crate) fn tree(&self, root: &Path, allowed: &[PathBuf]) -> Result<(), Refusal> {
+        let granted = self.granted.files.iter().map(|grant| Path::new(&grant.root));
+        let mut roots = allowed
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(granted)
+            .filter(|path| is_plain_absolute(path));
+        let inside = is_plain_absolute(root) && roots.any(|allowed| lies_in(root, allowed));
+        if inside {
+            return Ok(());
+        }
+        let line = format!("files = [{{ root = {root:?}, access = \"read-only\" }}]");
+        Err(self.refuse(format!("to back up {root:?}, which you didn't name"), line))
+    }
+
+    /// May it read the backup's own bytes?
+    pub(crate) fn bodies(&self) -> Result<(), Refusal> {
+        if self.granted.bodies {
+            return Ok(());
+        }
+        Err(self.refuse(
+            "to read the backup's own bytes".to_owned(),
+            "bodies = true".to_owned(),
+        ))
+    }
+
+    /// May it read this secret setting?
+    pub(crate) fn secret(&self, name: &str) -> Result<(), Refusal> {
+        if self.granted.secrets.iter().any(|granted| granted == name) {
+            return Ok(());
+        }
+        Err(self.refuse(
+            format!("to read the secret {name:?}"),
+            format!("secrets = [{name:?}]"),
+        ))
+    }
+
+    /// May it connect to this origin (`http`) or `host:port`?
+    pub(crate) fn network(&self, network: Network, place: &str) -> Result<(), Refusal> {
+        let granted = match network {
+            Network::Http => &self.granted.http,
+            Network::Ssh => &self.granted.ssh,
+            Network::Sql => &self.granted.sql,
+            Network::Tcp => &self.granted.tcp,
+        };
+        if granted.iter().any(|granted| granted.eq_ignore_ascii_case(place)) {
+            return Ok(());
+        }
+        let key = network.key();
+        Err(self.refuse(
+            format!("to connect to {place:?} by {key}"),
+            format!("{key} = [{place:?}]"),
+        ))
+    }
+
+    /// May it run this command of this machine?
+    pub(crate) fn command(&self, program: &str, arguments: &[String]) -> Result<(), Refusal> {
+        let joined = arguments.join(" ");
+        let fits = |grant: &ProcessGrant| {
+            grant.program == program
+                && Path::new(program).is_absolute()
+                && match &grant.arguments {
+                    Some(pattern) => matches_pattern(pattern, &joined),
+                    None => arguments.is_empty(),
+                }
+        };
+        if self.granted.processes.iter().any(fits) {
+            return Ok(());
+        }
+        let line = format!("processes = [{{ program = {program:?}, arguments = {joined:?} }}]");
+        Err(self.refuse(format!("to run {program:?} with arguments {joined:?}"), line))
+    }
+
+    /// May the volume of this path be frozen for it?
+    pub(crate) fn snapshot(&self, path: &str) -> Result<(), Refusal> {
+        let asked = Path::new(path);
+        let plain = is_plain_absolute(asked);
+        if plain
+            && self
+                .granted
+                .snapshots
+                .iter()
+                .any(|granted| asked.starts_with(granted))
+        {
+            return Ok(());
+        }
+        Err(self.refuse(
+            format!("to make a snapshot of {path:?}"),
+            format!("snapshots = [{path:?}]"),
+        ))
+    }
+
+    fn refuse(&self, request: String, line: String) -> Refusal {
+        Refusal {
+            plugin: self.plugin.clone(),
+            request,
+            line,
+            sha256: self.sha256.clone(),
+        }
+    }
+}
+
+/// Absolute, and without `.` and `..`, so that comparing components means what it seems to mean.
+fn is_plain_absolute(path: &Path) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    path.is_absolute() && path.components().all(plain)
+}
+
+/// Tells whether `path` is `root` or lies below it once every symlink on the way is resolved.
+fn lies_in(path: &Path, root: &Path) -> bool {
+    if path == root {
+        return true;
+    }
+    if !path.starts_with(root) {
+        return false;
+    }
+    match (path.canonicalize(), root.canonicalize()) {
+        (Ok(path), Ok(root)) => path.starts_with(root),
+        // What can't be resolved can't be walked either: the walk reports it better.
+        _ => true,
+    }
+}
+
+/// Matches `text` against a pattern in which `*` stands for anything, in linear space and without recursion.
+fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(first) = pieces.next() else {
+        return text.is_empty();
+    };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let Some(last) = pieces.pop() else {
+        return rest.is_empty();
+    };
+    for piece in pieces {
+        match rest.find(piece) {
+            Some(place) => rest = &rest[place + piece.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}

@@ -1,0 +1,366 @@
+//! plugin.toml: what a plugin says about itself, read from its component without compiling it.
+//!
+//! It travels as the custom section `freezer:plugin.toml` at the top level of the component, exactly once. The major
+//! version of the contract is judged before anything else, so that a newer plugin gets a message about its
+//! version, not about keys that this host doesn't know. The text is hostile input: every length has a ceiling.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::error::{CONTRACT, PluginError};
+use crate::grants::GrantSet;
+use crate::settings::{SettingType, SettingValue, Settings, default_value, parse_value};
+use crate::url::{UrlPart, UrlParts};
+
+/// The largest plugin.toml; ours have 1 KiB.
+pub const MAX_MANIFEST_BYTES: usize = 64 << 10;
+/// The most settings one plugin may declare, so that `--help` stays readable.
+const MAX_SETTINGS: usize = 128;
+/// The longest name of a plugin, a setting or a scheme.
+const MAX_NAME: usize = 32;
+
+/// What a plugin is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginKind {
+    /// Makes an application consistent and says what to back up.
+    Mode,
+    /// A place for objects.
+    Storage,
+}
+
+impl fmt::Display for PluginKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Mode => "mode",
+            Self::Storage => "storage",
+        })
+    }
+}
+
+/// One setting that a plugin declares.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SettingDeclaration {
+    /// Its name, also the option's: kebab-case.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: SettingType,
+    /// Whether a run without it is refused.
+    #[serde(default)]
+    pub required: bool,
+    /// Whether it must never be shown and only reaches the plugin through `control.secret`.
+    #[serde(default)]
+    pub secret: bool,
+    /// The value where none is given.
+    #[serde(default)]
+    pub default: Option<toml::Value>,
+    /// One line for `--help`.
+    pub help: String,
+    /// The piece of the URL that fills it.
+    #[serde(default)]
+    pub from_url: Option<UrlPart>,
+    /// Other names of the option: those of the original.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+}
+
+/// What a plugin says about itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PluginManifest {
+    /// Its name: `[a-z][a-z0-9-]*`, at most 32 bytes.
+    pub name: String,
+    /// What it is for.
+    pub kind: PluginKind,
+    /// Its own version.
+    pub version: String,
+    /// The contract version that it was built for.
+    pub contract: String,
+    /// Its licence, as an SPDX expression.
+    pub license: String,
+    /// One line about it.
+    pub description: String,
+    /// The URL schemes that it serves; storages only.
+    #[serde(default)]
+    pub schemes: Vec<String>,
+    /// The settings that it takes.
+    #[serde(default, rename = "setting")]
+    pub settings: Vec<SettingDeclaration>,
+    /// What it asks to be granted; holes like `{path}` are filled from its settings.
+    #[serde(default)]
+    pub grants: GrantSet,
+}
+
+/// What is wrong with a plugin.toml.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ManifestError {
+    /// The component has no such section at its top level.
+    #[error("there is none inside: pack the component with its plugin.toml")]
+    Missing,
+    /// The component has several.
+    #[error("there are {0} of them inside, exactly one is allowed")]
+    Several(usize),
+    /// It is larger than any plugin.toml may be.
+    #[error("it has {0} bytes, at most {MAX_MANIFEST_BYTES} are allowed")]
+    TooLarge(usize),
+    /// It isn't TOML, or not of this shape.
+    #[error("{0}")]
+    Syntax(String),
+    /// A value is not allowed.
+    #[error("{key}: {why}")]
+    Value {
+        /// The key.
+        key: String,
+        /// What is wrong with its value.
+        why: String,
+    },
+    /// The plugin was built for another major version of the contract.
+    #[error("it needs plugin contract {wanted}, this freezer speaks {CONTRACT}")]
+    Contract {
+        /// The version that it asks for.
+        wanted: String,
+        /// The plugin's name, if it can be read.
+        name: Option<String>,
+    },
+}
+
+impl PluginManifest {
+    /// Reads a plugin.toml.
+    ///
+    /// # Errors
+    /// [`ManifestError`] names the key and what is wrong; `Contract` comes before all others.
+    pub fn parse(text: &[u8]) -> Result<Self, ManifestError> {
+        if text.len() > MAX_MANIFEST_BYTES {
+            return Err(ManifestError::TooLarge(text.len()));
+        }
+        let text =
+            std::str::from_utf8(text).map_err(|_| ManifestError::Syntax("it isn't UTF-8".to_owned()))?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|error| ManifestError::Syntax(one_line(&error)))?;
+        check_contract(&table)?;
+        let manifest: Self = toml::from_str(text).map_err(|error| ManifestError::Syntax(one_line(&error)))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// The declaration of a setting, by its name or an alias.
+    #[must_use]
+    pub fn setting(&self, name: &str) -> Option<&SettingDeclaration> {
+        self.settings
+            .iter()
+            .find(|setting| setting.name == name || setting.aliases.iter().any(|alias| alias == name))
+    }
+
+    /// Reads the value of a setting from the text of an option or of an ini file; answers its proper name too.
+    ///
+    /// # Errors
+    /// [`PluginError::Setting`] if the plugin has no such setting or the text isn't of its type.
+    pub fn parse_setting(&self, name: &str, text: &str) -> Result<(String, SettingValue), PluginError> {
+        let Some(setting) = self.setting(name) else {
+            return Err(self.bad_setting(name, "isn't one of this plugin's"));
+        };
+        let value = parse_value(setting.kind, text).map_err(|why| self.bad_setting(&setting.name, why))?;
+        Ok((setting.name.clone(), value))
+    }
+
+    /// Takes the settings out of a URL that one of the plugin's schemes serves. A path setting that is used as a
+    /// granted root is made absolute.
+    ///
+    /// # Errors
+    /// [`PluginError::Setting`] if the URL has another shape than the plugin's settings expect.
+    pub fn settings_from_url(&self, url: &str) -> Result<Settings, PluginError> {
+        let parts = UrlParts::parse(url).map_err(|why| self.bad_setting("url", why))?;
+        let mut settings = Settings::new();
+        for setting in &self.settings {
+            let Some(text) = setting.from_url.and_then(|part| parts.get(part)) else {
+                continue;
+            };
+            let value =
+                parse_value(setting.kind, text).map_err(|why| self.bad_setting(&setting.name, why))?;
+            settings.set(&setting.name, value);
+        }
+        settings.set_url(&parts.shown);
+        Ok(settings)
+    }
+
+    /// Checks settings against their declarations and fills in the defaults.
+    ///
+    /// # Errors
+    /// [`PluginError::Setting`] for an unknown name, a wrong type, or a required one that is missing.
+    pub fn complete(&self, mut settings: Settings) -> Result<Settings, PluginError> {
+        for (name, value) in settings.iter() {
+            let Some(setting) = self.settings.iter().find(|setting| setting.name == name) else {
+                return Err(self.bad_setting(name, "isn't one of this plugin's"));
+            };
+            if !setting.kind.holds(value) {
+                return Err(self.bad_setting(name, format!("must be {}", setting.kind)));
+            }
+        }
+        for setting in &self.settings {
+            if settings.get(&setting.name).is_some() {
+                continue;
+            }
+            if let Some(default) = &setting.default {
+                let value = default_value(setting.kind, default)
+                    .map_err(|why| self.bad_setting(&setting.name, why))?;
+                settings.set(&setting.name, value);
+            } else if setting.required {
+                return Err(self.bad_setting(&setting.name, format!("is missing ({})", setting.help)));
+            }
+        }
+        for root in self.grants.root_settings() {
+            if let Some(SettingValue::Text(path)) = settings.get(root) {
+                let absolute = std::path::absolute(path)
+                    .map_err(|error| self.bad_setting(root, format!("is no usable path: {error}")))?;
+                let Some(text) = absolute.to_str().map(str::to_owned) else {
+                    return Err(
+                        self.bad_setting(root, "must be valid UTF-8 together with the current directory")
+                    );
+                };
+                let root = root.to_owned();
+                settings.set(&root, SettingValue::Text(text));
+            }
+        }
+        Ok(settings)
+    }
+
+    fn bad_setting(&self, setting: &str, why: impl Into<String>) -> PluginError {
+        PluginError::Setting {
+            plugin: self.name.clone(),
+            setting: setting.to_owned(),
+            why: why.into(),
+        }
+    }
+
+    /// Holds the rules that the types can't.
+    fn check(&self) -> Result<(), ManifestError> {
+        check_name("name", &self.name)?;
+        if self.settings.len() > MAX_SETTINGS {
+            return Err(bad(
+                "setting",
+                format!(
+                    "{} of them, at most {MAX_SETTINGS} are allowed",
+                    self.settings.len()
+                ),
+            ));
+        }
+        for (key, text) in [
+            ("version", &self.version),
+            ("license", &self.license),
+            ("description", &self.description),
+        ] {
+            check_line(key, text)?;
+        }
+        match self.kind {
+            PluginKind::Storage if self.schemes.is_empty() => {
+                return Err(bad("schemes", "a storage serves at least one URL scheme"));
+            }
+            PluginKind::Mode if !self.schemes.is_empty() => {
+                return Err(bad("schemes", "only a storage serves URL schemes"));
+            }
+            _ => {}
+        }
+        for scheme in &self.schemes {
+            check_name("schemes", scheme)?;
+        }
+        let mut names = BTreeSet::new();
+        for setting in &self.settings {
+            check_name("setting.name", &setting.name)?;
+            check_line(&format!("setting {}: help", setting.name), &setting.help)?;
+            for name in std::iter::once(&setting.name).chain(&setting.aliases) {
+                if !names.insert(name.as_str()) {
+                    return Err(bad(
+                        &format!("setting {}", setting.name),
+                        format!("the name {name:?} is taken twice"),
+                    ));
+                }
+            }
+            if let Some(default) = &setting.default {
+                default_value(setting.kind, default)
+                    .map_err(|why| bad(&format!("setting {}: default", setting.name), why))?;
+            }
+        }
+        self.grants.check(self).map_err(|why| bad("grants", why))
+    }
+}
+
+/// Judges the contract's major version before anything else in the file.
+fn check_contract(table: &toml::Table) -> Result<(), ManifestError> {
+    let wanted = match table.get("contract") {
+        Some(toml::Value::String(wanted)) => wanted,
+        Some(_) => return Err(bad("contract", "must be text such as \"1.0.0\"")),
+        None => {
+            return Err(bad(
+                "contract",
+                "is missing: which version of the plugin contract was it built for?",
+            ));
+        }
+    };
+    let mut numbers = wanted.split('.').map(str::parse::<u32>);
+    let major = numbers.next();
+    if wanted.split('.').count() != 3 || !numbers.all(|number| number.is_ok()) {
+        return Err(bad("contract", "must be three numbers such as \"1.0.0\""));
+    }
+    match major {
+        Some(Ok(1)) => Ok(()),
+        Some(Ok(_)) => Err(ManifestError::Contract {
+            wanted: wanted.clone(),
+            name: table
+                .get("name")
+                .and_then(toml::Value::as_str)
+                .filter(|name| check_name("name", name).is_ok())
+                .map(str::to_owned),
+        }),
+        _ => Err(bad("contract", "must be three numbers such as \"1.0.0\"")),
+    }
+}
+
+/// Holds names to `[a-z][a-z0-9-]*`.
+fn check_name(key: &str, name: &str) -> Result<(), ManifestError> {
+    let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let good = name.len() <= MAX_NAME
+        && name
+            .bytes()
+            .next()
+            .is_some_and(|first| first.is_ascii_lowercase())
+        && name.bytes().all(letters);
+    if good {
+        Ok(())
+    } else {
+        Err(bad(
+            key,
+            format!(
+                "{:?} must be lower-case letters, digits and -, at most {MAX_NAME}",
+                shorten(name)
+            ),
+        ))
+    }
+}
+
+/// Holds texts that are shown to one printable line.
+fn check_line(key: &str, text: &str) -> Result<(), ManifestError> {
+    if text.len() > 400 || text.chars().any(char::is_control) {
+        return Err(bad(key, "must be one line of at most 400 bytes"));
+    }
+    Ok(())
+}
+
+fn bad(key: &str, why: impl Into<String>) -> ManifestError {
+    ManifestError::Value {
+        key: key.to_owned(),
+        why: why.into(),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+/// The parser's message on one line, without the quoted source.
+fn one_line(error: &toml::de::Error) -> String {
+    crate::escape::line(error.message(), 400)
+}
