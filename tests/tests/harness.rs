@@ -26,7 +26,7 @@ fn small_tree(root: &Path) {
 #[case::mode("a", "chmod 4711 a", "mode")]
 #[case::mtime("a", "touch -d @5.000000001 a", "mtime")]
 #[case::owner("a", "chown 5:6 a", "owner")]
-#[case::link_target("l", "touch -hr l t; ln -sfn b l; touch -hr t l; rm t", "target")]
+#[case::link_target("l", "ln -sfn b l", "target")]
 #[case::kind("l", "rm l; echo x > l", "type")]
 #[case::hard_link("d/h", "cp -p d/h x; mv x d/h", "links")]
 #[case::xattr("a", "setfattr -n user.x -v 0x00ff a", "xattrs")]
