@@ -1,1 +1,9 @@
-//! Native doing behind the plugin interfaces.
+//! Native doing behind the plugin interfaces; no WebAssembly types, no decisions about what is allowed.
+//!
+//! One file per interface. `freezer-plugin` has a thin adapter for each, which checks grants and converts errors.
+
+pub mod digest;
+pub mod directory;
+pub mod error;
+pub mod file;
+pub mod retry;

@@ -7,6 +7,8 @@
 pub mod error;
 mod escape;
 pub mod grants;
+mod bindings;
+mod interfaces;
 pub mod host;
 pub mod limits;
 pub mod manifest;

@@ -1,0 +1,97 @@
+//! How native work fails: the closed set of kinds that the plugin contract knows, and a message for people.
+
+use rustix::io::Errno;
+
+/// Why a call failed, in the contract's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// It isn't there.
+    NotFound,
+    /// It is there already.
+    AlreadyExists,
+    /// Not permitted.
+    Denied,
+    /// The call itself is wrong.
+    Invalid,
+    /// The other side asks to come back later.
+    Busy,
+    /// The other side can't be reached.
+    Unavailable,
+    /// What was read isn't what was written.
+    Corrupt,
+    /// This machine can't do that.
+    Unsupported,
+    /// The run was cancelled.
+    Cancelled,
+    /// Anything else, a full disk for example.
+    Other,
+}
+
+/// A failure: its kind, and one line that says what failed on which thing, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind of failure it is.
+    pub kind: ErrorKind,
+    /// What failed on which thing, and why.
+    pub message: String,
+}
+
+impl Error {
+    /// Makes an error from its parts.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// Says that the system refused: `what` follows "can't".
+    #[must_use]
+    pub fn system(what: &str, errno: Errno) -> Self {
+        Self {
+            kind: kind_of(errno),
+            message: format!("can't {what}: {}", cause_of(errno)),
+        }
+    }
+}
+
+/// The kind of a system error.
+#[must_use]
+pub fn kind_of(errno: Errno) -> ErrorKind {
+    match errno {
+        Errno::NOENT => ErrorKind::NotFound,
+        Errno::EXIST => ErrorKind::AlreadyExists,
+        // openat2 answers LOOP for a symlink and XDEV for a way out of the root.
+        Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::LOOP | Errno::XDEV => ErrorKind::Denied,
+        Errno::NOTDIR | Errno::ISDIR | Errno::INVAL | Errno::NAMETOOLONG | Errno::NOTEMPTY | Errno::FBIG => {
+            ErrorKind::Invalid
+        }
+        Errno::AGAIN | Errno::BUSY | Errno::TXTBSY => ErrorKind::Busy,
+        Errno::NOSYS | Errno::OPNOTSUPP => ErrorKind::Unsupported,
+        Errno::STALE | Errno::TIMEDOUT | Errno::HOSTDOWN => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// The cause in words, without the system's error number.
+fn cause_of(errno: Errno) -> String {
+    match errno {
+        Errno::NOSPC => "the file system is full".to_owned(),
+        Errno::DQUOT => "the disk quota is used up".to_owned(),
+        Errno::ROFS => "the file system is read-only".to_owned(),
+        Errno::LOOP => "a symbolic link lies on the way, and those aren't followed here".to_owned(),
+        Errno::XDEV => "the path leads out of its directory".to_owned(),
+        Errno::NOENT => "it doesn't exist".to_owned(),
+        Errno::FBIG => "the file would be larger than the file system allows".to_owned(),
+        _ => {
+            let text = std::io::Error::from(errno).to_string();
+            let text = text.split(" (os error").next().unwrap_or_default();
+            let mut letters = text.chars();
+            letters
+                .next()
+                .map(|first| first.to_lowercase().chain(letters).collect())
+                .unwrap_or_default()
+        }
+    }
+}

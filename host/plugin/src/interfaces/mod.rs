@@ -1,0 +1,3 @@
+//! Host interfaces.
+
+pub(crate) mod resources;
