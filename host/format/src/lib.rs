@@ -14,4 +14,6 @@ pub mod metadata;
 pub mod name;
 pub mod openssl;
 mod optional_digest;
+pub mod index;
+pub mod tar;
 pub mod time;

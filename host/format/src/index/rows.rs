@@ -1,0 +1,289 @@
+//! Streams of rows in order: entries, entries with states, and those below one path.
+//!
+//! Each stream lends its current row (`advance`, `entry`) so that a pass over millions of rows allocates nothing per
+//! row; as iterators they hand out clones.
+
+use super::block::BlockKind;
+use super::entry::EntryCursor;
+use super::number::Take;
+use super::path::{compare_paths, is_within};
+use super::window::BlockStream;
+use super::{Entry, IndexError, IndexReader, ReadRange, State};
+
+impl<R: ReadRange> IndexReader<R> {
+    /// Streams all entries in order.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] when no decompressor can be made. Errors of reading come with the rows.
+    pub fn entries(&self) -> Result<Entries<'_, R>, IndexError> {
+        Entries::new(self, 0)
+    }
+
+    /// Streams all entries with their states in order.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] when no decompressor can be made. Errors of reading come with the rows.
+    pub fn rows(&self) -> Result<Rows<'_, R>, IndexError> {
+        Ok(Rows {
+            entries: Entries::new(self, 0)?,
+            states: Vec::new(),
+            at: 0,
+            state: State::ZERO,
+        })
+    }
+
+    /// Streams the entry of a path and all below it, in order; nothing if there are none.
+    ///
+    /// # Errors
+    /// [`IndexError::Io`] when no decompressor can be made. Errors of reading come with the rows.
+    pub fn subtree(&self, path: &[u8]) -> Result<Subtree<'_, R>, IndexError> {
+        let blocks = self.footer.blocks(BlockKind::Entries);
+        let after =
+            blocks.partition_point(|block| compare_paths(self.footer.first_path(block), path).is_le());
+        let entries = Entries::new(self, after.saturating_sub(1))?;
+        Ok(Subtree {
+            entries,
+            root: path.to_vec(),
+            is_over: false,
+        })
+    }
+}
+
+impl<R> IndexReader<R> {
+    fn first_path(&self, block: usize) -> &[u8] {
+        let block = self.footer.blocks(BlockKind::Entries).get(block);
+        block.map_or(&[], |block| self.footer.first_path(block))
+    }
+}
+
+/// Entries of an index in order.
+pub struct Entries<'a, R> {
+    reader: &'a IndexReader<R>,
+    stream: BlockStream<'a, R>,
+    /// Number of the block that comes next.
+    block: usize,
+    payload: Vec<u8>,
+    at: usize,
+    cursor: EntryCursor,
+    count: u64,
+    /// Whether the count of rows is to be held against the trailer at the end: not when rows were skipped.
+    is_whole: bool,
+    failed: bool,
+}
+
+impl<'a, R: ReadRange> Entries<'a, R> {
+    fn new(reader: &'a IndexReader<R>, block: usize) -> Result<Entries<'a, R>, IndexError> {
+        Ok(Entries {
+            reader,
+            stream: BlockStream::new(&reader.sources)?,
+            block,
+            payload: Vec::new(),
+            at: 0,
+            cursor: EntryCursor::new(),
+            count: 0,
+            is_whole: block == 0,
+            failed: false,
+        })
+    }
+
+    /// Goes to the next row; `false` at the end.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], [`IndexError::Newer`], [`IndexError::MissingPlace`], [`IndexError::Io`]. The stream is
+    /// over then.
+    pub fn advance(&mut self) -> Result<bool, IndexError> {
+        self.advance_with(None)
+    }
+
+    /// Lends the row that [`Entries::advance`] went to last.
+    pub fn entry(&self) -> &Entry {
+        &self.cursor.entry
+    }
+
+    /// Goes to the next row and, with each new block of entries, fetches that of states into `states`.
+    fn advance_with(&mut self, states: Option<&mut Vec<u8>>) -> Result<bool, IndexError> {
+        if self.failed {
+            return Ok(false);
+        }
+        let result = self.step(states);
+        self.failed = !matches!(result, Ok(true));
+        result
+    }
+
+    fn step(&mut self, states: Option<&mut Vec<u8>>) -> Result<bool, IndexError> {
+        let mut is_first = false;
+        if self.at >= self.payload.len() {
+            if !self.next_block(states)? {
+                return match self.is_whole && self.count != self.reader.entry_count() {
+                    true => Err(IndexError::Damaged(
+                        "it holds another number of rows than it says",
+                    )),
+                    false => Ok(false),
+                };
+            }
+            is_first = true;
+        }
+        let mut take = Take::new(&self.payload, self.at);
+        self.cursor.take(&mut take, is_first, None)?;
+        if is_first && self.cursor.entry.path != self.reader.first_path(self.block - 1) {
+            return Err(IndexError::Damaged(
+                "a block doesn't begin with the path the footer names",
+            ));
+        }
+        self.at = take.at();
+        self.count += 1;
+        Ok(true)
+    }
+
+    /// Fetches the next block; `false` when there is none.
+    fn next_block(&mut self, states: Option<&mut Vec<u8>>) -> Result<bool, IndexError> {
+        let footer = &self.reader.footer;
+        let entries = &footer.blocks(BlockKind::Entries)[self.block..];
+        let Some((block, later)) = entries.split_first() else {
+            return Ok(false);
+        };
+        match states {
+            None => self.stream.fetch(block, later.iter(), &mut self.payload)?,
+            Some(payload) => {
+                let states = &footer.blocks(BlockKind::State)[self.block..];
+                let (state, later_states) = states
+                    .split_first()
+                    .ok_or(IndexError::Damaged("entries and states aren't in step"))?;
+                if state.first_row != self.count {
+                    return Err(IndexError::Damaged("entries and states aren't in step"));
+                }
+                let both = || {
+                    later
+                        .iter()
+                        .zip(later_states)
+                        .flat_map(|(entry, state)| [entry, state])
+                };
+                self.stream
+                    .fetch(block, std::iter::once(state).chain(both()), &mut self.payload)?;
+                self.stream.fetch(state, both(), payload)?;
+            }
+        }
+        self.block += 1;
+        self.at = 0;
+        if self.payload.is_empty() {
+            return Err(IndexError::Damaged("a block holds no row"));
+        }
+        Ok(true)
+    }
+}
+
+impl<R: ReadRange> Iterator for Entries<'_, R> {
+    type Item = Result<Entry, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(true) => Some(Ok(self.entry().clone())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Entries and states of an index in order.
+pub struct Rows<'a, R> {
+    entries: Entries<'a, R>,
+    states: Vec<u8>,
+    at: usize,
+    state: State,
+}
+
+impl<R: ReadRange> Rows<'_, R> {
+    /// Goes to the next row; `false` at the end.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], [`IndexError::Newer`], [`IndexError::MissingPlace`], [`IndexError::Io`]. The stream is
+    /// over then.
+    pub fn advance(&mut self) -> Result<bool, IndexError> {
+        let block = self.entries.block;
+        if !self.entries.advance_with(Some(&mut self.states))? {
+            return Ok(false);
+        }
+        let result = self.take_state(self.entries.block != block);
+        self.entries.failed = result.is_err();
+        result.map(|()| true)
+    }
+
+    fn take_state(&mut self, is_first: bool) -> Result<(), IndexError> {
+        if is_first {
+            self.at = 0;
+            self.state = State::ZERO;
+        }
+        let mut take = Take::new(&self.states, self.at);
+        self.state = State::take(&self.state, &mut take)?;
+        self.at = take.at();
+        if self.entries.at >= self.entries.payload.len() && self.at < self.states.len() {
+            return Err(IndexError::Damaged("entries and states aren't in step"));
+        }
+        Ok(())
+    }
+
+    /// Lends the entry of the row that [`Rows::advance`] went to last.
+    pub fn entry(&self) -> &Entry {
+        self.entries.entry()
+    }
+
+    /// Returns the state of the row that [`Rows::advance`] went to last.
+    pub fn state(&self) -> State {
+        self.state
+    }
+}
+
+impl<R: ReadRange> Iterator for Rows<'_, R> {
+    type Item = Result<(Entry, State), IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(true) => Some(Ok((self.entry().clone(), self.state()))),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// The entry of a path and those below it, in order.
+pub struct Subtree<'a, R> {
+    entries: Entries<'a, R>,
+    root: Vec<u8>,
+    is_over: bool,
+}
+
+impl<R: ReadRange> Subtree<'_, R> {
+    /// Goes to the next row; `false` at the end.
+    ///
+    /// # Errors
+    /// [`IndexError::Damaged`], [`IndexError::Newer`], [`IndexError::MissingPlace`], [`IndexError::Io`]. The stream is
+    /// over then.
+    pub fn advance(&mut self) -> Result<bool, IndexError> {
+        while !self.is_over && self.entries.advance()? {
+            if is_within(&self.entries.entry().path, &self.root) {
+                return Ok(true);
+            }
+            // Rows before the path share its block; the first one after it ends the subtree, which is contiguous.
+            self.is_over = compare_paths(&self.entries.entry().path, &self.root).is_gt();
+        }
+        self.is_over = true;
+        Ok(false)
+    }
+
+    /// Lends the row that [`Subtree::advance`] went to last.
+    pub fn entry(&self) -> &Entry {
+        self.entries.entry()
+    }
+}
+
+impl<R: ReadRange> Iterator for Subtree<'_, R> {
+    type Item = Result<Entry, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.advance() {
+            Ok(true) => Some(Ok(self.entry().clone())),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The list of names GNU tar keeps with a directory of an incremental archive.
+//!
+//! Entries of a type byte, a name and a zero byte; one more zero byte ends the list. Types: `Y` is in this archive,
+//! `N` exists but isn't in this archive, `D` is a directory; `R` and `T` rename from and to, `X` gives a name for a
+//! temporary directory during swaps. At restore every name of the directory that isn't listed is removed.
+//! We write only `N` and `D` (docs/format.md says why); the original's archives hold all of them.
+
+use super::TarError;
+
+/// One entry of a dumpdir.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DumpdirEntry<'a> {
+    /// `Y`: a file whose member is in this archive.
+    Dumped(&'a [u8]),
+    /// `N`: a file that exists and isn't in this archive.
+    Kept(&'a [u8]),
+    /// `D`: a directory.
+    Directory(&'a [u8]),
+    /// `R`: the next `T` renames this path; relative to the archive's root. Empty: the temporary name of `X`.
+    RenameFrom(&'a [u8]),
+    /// `T`: the new path of the preceding `R`. Empty: the temporary name of `X`.
+    RenameTo(&'a [u8]),
+    /// `X`: a directory in which a temporary name is to be made.
+    Temporary(&'a [u8]),
+}
+
+/// Collects the names of one directory, in any order the caller likes; ours is sorted by bytes.
+#[derive(Debug, Default)]
+pub struct DumpdirWriter {
+    bytes: Vec<u8>,
+}
+
+impl DumpdirWriter {
+    /// Makes an empty list.
+    pub fn new() -> DumpdirWriter {
+        DumpdirWriter::default()
+    }
+
+    /// Lists a file that exists and isn't in this archive.
+    pub fn kept(&mut self, name: &[u8]) {
+        self.push(b'N', name);
+    }
+
+    /// Lists a directory.
+    pub fn directory(&mut self, name: &[u8]) {
+        self.push(b'D', name);
+    }
+
+    /// Returns the size in bytes the finished list would have now.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + 1
+    }
+
+    /// Says whether no name is listed yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Ends the list and returns its bytes.
+    pub fn finish(mut self) -> Vec<u8> {
+        self.bytes.push(0);
+        self.bytes
+    }
+
+    fn push(&mut self, kind: u8, name: &[u8]) {
+        self.bytes.push(kind);
+        self.bytes.extend_from_slice(name);
+        self.bytes.push(0);
+    }
+}
+
+/// Reads the entries of a dumpdir in their order.
+#[derive(Debug, Clone)]
+pub struct Dumpdir<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Dumpdir<'a> {
+    /// Reads the list `bytes`, as it stands in [`super::Member::dumpdir`].
+    pub fn new(bytes: &'a [u8]) -> Dumpdir<'a> {
+        Dumpdir { rest: bytes }
+    }
+}
+
+impl<'a> Iterator for Dumpdir<'a> {
+    type Item = Result<DumpdirEntry<'a>, TarError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&kind, rest) = self.rest.split_first()?;
+        if kind == 0 {
+            // The end of the list; GNU tar pads nothing after it, and what follows has no meaning.
+            self.rest = &[];
+            return None;
+        }
+        let Some(end) = rest.iter().position(|&byte| byte == 0) else {
+            self.rest = &[];
+            return Some(Err(damaged("a dumpdir entry has no end")));
+        };
+        let (name, after) = (&rest[..end], &rest[end + 1..]);
+        self.rest = after;
+        let entry = match kind {
+            b'Y' => DumpdirEntry::Dumped(name),
+            b'N' => DumpdirEntry::Kept(name),
+            b'D' => DumpdirEntry::Directory(name),
+            b'R' => DumpdirEntry::RenameFrom(name),
+            b'T' => DumpdirEntry::RenameTo(name),
+            b'X' => DumpdirEntry::Temporary(name),
+            _ => {
+                self.rest = &[];
+                return Some(Err(damaged("a dumpdir entry has an unknown type")));
+            }
+        };
+        Some(Ok(entry))
+    }
+}
+
+fn damaged(reason: &'static str) -> TarError {
+    TarError::Damaged { offset: 0, reason }
+}
