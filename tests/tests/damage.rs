@@ -72,17 +72,13 @@ fn inflict(damage: Damage, part: Part, level: &Backup, sibling: &Backup, older: 
         Damage::FlipLast => flipped(bytes.len() - 1),
         Damage::Duplicate => [bytes.clone(), bytes.clone()].concat(),
         Damage::Swap => {
+            let theirs = read(sibling);
             fs::write(sibling.object(part), &bytes).expect("write");
-            read_other(&bytes, sibling, part)
+            theirs
         }
         Damage::Older => read(older),
     };
     fs::write(path, damaged).expect("write");
-}
-
-/// The sibling's bytes before the swap are gone once it is written; so they are kept by the caller's copy.
-fn read_other(_own: &[u8], sibling: &Backup, part: Part) -> Vec<u8> {
-    fs::read(sibling.object(part).with_extension("before")).expect("the copy made before the swap")
 }
 
 /// True when everything in `target` is as in `state`, even if some is missing.
@@ -140,10 +136,7 @@ fn damage_is_an_error_or_a_correct_restore(
         fs::remove_dir_all(pristine.store()).expect("rm -r");
         copy_tree(&pristine.path("good"), &pristine.store());
         let (victim, sibling, older) = (&stored[2 + level], &stored[3 - level], &stored[level]);
-        let before = sibling.object(part).with_extension("before");
-        fs::copy(sibling.object(part), &before).expect("copy");
         inflict(damage, part, victim, sibling, older);
-        fs::remove_file(before).expect("rm");
         if let Err(why) = judge(&pristine, options, damage, part, level) {
             failures.push(format!("{damage:?} of {part:?}, level {level}: {why}"));
         }
