@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod name;
 pub mod openssl;
 mod optional_digest;
+pub mod component;
 pub mod index;
 pub mod tar;
 pub mod time;
