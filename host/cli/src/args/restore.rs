@@ -1,0 +1,40 @@
+//! `freezer restore`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::browse::SourceArgs;
+use super::values::PairText;
+use crate::config::size::Size;
+
+/// Options of `freezer restore`.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct RestoreArgs {
+    /// Which backup, from where.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    /// Directory to restore into; made if absent
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) target: Option<PathBuf>,
+    /// Restore only this path and what is below it; may be given several times
+    #[arg(long, value_name = "PATH")]
+    pub(crate) path: Vec<OsString>,
+    /// Restore into a directory that isn't empty, replacing what has the same name
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// With --overwrite: keep going past files that no longer belong to the backup, and remove them
+    #[arg(long, requires = "overwrite")]
+    pub(crate) stale: bool,
+    /// Setting of the mode plugin, NAME=VALUE; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]
+    pub(crate) mode_option: Vec<PairText>,
+    /// Threads that decompress and write [default: one for each processor]
+    #[arg(long, value_name = "COUNT", help_heading = "Resources")]
+    pub(crate) workers: Option<u16>,
+    /// Memory to stay within [default: 128M]
+    #[arg(long, value_name = "SIZE", help_heading = "Resources")]
+    pub(crate) memory: Option<Size>,
+    /// Verify that it can be restored and say what would be written, but write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}

@@ -1,0 +1,270 @@
+//! What is to be done, fully judged: the one type that both faces of the command line end in.
+//!
+//! `config` makes it from our verbs and `compat` from the original's options; `run` does it. It
+//! holds no half-made decisions: every default is filled in and every contradiction refused.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use freezer_format::compression::Compression;
+use freezer_format::level::LevelPolicy;
+use freezer_format::name::Timestamp;
+
+use crate::config::layer::Setting;
+
+/// One action.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Back up a tree.
+    Backup(Box<Backup>),
+    /// Restore a backup.
+    Restore(Box<Restore>),
+    /// List backups.
+    List(List),
+    /// List the files of a backup.
+    Ls(Ls),
+    /// Write one file's content to standard output.
+    Dump(Dump),
+    /// Verify what is stored.
+    Check(Check),
+    /// List plugins.
+    PluginList,
+    /// Show one plugin.
+    PluginInspect(String),
+    /// Print a completion script.
+    Completions(clap_complete::Shell),
+    /// Print or write manual pages.
+    Man(Man),
+    /// Print the version, shortly or with its parts.
+    Version(Detail),
+    /// Print this text and a line end; nothing for an empty one.
+    Print(String),
+}
+
+/// How much to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// One line.
+    Short,
+    /// Everything.
+    Full,
+}
+
+/// A storage to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StorageSpec {
+    /// Its URL, `scheme:…`.
+    pub(crate) url: String,
+    /// Further settings of its plugin, by name.
+    pub(crate) settings: Vec<(String, Setting)>,
+}
+
+/// A mode to prepare with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ModeSpec {
+    /// The plugin's name.
+    pub(crate) name: String,
+    /// Its settings, by name.
+    pub(crate) settings: Vec<(String, Setting)>,
+}
+
+/// Whose patterns exclude.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ExcludeStyle {
+    /// As in .gitignore.
+    Gitignore,
+    /// As GNU tar's `--exclude`.
+    Tar,
+}
+
+/// What of a tree is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Excludes {
+    /// How patterns are read.
+    pub(crate) style: ExcludeStyle,
+    /// The patterns, any bytes.
+    pub(crate) patterns: Vec<OsString>,
+    /// Files with a pattern on each line.
+    pub(crate) files: Vec<PathBuf>,
+    /// Directories with a CACHEDIR.TAG.
+    pub(crate) caches: bool,
+}
+
+/// Which links are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// None.
+    Keep,
+    /// Symbolic ones.
+    Soft,
+    /// Hard ones become files of their own.
+    Hard,
+    /// Both.
+    All,
+}
+
+/// Threads and memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Resources {
+    /// Threads that compress, or decompress and write.
+    pub(crate) workers: usize,
+    /// Bytes to stay within.
+    pub(crate) memory_bytes: u64,
+}
+
+/// A backup to make.
+#[derive(Debug)]
+pub(crate) struct Backup {
+    /// The directory or file.
+    pub(crate) path: PathBuf,
+    /// Host part of its name.
+    pub(crate) host: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Where to.
+    pub(crate) storage: StorageSpec,
+    /// How it is prepared.
+    pub(crate) mode: ModeSpec,
+    /// When a new chain begins.
+    pub(crate) policy: LevelPolicy,
+    /// What is left out.
+    pub(crate) excludes: Excludes,
+    /// Go into other file systems.
+    pub(crate) cross_file_systems: bool,
+    /// Which links are followed.
+    pub(crate) links: Links,
+    /// How it is compressed.
+    pub(crate) compression: Compression,
+    /// How hard; absent means the format's usual level.
+    pub(crate) compression_level: Option<u32>,
+    /// The password's file.
+    pub(crate) pass_file: Option<PathBuf>,
+    /// Store as the original reads it.
+    pub(crate) compat: bool,
+    /// Bytes of a segment.
+    pub(crate) segment_bytes: u64,
+    /// Threads and memory.
+    pub(crate) resources: Resources,
+    /// Write nothing.
+    pub(crate) dry_run: bool,
+    /// Where the original's document about the run goes.
+    pub(crate) document: Option<Document>,
+}
+
+/// The original's `--metadata-out`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    /// The file, `-` for standard output; absent prints a table.
+    pub(crate) target: Option<PathBuf>,
+    /// Pairs that come from options, in the order of the document.
+    pub(crate) options: Vec<(&'static str, serde_json::Value)>,
+}
+
+/// A storage to read and how to open what is in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    /// The storage.
+    pub(crate) storage: StorageSpec,
+    /// The password's file.
+    pub(crate) pass_file: Option<PathBuf>,
+    /// Accept what is not authenticated.
+    pub(crate) compat: bool,
+}
+
+/// Which backup, as it was when.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    /// Where.
+    pub(crate) reading: Reading,
+    /// Host part of its name.
+    pub(crate) host: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// As it was then; absent means the newest.
+    pub(crate) at: Option<Timestamp>,
+}
+
+/// A restore.
+#[derive(Debug)]
+pub(crate) struct Restore {
+    /// Which backup.
+    pub(crate) selection: Selection,
+    /// Where to.
+    pub(crate) target: PathBuf,
+    /// Paths below the backup's root; none for all.
+    pub(crate) paths: Vec<Vec<u8>>,
+    /// Into a directory that isn't empty.
+    pub(crate) overwrite: bool,
+    /// Use earlier content of files whose latest content couldn't be read at backup time.
+    pub(crate) stale: bool,
+    /// Settings of the mode plugin.
+    pub(crate) mode_settings: Vec<(String, Setting)>,
+    /// Threads and memory.
+    pub(crate) resources: Resources,
+    /// Write nothing.
+    pub(crate) dry_run: bool,
+    /// The original's document about the run, with nothing in it for a restore.
+    pub(crate) document: Option<Document>,
+}
+
+/// Which backups, of all in a storage.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    /// Only of this name.
+    pub(crate) name: Option<String>,
+    /// Only of this host.
+    pub(crate) host: Option<String>,
+}
+
+/// A list of backups.
+#[derive(Debug)]
+pub(crate) struct List {
+    /// Where.
+    pub(crate) reading: Reading,
+    /// Which.
+    pub(crate) filter: Filter,
+    /// Authenticate them.
+    pub(crate) verify: bool,
+    /// Print the commands that restore without us, for this backup.
+    pub(crate) recovery: Option<Selection>,
+}
+
+/// A list of files.
+#[derive(Debug)]
+pub(crate) struct Ls {
+    /// Of which backup.
+    pub(crate) selection: Selection,
+    /// Below this path; empty for the root.
+    pub(crate) path: Vec<u8>,
+    /// With all that is below.
+    pub(crate) recursive: bool,
+}
+
+/// One file's content.
+#[derive(Debug)]
+pub(crate) struct Dump {
+    /// Of which backup.
+    pub(crate) selection: Selection,
+    /// The file.
+    pub(crate) path: Vec<u8>,
+}
+
+/// A verification.
+#[derive(Debug)]
+pub(crate) struct Check {
+    /// Where.
+    pub(crate) reading: Reading,
+    /// Which.
+    pub(crate) filter: Filter,
+    /// Read everything.
+    pub(crate) read_data: bool,
+}
+
+/// Manual pages.
+#[derive(Debug)]
+pub(crate) enum Man {
+    /// Print the page of this verb, or of freezer itself.
+    Print(Option<String>),
+    /// Write all pages into this directory.
+    Write(PathBuf),
+}

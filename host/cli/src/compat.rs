@@ -1,0 +1,167 @@
+//! The original's command line: what `freezerc` and `freezer-agent` did, under these names.
+//!
+//! Chosen by the name the program is started as. Its options become the same [`Command`] as our
+//! verbs; its way of failing is kept too: `Critical Error: …` and the exit codes 0, 1 and 2.
+
+mod options;
+mod parse;
+mod ini;
+mod map;
+pub(crate) mod document;
+mod messages;
+mod help;
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::args::GlobalArgs;
+use crate::command::{Command, Detail};
+use crate::config::Config;
+use crate::config::environment::Environment;
+use crate::config::file::{ConfigFile, read_text};
+use crate::exit::{Exit, Failure};
+
+use map::{Options, failed};
+use parse::OptionMap;
+
+pub(crate) use messages::{exit_code, in_original_words};
+
+/// Whose rules apply where the original changed them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// `freezerc`: increments by default, dates in local time, a name is required.
+    Freezerc,
+    /// `freezer-agent` 19.0.0: increments on request, dates in UTC, a name by default.
+    Agent,
+}
+
+impl Era {
+    /// The era of a program's name; `None` for our own.
+    pub(crate) fn of(program: &OsStr) -> Option<Era> {
+        match Path::new(program).file_name()?.to_str()? {
+            "freezerc" => Some(Era::Freezerc),
+            "freezer-agent" => Some(Era::Agent),
+            _ => None,
+        }
+    }
+
+    /// The program's name in messages.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Era::Freezerc => "freezerc",
+            Era::Agent => "freezer-agent",
+        }
+    }
+}
+
+/// A run of the original's command line, judged.
+pub(crate) struct Original {
+    /// What to do.
+    pub(crate) command: Command,
+    /// What it says about output.
+    pub(crate) global: GlobalArgs,
+    /// What was accepted without effect, and unknown ini keys.
+    pub(crate) warnings: Vec<String>,
+    /// A log file asked for.
+    pub(crate) log_file: Option<PathBuf>,
+}
+
+/// Why the original's command line leads to nothing, and whether it is to be told.
+pub(crate) struct Refused {
+    /// Why.
+    pub(crate) failure: Failure,
+    /// Nothing is to be printed.
+    pub(crate) quiet: bool,
+}
+
+/// Reads and judges the original's arguments (those after the program's name).
+///
+/// # Errors
+/// [`Exit::Usage`] for a mistake on the command line, [`Exit::Failed`] for all others.
+pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) -> Result<Original, Refused> {
+    let loud = |failure| Refused { failure, quiet: false };
+    if arguments.is_empty() {
+        return Err(loud(Failure::new(Exit::Failed, help::text(era))));
+    }
+    let mut map =
+        parse::parse(arguments).map_err(|error| loud(Failure::usage(error.to_string())))?;
+    let mut warnings = Vec::new();
+    let quiet = map.get("quiet").is_some_and(Option::is_some);
+    let refused = |failure| Refused { failure, quiet };
+    if let Some(Some(path)) = map.get("config").cloned() {
+        merge(&mut map, Path::new(&path), &mut warnings).map_err(refused)?;
+    }
+    let options = Options { map: &map, era };
+    let refused = |failure| Refused { failure, quiet: options.flag("quiet") };
+    warnings.extend(map::without_effect(&options));
+    let config = Config { environment, file: ConfigFile::default(), zone: jiff::tz::TimeZone::system() };
+    let command = if options.flag("help") {
+        Command::Print(help::text(era))
+    } else if options.flag("version") {
+        Command::Version(Detail::Short)
+    } else {
+        map::judge(&options, &config).map_err(refused)?
+    };
+    let detail = options.flag("debug") || matches!(options.text("log_level").as_deref(), Some("debug" | "all"));
+    let global = GlobalArgs {
+        quiet: options.flag("quiet"),
+        verbose: if detail { 2 } else { 0 },
+        ..GlobalArgs::default()
+    };
+    Ok(Original { command, global, warnings, log_file: options.get("log_file").map(PathBuf::from) })
+}
+
+/// Lays the ini file below the command line.
+fn merge(map: &mut OptionMap, path: &Path, warnings: &mut Vec<String>) -> Result<(), Failure> {
+    let text = read_text(path).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let ini = ini::parse(&text, path).map_err(|error| failed(error.to_string()))?;
+    let below = typed(&ini, path, warnings)?;
+    for (dest, value) in below {
+        map.entry(dest).or_insert(value);
+    }
+    Ok(())
+}
+
+/// Types the options of an ini file: later lines win, unknown keys are warned of.
+fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<OptionMap, Failure> {
+    let mut map = OptionMap::new();
+    // One named storage is as good as the options of a section; several at once are another matter.
+    let storage = match ini.storages.as_slice() {
+        [] => &[][..],
+        [(_, entries)] => entries.as_slice(),
+        several => {
+            return Err(failed(format!("{} storages in one run are not supported yet", several.len())));
+        }
+    };
+    for entry in ini.options.iter().chain(storage) {
+        let Some(option) = options::by_dest(&entry.key) else {
+            warnings.push(format!("unknown option {:?} in {path:?}, line {}", entry.key, entry.line));
+            continue;
+        };
+        let value = match &entry.value {
+            Some(value) => parse::checked(option, value.into()).map_err(|error| {
+                failed(format!("invalid configuration file {path:?}, line {}: {error}", entry.line))
+            })?,
+            None => None,
+        };
+        map.insert(option.dest, value);
+    }
+    Ok(map)
+}
+
+/// Reads an ini file for one of our own verbs: its options become the defaults.
+///
+/// # Errors
+/// [`Exit::Usage`] with the line and the reason.
+pub(crate) fn config_file(text: &str, path: &Path) -> Result<ConfigFile, Failure> {
+    let usage = |failure: Failure| Failure { exit: Exit::Usage, ..failure };
+    let ini = ini::parse(text, path).map_err(|error| Failure::usage(error.to_string()))?;
+    let mut warnings = Vec::new();
+    let map = typed(&ini, path, &mut warnings).map_err(usage)?;
+    let options = Options { map: &map, era: Era::Freezerc };
+    let defaults = map::defaults(&options).map_err(usage)?;
+    Ok(ConfigFile { defaults, warnings, ..ConfigFile::default() })
+}
+
+#[cfg(test)]
+mod tests;

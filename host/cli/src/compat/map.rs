@@ -1,0 +1,316 @@
+//! What the original's options mean: joins command line and ini file, and ends in a [`Command`].
+//!
+//! The command line wins over the ini file, as the original's documentation says. Messages
+//! that users and scripts match on are the original's to the letter.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use jiff::tz::TimeZone;
+
+use super::options::{OPTIONS, Use};
+use super::parse::{OptionMap, shown};
+use super::{Era, document};
+use crate::args::{CompressionText, Days, DereferenceText, StorageText};
+use crate::command::{Backup, Command, ExcludeStyle, Reading, Restore, Selection};
+use crate::config::Config;
+use crate::config::date::DateText;
+use crate::config::layer::{Layer, Setting};
+use crate::config::size::Size;
+use crate::exit::{Exit, Failure};
+
+/// The storage's top-level name where none is given.
+const CONTAINER: &str = "freezer_backups";
+/// The name 19.0.0 stores under where none is given: it forgets to fill its template in.
+const NAME: &str = "freezer_{mode}_{resource_id}";
+
+/// The original's options of one run, already typed.
+pub(super) struct Options<'a> {
+    /// By dest.
+    pub(super) map: &'a OptionMap,
+    /// Whose rules apply where the eras differ.
+    pub(super) era: Era,
+}
+
+impl Options<'_> {
+    /// An option's value, as given.
+    pub(super) fn get(&self, dest: &str) -> Option<&OsStr> {
+        self.map.get(dest).and_then(Option::as_deref)
+    }
+
+    /// An option's value as text.
+    pub(super) fn text(&self, dest: &str) -> Option<String> {
+        self.get(dest).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    fn path(&self, dest: &str) -> Option<PathBuf> {
+        self.get(dest).map(PathBuf::from)
+    }
+
+    /// True if a flag is on.
+    pub(super) fn flag(&self, dest: &str) -> bool {
+        self.get(dest).is_some()
+    }
+
+    fn parsed<T: std::str::FromStr>(&self, dest: &str) -> Result<Option<T>, Failure> {
+        let Some(text) = self.text(dest) else { return Ok(None) };
+        text.trim().parse().map(Some).map_err(|_| failed(format!("invalid value {text:?} for {dest}")))
+    }
+
+    /// What to do.
+    pub(super) fn action(&self) -> String {
+        self.text("action").unwrap_or_else(|| "backup".to_owned())
+    }
+
+    /// The kind of storage.
+    pub(super) fn storage(&self) -> String {
+        self.text("storage").unwrap_or_else(|| "swift".to_owned())
+    }
+
+    /// The container; given as nothing it is an error.
+    pub(super) fn container(&self) -> Result<String, Failure> {
+        match self.map.get("container") {
+            Some(None) => Err(failed("--container is required")),
+            Some(Some(container)) => Ok(container.to_string_lossy().into_owned()),
+            None => Ok(CONTAINER.to_owned()),
+        }
+    }
+
+    /// The mode.
+    pub(super) fn mode(&self) -> String {
+        self.text("mode").unwrap_or_else(|| "fs".to_owned())
+    }
+
+    /// The name; the first era had no default.
+    pub(super) fn name(&self) -> Result<String, Failure> {
+        match (self.text("backup_name"), self.era) {
+            (Some(name), _) => Ok(name),
+            (None, Era::Agent) => Ok(NAME.to_owned()),
+            (None, Era::Freezerc) => Err(failed("A value for --backup-name is required")),
+        }
+    }
+
+    fn incremental(&self) -> bool {
+        match self.era {
+            Era::Freezerc => !self.flag("no_incremental"),
+            Era::Agent => self.flag("incremental") && !self.flag("no_incremental"),
+        }
+    }
+}
+
+/// A failure of a run: exit code 1.
+pub(super) fn failed(message: impl Into<String>) -> Failure {
+    Failure::new(Exit::Failed, message)
+}
+
+/// Judges the options of a run.
+///
+/// # Errors
+/// Whatever is missing, contradicts itself, or isn't done by this program.
+pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, Failure> {
+    refuse(options)?;
+    match options.action().as_str() {
+        "backup" => Ok(Command::Backup(Box::new(backup(options, config)?))),
+        "restore" => Ok(Command::Restore(Box::new(restore(options, config)?))),
+        "info" if ["local", "ssh", "ftp", "ftps"].contains(&options.storage().as_str()) => {
+            Ok(Command::Print(String::new()))
+        }
+        "info" => Err(failed(format!("the info action is not supported yet for storage {}", options.storage()))),
+        "admin" if removal(options).is_empty() => Err(failed(
+            "Specify removal date via --remove-before-date, --remove-from-date, or --remove-older-than",
+        )),
+        "admin" => Err(failed("the admin action is not supported yet: nothing was removed")),
+        "exec" if !options.flag("command") => Err(failed("--command option is required")),
+        action => Err(failed(format!("the {action} action is not supported yet: nothing was run"))),
+    }
+}
+
+/// Refuses what would be dangerous to leave out silently.
+fn refuse(options: &Options<'_>) -> Result<(), Failure> {
+    for option in OPTIONS.iter().filter(|option| option.used == Use::Refused) {
+        if options.get(option.dest).is_some() {
+            return Err(failed(format!("{} is not supported yet", shown(option)))
+                .because("without the snapshot the backup would not be consistent"));
+        }
+    }
+    if let Some(engine) = options.text("engine_name").filter(|engine| engine != "tar") {
+        if engine == "nova" && options.incremental() {
+            return Err(failed("Incremental nova backup is not supported"));
+        }
+        return Err(failed(format!("engine {engine} is not supported yet; there is tar")));
+    }
+    Ok(())
+}
+
+/// The removal options that are given.
+fn removal(options: &Options<'_>) -> Vec<&'static str> {
+    let all = ["remove_older_than", "remove_before_date", "remove_from_date"];
+    all.into_iter().filter(|dest| options.get(dest).is_some()).collect()
+}
+
+/// What is accepted but has no effect, for warnings.
+pub(super) fn without_effect(options: &Options<'_>) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for option in OPTIONS {
+        if let (Use::Needless(why), Some(_)) = (option.used, options.get(option.dest)) {
+            warnings.push(format!("{} has no effect: {why}", shown(option)));
+        }
+    }
+    if ["backup", "restore"].contains(&options.action().as_str()) {
+        for dest in removal(options) {
+            let name = dest.replace('_', "-");
+            warnings.push(format!("--{name} is not supported yet: nothing will be removed"));
+        }
+    }
+    warnings
+}
+
+/// A backup, its options as one layer of ours.
+fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
+    let levels = ["max_level", "always_level", "restart_always_level"];
+    if !options.incremental() && levels.iter().any(|dest| options.get(dest).is_some()) {
+        return Err(failed("backup-level options require the incremental option"));
+    }
+    let path = options.path("path_to_backup").ok_or_else(|| failed("path-to-backup argument must be provided"))?;
+    let layer = Layer {
+        path: Some(config.expand_home(path)),
+        ..common(options, config)?
+    };
+    let mut backup = config.backup_of(layer, options.flag("dry_run")).map_err(as_failed)?;
+    backup.excludes.style = ExcludeStyle::Tar;
+    backup.document = Some(document::of(options, &backup.host, &backup.name)?);
+    Ok(backup)
+}
+
+/// What the options say, and nothing more: for the verbs of our own that read an ini file.
+///
+/// # Errors
+/// When a value is of the wrong type.
+pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
+    let level = |dest| -> Result<Option<u32>, Failure> {
+        // The original takes any integer; a negative one switches the rule off.
+        Ok(options.parsed::<i64>(dest)?.and_then(|level| u32::try_from(level).ok()))
+    };
+    let named = options.flag("storage") || options.flag("container");
+    Ok(Layer {
+        path: options.path("path_to_backup"),
+        name: options.text("backup_name"),
+        host: options.text("hostname"),
+        storage: named.then(|| url(options)).transpose()?.map(StorageText),
+        storage_options: settings(options, Use::Storage, &options.storage()),
+        mode: options.text("mode"),
+        mode_options: settings(options, Use::Mode, &options.mode()),
+        full: options.flag("no_incremental").then_some(true),
+        max_level: level("max_level")?,
+        always_level: level("always_level")?,
+        restart_always_level: options.parsed::<Days>("restart_always_level")?,
+        exclude: options.get("exclude").map(OsStr::to_owned).into_iter().collect::<Vec<OsString>>(),
+        dereference: options.text("dereference_symlink").map(|links| match links.as_str() {
+            "soft" => DereferenceText::Soft,
+            "hard" => DereferenceText::Hard,
+            "all" => DereferenceText::All,
+            _ => DereferenceText::None,
+        }),
+        compression: options.parsed::<CompressionText>("compression")?,
+        encrypt_pass_file: options.path("encrypt_pass_file"),
+        max_segment_size: options.parsed::<Size>("max_segment_size")?,
+        ..Layer::default()
+    })
+}
+
+/// What backup and restore have in common: the options with the original's defaults.
+fn common(options: &Options<'_>, config: &Config) -> Result<Layer, Failure> {
+    let layer = defaults(options)?;
+    Ok(Layer {
+        name: Some(options.name()?),
+        host: layer.host.or_else(|| Some(config.environment.machine.clone())),
+        storage: Some(StorageText(url(options)?)),
+        full: (!options.incremental()).then_some(true),
+        // The original's chains have no end of their own.
+        chain_levels: Some(0),
+        chain_days: Some(Days(0.0)),
+        compat: Some(true),
+        ..layer
+    })
+}
+
+/// A restore.
+fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
+    let target = options.path("restore_abs_path").ok_or_else(|| failed("--restore-abs-path is required"))?;
+    let layer = common(options, config)?;
+    let name = options.name()?;
+    let host = config.host(layer.host.as_deref(), &name).map_err(as_failed)?;
+    let zone = match options.era {
+        Era::Freezerc => config.zone.clone(),
+        Era::Agent => TimeZone::UTC,
+    };
+    let at = options.parsed::<DateText>("restore_from_date")?.map(|date| date.in_zone(&zone)).transpose();
+    let at = at.map_err(|error| failed(error.to_string()))?;
+    let storage = config.storage(layer.storage.as_ref(), layer.storage_options, "--storage").map_err(as_failed)?;
+    Ok(Restore {
+        selection: Selection {
+            reading: Reading { storage, pass_file: layer.encrypt_pass_file, compat: true },
+            host,
+            name,
+            at,
+        },
+        target: config.expand_home(target),
+        paths: Vec::new(),
+        overwrite: options.flag("overwrite"),
+        stale: false,
+        mode_settings: layer.mode_options.into_iter().collect(),
+        resources: config.resources(None, None)?,
+        dry_run: options.flag("dry_run"),
+        document: None,
+    })
+}
+
+/// A usage failure of ours under the original's exit code.
+fn as_failed(failure: Failure) -> Failure {
+    Failure { exit: Exit::Failed, next: Vec::new(), ..failure }
+}
+
+/// The URL of the original's storage options.
+fn url(options: &Options<'_>) -> Result<String, Failure> {
+    let container = options.container()?;
+    let storage = options.storage();
+    let server = |prefix: &str| {
+        let field = |name: &str| options.text(&format!("{prefix}_{name}"));
+        let user = field("username").map(|user| format!("{user}@")).unwrap_or_default();
+        let port = field("port").map(|port| format!(":{port}")).unwrap_or_default();
+        let host = field("host").ok_or_else(|| failed(format!("--{prefix}-host is required")))?;
+        Ok(format!("{storage}://{user}{host}{port}/{container}"))
+    };
+    match storage.as_str() {
+        "local" => Ok(format!("local:{container}")),
+        "ssh" => server("ssh"),
+        "ftp" | "ftps" => server("ftp"),
+        _ => Ok(format!("{storage}://{container}")),
+    }
+}
+
+/// The settings that belong to the plugin in use, under the original's option names.
+fn settings(options: &Options<'_>, used: Use, plugin: &str) -> BTreeMap<String, Setting> {
+    let prefixes: &[&str] = match plugin {
+        "swift" => &["os_", "osrc", "insecure", "proxy"],
+        "ssh" => &["ssh_key", "ssh_password"],
+        "ftp" | "ftps" => &["ftp_password", "ftp_keyfile", "ftp_certfile"],
+        "s3" => &["access_key", "secret_key", "endpoint", "insecure", "proxy"],
+        "mysql" => &["mysql_"],
+        "sqlserver" => &["sql_server_"],
+        "cinder" => &["cinder_", "cinderbrick_", "temp_", "timeout"],
+        "cindernative" => &["cindernative_", "fullbackup_"],
+        "nova" => &["nova_", "project_id", "temp_", "timeout"],
+        "glance" => &["glance_", "project_id", "temp_", "timeout"],
+        _ => &[],
+    };
+    let given = OPTIONS.iter().filter(|option| option.used == used);
+    let given = given.filter(|option| prefixes.iter().any(|prefix| option.dest.starts_with(prefix)));
+    given
+        .filter_map(|option| {
+            let name = option.long.first().copied().unwrap_or(option.dest);
+            Some((name.to_owned(), Setting(options.text(option.dest)?)))
+        })
+        .collect()
+}

@@ -1,0 +1,288 @@
+//! Judges `freezer backup`.
+
+use freezer_format::compression::Compression;
+use freezer_format::level::LevelPolicy;
+use freezer_format::name::HostBackupName;
+
+use super::Config;
+use super::layer::{Layer, Setting};
+use crate::args::{BackupArgs, CompressionText, DereferenceText, StorageText};
+use crate::command::{Backup, ExcludeStyle, Excludes, Links, ModeSpec, Resources, StorageSpec};
+use crate::exit::Failure;
+
+/// The unit of upload and retry; the original's default too.
+const SEGMENT_BYTES: u64 = 32 << 20;
+/// The whole program stays within this by default, as the original promises.
+const MEMORY_BYTES: u64 = 128 << 20;
+/// After this many levels, or days, a new chain begins by default: it bounds how much a damaged level spoils.
+const CHAIN_LEVELS: u32 = 30;
+/// See [`CHAIN_LEVELS`].
+const CHAIN_DAYS: f64 = 30.0;
+/// More threads than any machine this runs on has processors are a typing mistake.
+const MAX_WORKERS: u16 = 1024;
+
+impl Config {
+    /// Judges the options of a backup.
+    ///
+    /// # Errors
+    /// Whatever is missing or contradicts itself.
+    pub(crate) fn backup(&self, args: BackupArgs) -> Result<Backup, Failure> {
+        let dry_run = args.dry_run;
+        let mut layer = Layer::from(args);
+        layer.name = layer.name.or_else(|| self.only_backup());
+        let below = self.below(layer.name.as_deref());
+        self.backup_of(layer.over(below), dry_run)
+    }
+
+    /// Makes a backup of one layer in which all others are already joined.
+    ///
+    /// # Errors
+    /// Whatever is missing or contradicts itself.
+    pub(crate) fn backup_of(&self, layer: Layer, dry_run: bool) -> Result<Backup, Failure> {
+        let name = layer.name.clone().ok_or_else(|| {
+            missing("the name of the backup", "--name NAME, or one [backup.NAME] in the configuration file")
+        })?;
+        let path = layer.path.clone().ok_or_else(|| {
+            missing(
+                "what to back up",
+                "a PATH after the verb, or path = \"…\" in its [backup.NAME] of the configuration file",
+            )
+        })?;
+        let host = self.host(layer.host.as_deref(), &name)?;
+        let storage = self.storage(layer.storage.as_ref(), layer.storage_options.clone(), "--to")?;
+        let CompressionText { compression, level } =
+            layer.compression.unwrap_or(CompressionText { compression: Compression::Gzip, level: None });
+        let compat = layer.compat.unwrap_or(false);
+        if compat && compression.original_name().is_none() {
+            return Err(Failure::usage(format!("the original Freezer can't read compression {compression}"))
+                .because("--compat stores what it can restore")
+                .advise("use --compression gzip, bzip2 or xz, or leave out --compat"));
+        }
+        let segment_bytes = layer.max_segment_size.map_or(SEGMENT_BYTES, |size| size.0);
+        if segment_bytes == 0 {
+            return Err(Failure::usage("--max-segment-size is 0").advise("leave it out for 32M"));
+        }
+        Ok(Backup {
+            path,
+            host,
+            name,
+            storage,
+            mode: ModeSpec {
+                name: layer.mode.clone().unwrap_or_else(|| "fs".to_owned()),
+                settings: layer.mode_options.clone().into_iter().collect(),
+            },
+            policy: policy(&layer),
+            cross_file_systems: layer.cross_file_systems.unwrap_or(false),
+            links: match layer.dereference {
+                None | Some(DereferenceText::None) => Links::Keep,
+                Some(DereferenceText::Soft) => Links::Soft,
+                Some(DereferenceText::Hard) => Links::Hard,
+                Some(DereferenceText::All) => Links::All,
+            },
+            compression,
+            compression_level: level,
+            pass_file: layer.encrypt_pass_file.clone(),
+            compat,
+            segment_bytes,
+            resources: self.resources(layer.workers, layer.memory)?,
+            excludes: Excludes {
+                style: ExcludeStyle::Gitignore,
+                patterns: layer.exclude,
+                files: layer.exclude_from,
+                caches: layer.exclude_caches.unwrap_or(false),
+            },
+            dry_run,
+            document: None,
+        })
+    }
+
+    /// The only backup of the configuration file, if there is exactly one.
+    fn only_backup(&self) -> Option<String> {
+        let mut names = self.file.backup.keys();
+        names.next().filter(|_| names.next().is_none()).cloned()
+    }
+
+    /// The host part of a name: as given, else the machine's. Checks that both together can be stored.
+    ///
+    /// # Errors
+    /// When the names can't be a backup's.
+    pub(crate) fn host(&self, host: Option<&str>, name: &str) -> Result<String, Failure> {
+        let host = host.unwrap_or(&self.environment.machine).to_owned();
+        HostBackupName::new(&host, name)
+            .map_err(|error| Failure::usage(error.to_string()).advise("choose another --name or --host"))?;
+        Ok(host)
+    }
+
+    /// The storage of a URL, or of a `NAME:` in the configuration file.
+    ///
+    /// # Errors
+    /// When none is given, or a name isn't in the file.
+    pub(crate) fn storage(
+        &self,
+        text: Option<&StorageText>,
+        settings: std::collections::BTreeMap<String, Setting>,
+        option: &str,
+    ) -> Result<StorageSpec, Failure> {
+        let StorageText(text) =
+            text.ok_or_else(|| missing("a storage", &format!("{option} URL, such as local:/srv/backups")))?;
+        let text = text.parse::<StorageText>().map_err(|reason| {
+            Failure::usage(format!("invalid storage {text:?}")).because(reason).advise(format!("give {option} URL"))
+        })?;
+        let (scheme, rest) = text.0.split_once(':').unwrap_or((&text.0, ""));
+        let mut settings = settings;
+        let url = match self.file.storage.get(scheme) {
+            Some(named) => {
+                for (name, setting) in &named.settings {
+                    settings.entry(name.clone()).or_insert_with(|| setting.clone());
+                }
+                if rest.is_empty() { named.url.clone() } else { below_url(&named.url, rest) }
+            }
+            None if rest.is_empty() => return Err(self.no_storage(scheme)),
+            None => text.0.clone(),
+        };
+        Ok(StorageSpec { url, settings: settings.into_iter().collect() })
+    }
+
+    /// `NAME:` isn't in the configuration file.
+    fn no_storage(&self, name: &str) -> Failure {
+        let known: Vec<&str> = self.file.storage.keys().map(String::as_str).collect();
+        let failure = Failure::usage(format!("no storage is named {name:?}"))
+            .because(match known.is_empty() {
+                true => "the configuration file names no storages".to_owned(),
+                false => format!("the configuration file names {}", known.join(", ")),
+            });
+        match super::file::nearest(name, &known) {
+            Some(near) => failure.advise(format!("did you mean {near}:?")),
+            None => failure.advise(format!("write {name}:PLACE, or add [storage.{name}] with a url")),
+        }
+    }
+
+    /// Threads and memory with their defaults.
+    ///
+    /// # Errors
+    /// When there would be no thread or no memory.
+    pub(crate) fn resources(
+        &self,
+        workers: Option<u16>,
+        memory: Option<super::size::Size>,
+    ) -> Result<Resources, Failure> {
+        if workers.is_some_and(|workers| workers == 0 || workers > MAX_WORKERS) {
+            return Err(Failure::usage(format!("--workers must be 1 to {MAX_WORKERS}")));
+        }
+        Ok(Resources {
+            workers: workers.map_or(self.environment.processors.max(1), usize::from),
+            memory_bytes: memory.map_or(MEMORY_BYTES, |size| size.0),
+        })
+    }
+}
+
+/// `nas:sub` below `[storage.nas]`.
+fn below_url(url: &str, rest: &str) -> String {
+    format!("{}/{}", url.trim_end_matches('/'), rest.trim_start_matches('/'))
+}
+
+/// Something that must be given and isn't.
+pub(crate) fn missing(what: &str, how: &str) -> Failure {
+    Failure::usage(format!("{what} is missing")).advise(format!("give {how}"))
+}
+
+/// The level policy; 0 switches a limit of the chain off.
+fn policy(layer: &Layer) -> LevelPolicy {
+    LevelPolicy {
+        incremental: !layer.full.unwrap_or(false),
+        differential: layer.differential.unwrap_or(false),
+        max_level: layer.max_level,
+        always_level: layer.always_level,
+        restart_always_days: layer.restart_always_level.map(|days| days.0),
+        chain_levels: Some(layer.chain_levels.unwrap_or(CHAIN_LEVELS)).filter(|levels| *levels > 0),
+        chain_days: Some(layer.chain_days.map_or(CHAIN_DAYS, |days| days.0)).filter(|days| *days > 0.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::*;
+    use crate::args::{Args, Verb};
+    use crate::exit::Exit;
+    use clap::Parser;
+    use rstest::rstest;
+    use std::path::Path;
+
+    fn config(text: &str) -> Config {
+        Config {
+            environment: super::super::Environment {
+                machine: "machine".into(),
+                processors: 2,
+                host: Some("from-environment".into()),
+                ..Default::default()
+            },
+            file: file::parse(text, Path::new("c.toml")).expect("valid"),
+            zone: jiff::tz::TimeZone::UTC,
+        }
+    }
+
+    fn backup(config: &Config, arguments: &[&str]) -> Result<Backup, Failure> {
+        let args = Args::try_parse_from([&["freezer", "backup"], arguments].concat()).expect("parses");
+        let Some(Verb::Backup(args)) = args.verb else { panic!("a backup") };
+        config.backup(*args)
+    }
+
+    const FILE: &str = "[defaults]\nhost = \"from-defaults\"\nworkers = 7\n[storage.nas]\nurl = \"local:/srv/nas\"\nfsync = true\n\
+        [backup.etc]\npath = \"/etc\"\nstorage = \"nas:\"\nhost = \"from-backup\"\n[backup.home]\npath = \"/home\"";
+
+    #[test]
+    fn a_named_backup_brings_its_own_options() {
+        let backup = backup(&config(FILE), &["--name", "etc"]).expect("judged");
+        assert_eq!((backup.path.as_path(), backup.host.as_str()), (Path::new("/etc"), "from-backup"));
+        assert_eq!(backup.storage.url, "local:/srv/nas");
+        assert_eq!(backup.storage.settings, [("fsync".to_owned(), Setting("true".into()))]);
+        assert_eq!(backup.resources.workers, 7);
+    }
+
+    #[rstest]
+    #[case(&["/x", "--name", "etc", "--to", "local:/b", "--host", "cli"], FILE, "cli")]
+    #[case(&["/x", "--name", "etc", "--to", "local:/b"], FILE, "from-backup")]
+    #[case(&["/x", "--name", "home", "--to", "local:/b"], FILE, "from-defaults")]
+    #[case(&["/x", "--name", "home", "--to", "local:/b"], "", "from-environment")]
+    fn the_nearest_to_the_user_wins(#[case] arguments: &[&str], #[case] file: &str, #[case] host: &str) {
+        assert_eq!(backup(&config(file), arguments).expect("judged").host, host);
+    }
+
+    #[test]
+    fn defaults_are_those_documented() {
+        let backup = backup(&config(""), &["/x", "--name", "n", "--to", "local:/b"]).expect("judged");
+        assert_eq!(backup.policy, LevelPolicy::default());
+        assert_eq!(backup.segment_bytes, 32 << 20);
+        assert_eq!(backup.resources, Resources { workers: 2, memory_bytes: 128 << 20 });
+        assert_eq!(backup.compression, Compression::Gzip);
+        assert!(!backup.cross_file_systems && !backup.compat && !backup.dry_run);
+    }
+
+    #[test]
+    fn zero_switches_a_limit_of_the_chain_off() {
+        let arguments = ["/x", "--name", "n", "--to", "local:/b", "--chain-levels", "0", "--chain-days", "0"];
+        let policy = backup(&config(""), &arguments).expect("judged").policy;
+        assert_eq!((policy.chain_levels, policy.chain_days), (None, None));
+    }
+
+    #[rstest]
+    #[case(&["--to", "local:/b"], "the name of the backup is missing")]
+    #[case(&["--name", "n", "--to", "local:/b"], "what to back up is missing")]
+    #[case(&["/x", "--name", "n"], "a storage is missing")]
+    #[case(&["/x", "--name", "n", "--to", "nas:"], "no storage is named \"nas\"")]
+    #[case(&["/x", "--name", "a/b", "--to", "local:/b"], "the backup name \"a/b\" holds '/'")]
+    #[case(&["/x", "--name", "n", "--to", "local:/b", "--max-segment-size", "0"], "--max-segment-size is 0")]
+    #[case(&["/x", "--name", "n", "--to", "local:/b", "--workers", "0"], "--workers must be 1 to 1024")]
+    #[case(&["/x", "--name", "n", "--to", "local:/b", "--compat", "--compression", "zstd"], "the original Freezer can't read compression zstd")]
+    fn what_is_missing_or_wrong_is_a_usage_failure(#[case] arguments: &[&str], #[case] message: &str) {
+        let failure = backup(&config(""), arguments).expect_err("refused");
+        assert_eq!((failure.exit, failure.message.as_str()), (Exit::Usage, message));
+    }
+
+    #[test]
+    fn a_place_below_a_named_storage_can_be_named() {
+        let backup = backup(&config(FILE), &["/x", "--name", "n", "--to", "nas:sub/dir"]).expect("judged");
+        assert_eq!(backup.storage.url, "local:/srv/nas/sub/dir");
+    }
+}

@@ -1,0 +1,140 @@
+//! What the process finds around itself: the only place that reads environment variables,
+//! the host name, the clock's zone and the terminal.
+//!
+//! Everything is read once into [`Environment`]; tests make their own. A missing HOME is no
+//! error: then there is no user configuration, no cache and no state directory.
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+/// Variables and facts that the configuration is made of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    /// `$HOME`, absolute.
+    pub(crate) home: Option<PathBuf>,
+    /// `$XDG_CONFIG_HOME`, else `~/.config`.
+    pub(crate) config_home: Option<PathBuf>,
+    /// `$XDG_DATA_HOME`, else `~/.local/share`.
+    pub(crate) data_home: Option<PathBuf>,
+    /// `$XDG_CACHE_HOME`, else `~/.cache`.
+    pub(crate) cache_home: Option<PathBuf>,
+    /// `$XDG_STATE_HOME`, else `~/.local/state`.
+    pub(crate) state_home: Option<PathBuf>,
+    /// `$FREEZER_CONFIG`.
+    pub(crate) config: Option<PathBuf>,
+    /// `$FREEZER_PLUGINS`, split at `:`.
+    pub(crate) plugins: Vec<PathBuf>,
+    /// `$FREEZER_STORAGE`.
+    pub(crate) storage: Option<String>,
+    /// `$FREEZER_HOST`.
+    pub(crate) host: Option<String>,
+    /// `$FREEZER_PASS_FILE`.
+    pub(crate) pass_file: Option<PathBuf>,
+    /// The machine's host name.
+    pub(crate) machine: String,
+    /// The program's own file, to find the plugins beside it.
+    pub(crate) program: Option<PathBuf>,
+    /// Processors this process may use.
+    pub(crate) processors: usize,
+    /// Standard output is a terminal.
+    pub(crate) stdout_is_terminal: bool,
+    /// Standard error is a terminal that understands cursor movement.
+    pub(crate) stderr_is_terminal: bool,
+}
+
+impl Environment {
+    /// Reads it from the running process.
+    pub(crate) fn read() -> Environment {
+        let home = absolute("HOME");
+        let below = |variable: &str, fallback: &str| {
+            absolute(variable).or_else(|| home.as_ref().map(|home| home.join(fallback)))
+        };
+        let dumb = variable("TERM").is_none_or(|term| term == "dumb");
+        Environment {
+            config_home: below("XDG_CONFIG_HOME", ".config"),
+            data_home: below("XDG_DATA_HOME", ".local/share"),
+            cache_home: below("XDG_CACHE_HOME", ".cache"),
+            state_home: below("XDG_STATE_HOME", ".local/state"),
+            config: variable("FREEZER_CONFIG").map(PathBuf::from),
+            plugins: variable("FREEZER_PLUGINS")
+                .map(|list| std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect())
+                .unwrap_or_default(),
+            storage: text("FREEZER_STORAGE"),
+            host: text("FREEZER_HOST"),
+            pass_file: variable("FREEZER_PASS_FILE").map(PathBuf::from),
+            machine: machine(),
+            program: std::env::current_exe().ok(),
+            processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            stdout_is_terminal: std::io::stdout().is_terminal(),
+            stderr_is_terminal: std::io::stderr().is_terminal() && !dumb,
+            home,
+        }
+    }
+
+    /// Where plugins are looked for, the first place first; `asked` are the places of the command line.
+    pub(crate) fn plugin_dirs(&self, asked: &[PathBuf]) -> Vec<PathBuf> {
+        let mut places = asked.to_vec();
+        places.extend(self.plugins.iter().cloned());
+        places.extend(self.data_home.iter().map(|home| home.join("freezer/plugins")));
+        places.push(PathBuf::from("/usr/lib/freezer/plugins"));
+        if let Some(beside) = self.program.as_deref().and_then(Path::parent) {
+            places.push(beside.join("lib/freezer/plugins"));
+            if let Some(above) = beside.parent() {
+                places.push(above.join("lib/freezer/plugins"));
+            }
+        }
+        places
+    }
+}
+
+/// A variable that is set and not empty.
+#[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// A variable as text; bytes that are no UTF-8 are replaced, so that a message can name them.
+fn text(name: &str) -> Option<String> {
+    variable(name).map(|value| value.to_string_lossy().into_owned())
+}
+
+/// A variable that holds an absolute path; others are ignored, as the base directory rules say.
+fn absolute(name: &str) -> Option<PathBuf> {
+    variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// The host name as the kernel has it.
+fn machine() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_are_found_in_the_order_of_how_near_they_were_named() {
+        let environment = Environment {
+            plugins: vec!["/variable".into()],
+            data_home: Some("/home/u/.local/share".into()),
+            program: Some("/opt/freezer/bin/freezer".into()),
+            ..Environment::default()
+        };
+        let places = environment.plugin_dirs(&["/asked".into()]);
+        let expected = [
+            "/asked",
+            "/variable",
+            "/home/u/.local/share/freezer/plugins",
+            "/usr/lib/freezer/plugins",
+            "/opt/freezer/bin/lib/freezer/plugins",
+            "/opt/freezer/lib/freezer/plugins",
+        ];
+        assert_eq!(places, expected.map(PathBuf::from));
+    }
+
+    #[test]
+    fn without_a_home_there_are_fewer_places_and_no_error() {
+        assert_eq!(Environment::default().plugin_dirs(&[]), [PathBuf::from("/usr/lib/freezer/plugins")]);
+    }
+}

@@ -1,0 +1,315 @@
+//! One layer of options: all that a command line, a section of a file or the environment may say.
+//!
+//! Layers are laid over each other, the nearest to the user first, and judged afterwards. The
+//! names of the fields are the keys of the TOML file.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer};
+
+use super::size::Size;
+use crate::args::{BackupArgs, CompressionText, Days, DereferenceText, PairText, StorageText};
+
+/// Options that may be given in several places; absent means "ask the next layer".
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub(crate) struct Layer {
+    /// What to back up.
+    pub(crate) path: Option<PathBuf>,
+    /// Name of the backup.
+    pub(crate) name: Option<String>,
+    /// Host part of its name.
+    pub(crate) host: Option<String>,
+    /// The storage, to write to or to read from.
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) storage: Option<StorageText>,
+    /// Settings of the storage plugin.
+    pub(crate) storage_options: BTreeMap<String, Setting>,
+    /// The mode plugin.
+    pub(crate) mode: Option<String>,
+    /// Settings of the mode plugin.
+    pub(crate) mode_options: BTreeMap<String, Setting>,
+    /// Always level 0.
+    pub(crate) full: Option<bool>,
+    /// Always against level 0.
+    pub(crate) differential: Option<bool>,
+    /// Last level of a chain.
+    pub(crate) max_level: Option<u32>,
+    /// Level to stay at.
+    pub(crate) always_level: Option<u32>,
+    /// Days after which a chain ends, by its newest backup.
+    #[serde(deserialize_with = "days")]
+    pub(crate) restart_always_level: Option<Days>,
+    /// Levels after which a chain ends; 0 for never.
+    pub(crate) chain_levels: Option<u32>,
+    /// Days after which a chain ends, by its level 0; 0 for never.
+    #[serde(deserialize_with = "days")]
+    pub(crate) chain_days: Option<Days>,
+    /// Patterns to leave out.
+    #[serde(deserialize_with = "patterns")]
+    pub(crate) exclude: Vec<OsString>,
+    /// Files of patterns to leave out.
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Leave out cache directories.
+    pub(crate) exclude_caches: Option<bool>,
+    /// Go into other file systems.
+    pub(crate) cross_file_systems: Option<bool>,
+    /// Which links to follow.
+    #[serde(deserialize_with = "dereference")]
+    pub(crate) dereference: Option<DereferenceText>,
+    /// How to compress.
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) compression: Option<CompressionText>,
+    /// Where the password is.
+    pub(crate) encrypt_pass_file: Option<PathBuf>,
+    /// The original's stored form.
+    pub(crate) compat: Option<bool>,
+    /// Bytes of a stored piece.
+    #[serde(deserialize_with = "size")]
+    pub(crate) max_segment_size: Option<Size>,
+    /// Threads.
+    pub(crate) workers: Option<u16>,
+    /// Memory to stay within.
+    #[serde(deserialize_with = "size")]
+    pub(crate) memory: Option<Size>,
+    /// Where plugins are.
+    pub(crate) plugins_dir: Vec<PathBuf>,
+}
+
+/// The keys a section may have, in the order of [`Layer`].
+pub(crate) const KEYS: &[&str] = &[
+    "path",
+    "name",
+    "host",
+    "storage",
+    "storage-options",
+    "mode",
+    "mode-options",
+    "full",
+    "differential",
+    "max-level",
+    "always-level",
+    "restart-always-level",
+    "chain-levels",
+    "chain-days",
+    "exclude",
+    "exclude-from",
+    "exclude-caches",
+    "cross-file-systems",
+    "dereference",
+    "compression",
+    "encrypt-pass-file",
+    "compat",
+    "max-segment-size",
+    "workers",
+    "memory",
+    "plugins-dir",
+];
+
+impl Layer {
+    /// Lays this over `below`: what is absent here is taken from there. Patterns and settings are
+    /// joined, since each says one more thing.
+    pub(crate) fn over(mut self, below: Layer) -> Layer {
+        let joined = |mut above: BTreeMap<String, Setting>, below: BTreeMap<String, Setting>| {
+            for (name, setting) in below {
+                above.entry(name).or_insert(setting);
+            }
+            above
+        };
+        self.exclude.extend(below.exclude);
+        self.exclude_from.extend(below.exclude_from);
+        self.plugins_dir.extend(below.plugins_dir);
+        // A request for one kind of level on the command line overrules the other kind in a file.
+        let kind_given = self.full.is_some() || self.differential.is_some();
+        Layer {
+            path: self.path.or(below.path),
+            name: self.name.or(below.name),
+            host: self.host.or(below.host),
+            storage: self.storage.or(below.storage),
+            storage_options: joined(self.storage_options, below.storage_options),
+            mode: self.mode.or(below.mode),
+            mode_options: joined(self.mode_options, below.mode_options),
+            full: if kind_given { self.full } else { below.full },
+            differential: if kind_given { self.differential } else { below.differential },
+            max_level: self.max_level.or(below.max_level),
+            always_level: self.always_level.or(below.always_level),
+            restart_always_level: self.restart_always_level.or(below.restart_always_level),
+            chain_levels: self.chain_levels.or(below.chain_levels),
+            chain_days: self.chain_days.or(below.chain_days),
+            exclude: self.exclude,
+            exclude_from: self.exclude_from,
+            exclude_caches: self.exclude_caches.or(below.exclude_caches),
+            cross_file_systems: self.cross_file_systems.or(below.cross_file_systems),
+            dereference: self.dereference.or(below.dereference),
+            compression: self.compression.or(below.compression),
+            encrypt_pass_file: self.encrypt_pass_file.or(below.encrypt_pass_file),
+            compat: self.compat.or(below.compat),
+            max_segment_size: self.max_segment_size.or(below.max_segment_size),
+            workers: self.workers.or(below.workers),
+            memory: self.memory.or(below.memory),
+            plugins_dir: self.plugins_dir,
+        }
+    }
+}
+
+impl From<BackupArgs> for Layer {
+    fn from(args: BackupArgs) -> Layer {
+        let BackupArgs { path, name, host, to, storage_option, mode, mode_option, level, tree, encoding, .. } =
+            args;
+        let cross = if tree.one_file_system { Some(false) } else { flag(tree.cross_file_systems) };
+        Layer {
+            path,
+            name,
+            host,
+            storage: to,
+            storage_options: settings(storage_option),
+            mode,
+            mode_options: settings(mode_option),
+            full: flag(level.full || level.no_incremental),
+            differential: flag(level.differential),
+            max_level: level.max_level,
+            always_level: level.always_level,
+            restart_always_level: level.restart_always_level,
+            chain_levels: level.chain_levels,
+            chain_days: level.chain_days,
+            exclude: tree.exclude,
+            exclude_from: tree.exclude_from,
+            exclude_caches: flag(tree.exclude_caches),
+            cross_file_systems: cross,
+            dereference: tree.dereference,
+            compression: encoding.compression,
+            encrypt_pass_file: encoding.encrypt_pass_file,
+            compat: flag(encoding.compat),
+            max_segment_size: encoding.max_segment_size,
+            workers: encoding.workers,
+            memory: encoding.memory,
+            plugins_dir: Vec::new(),
+        }
+    }
+}
+
+/// A flag of the command line: given, or not said.
+pub(crate) fn flag(given: bool) -> Option<bool> {
+    given.then_some(true)
+}
+
+/// Pairs of the command line as settings; of equal names the last counts.
+pub(crate) fn settings(pairs: Vec<PairText>) -> BTreeMap<String, Setting> {
+    pairs.into_iter().map(|pair| (pair.name, Setting(pair.value))).collect()
+}
+
+/// A plugin's setting as text: the plugin's manifest knows its type.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Setting(pub(crate) String);
+
+impl std::fmt::Debug for Setting {
+    /// Settings may be secret, which only the plugin's manifest knows.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Setting(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Setting, D::Error> {
+        let text = match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(number) => number.to_string(),
+            toml::Value::Boolean(flag) => flag.to_string(),
+            toml::Value::Array(values) => {
+                let texts: Option<Vec<&str>> = values.iter().map(toml::Value::as_str).collect();
+                texts.ok_or_else(|| serde::de::Error::custom("a list of texts"))?.join(",")
+            }
+            _ => return Err(serde::de::Error::custom("a setting is a text, a number, true, false or a list")),
+        };
+        Ok(Setting(text))
+    }
+}
+
+/// A text that has a parser of its own.
+fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// A size: a number of bytes, or a text with a unit.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
+    match toml::Value::deserialize(deserializer)? {
+        toml::Value::Integer(bytes) => u64::try_from(bytes)
+            .map(|bytes| Some(Size(bytes)))
+            .map_err(|_| serde::de::Error::custom("a size is not negative")),
+        toml::Value::String(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
+        _ => Err(serde::de::Error::custom("a size is a number of bytes or a text such as \"32M\"")),
+    }
+}
+
+/// Days: any number, or a text.
+fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Days>, D::Error> {
+    let text = match toml::Value::deserialize(deserializer)? {
+        toml::Value::Integer(days) => days.to_string(),
+        toml::Value::Float(days) => days.to_string(),
+        toml::Value::String(text) => text,
+        _ => return Err(serde::de::Error::custom("days are a number")),
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// One pattern or a list of them.
+fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a pattern or a list of patterns")]
+    enum Patterns {
+        One(String),
+        Many(Vec<String>),
+    }
+    Ok(match Patterns::deserialize(deserializer)? {
+        Patterns::One(pattern) => vec![pattern.into()],
+        Patterns::Many(patterns) => patterns.into_iter().map(OsString::from).collect(),
+    })
+}
+
+/// `none`, `soft`, `hard` or `all`.
+fn dereference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DereferenceText>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    <DereferenceText as clap::ValueEnum>::from_str(&text, false)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("the kinds of links are none, soft, hard and all"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearer_layer_wins_and_patterns_are_joined() {
+        let near = Layer { host: Some("near".into()), exclude: vec!["a".into()], ..Layer::default() };
+        let far = Layer {
+            host: Some("far".into()),
+            workers: Some(3),
+            exclude: vec!["b".into()],
+            ..Layer::default()
+        };
+        let both = near.over(far);
+        assert_eq!(both.host.as_deref(), Some("near"));
+        assert_eq!(both.workers, Some(3));
+        assert_eq!(both.exclude, ["a", "b"]);
+    }
+
+    #[test]
+    fn differential_on_the_command_line_overrules_full_in_the_file() {
+        let near = Layer { differential: Some(true), ..Layer::default() };
+        let both = near.over(Layer { full: Some(true), ..Layer::default() });
+        assert_eq!((both.full, both.differential), (None, Some(true)));
+    }
+
+    #[test]
+    fn settings_never_show_in_debug_output() {
+        let layer = Layer { storage_options: settings(vec!["key=hush".parse().unwrap()]), ..Layer::default() };
+        assert!(!format!("{layer:?}").contains("hush"));
+    }
+}

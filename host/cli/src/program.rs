@@ -1,0 +1,148 @@
+//! From the raw arguments to the exit code, for both faces of the command line.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::args::{Args, GlobalArgs};
+use crate::command::{Command, Detail};
+use crate::compat::{self, Era};
+use crate::config::Config;
+use crate::config::environment::Environment;
+use crate::exit::{Exit, Failure};
+use crate::render::{Output, Style};
+use crate::run::{self, Context};
+
+/// Runs the program.
+pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    let (program, rest) = arguments.split_first().map_or((OsStr::new("freezer"), &[][..]), |(program, rest)| {
+        (program.as_os_str(), rest)
+    });
+    let code = match Era::of(program) {
+        Some(era) => original(era, rest),
+        None => own(arguments),
+    };
+    ExitCode::from(code)
+}
+
+/// Our own verbs.
+fn own(arguments: &[OsString]) -> u8 {
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
+        Err(error) => return unparsed(arguments, &error),
+    };
+    let global = args.global.clone();
+    let verb = args.verb.as_ref().map_or("freezer", |verb| verb.name());
+    let output = Output {
+        style: if global.json { Style::Json } else { Style::Text },
+        quiet: global.quiet,
+        verb,
+        stdout_is_content: ["dump", "completions", "man"].contains(&verb),
+    };
+    if args.version {
+        // Before anything else is read: it must be fast, and work whatever the configuration says.
+        let detail = if global.verbose > 0 { Detail::Full } else { Detail::Short };
+        return ended(&output, run::version(&output, detail));
+    }
+    let judged = Config::load(Environment::read(), global.config.as_deref()).and_then(|config| {
+        config.file.warnings.iter().for_each(|warning| output.warn(warning));
+        let command = config.judge(args)?;
+        Ok((config, command))
+    });
+    match judged {
+        Ok((config, command)) => execute(config, command, &global, output, None),
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+/// The original's options.
+fn original(era: Era, arguments: &[OsString]) -> u8 {
+    let output = |quiet| Output { style: Style::Original(era), quiet, verb: era.program(), stdout_is_content: false };
+    let environment = Environment::read();
+    match compat::parse(era, arguments, environment.clone()) {
+        Ok(original) => {
+            let output = output(original.global.quiet);
+            original.warnings.iter().for_each(|warning| output.warn(warning));
+            let config = Config {
+                environment,
+                file: crate::config::file::ConfigFile::default(),
+                zone: jiff::tz::TimeZone::system(),
+            };
+            execute(config, original.command, &original.global, output, original.log_file.as_deref())
+        }
+        Err(refused) => output(refused.quiet).fail(&refused.failure),
+    }
+}
+
+/// Does a judged command and answers the exit code.
+fn execute(config: Config, command: Command, global: &GlobalArgs, output: Output, log: Option<&Path>) -> u8 {
+    if let Err(failure) = start_log(global.verbose, log) {
+        return output.fail(&failure);
+    }
+    let context = Context { plugin_dirs: config.plugin_dirs(&global.plugins_dir), config, output };
+    let result = run::run(command, &context);
+    ended(&context.output, result)
+}
+
+/// The exit code of a result; a failure is told first.
+fn ended(output: &Output, result: Result<Exit, Failure>) -> u8 {
+    match (result, output.style) {
+        (Ok(exit), Style::Original(_)) => compat::exit_code(exit),
+        (Ok(exit), _) => exit.code(),
+        (Err(failure), _) => output.fail(&failure),
+    }
+}
+
+/// Arguments that are no command: help, or a mistake with its advice.
+fn unparsed(arguments: &[OsString], error: &clap::Error) -> u8 {
+    let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !asked && arguments.iter().any(|argument| argument == "--json") {
+        let output = Output { style: Style::Json, quiet: false, verb: "freezer", stdout_is_content: false };
+        return output.fail(&in_our_words(error));
+    }
+    // Nobody is left to tell when the reader is gone.
+    drop(error.print());
+    if asked { Exit::Ok.code() } else { Exit::Usage.code() }
+}
+
+/// clap's text cut into message and advice.
+fn in_our_words(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let message = lines.next().unwrap_or_default();
+    let mut failure = Failure::usage(message.strip_prefix("error: ").unwrap_or(message));
+    for line in lines {
+        match line.strip_prefix("tip: ") {
+            Some(tip) => failure = failure.advise(tip),
+            None if line.starts_with("Usage:") => return failure.advise(line),
+            None if line.starts_with("For more") => {}
+            None => failure = failure.because(line),
+        }
+    }
+    failure
+}
+
+/// Starts the log: warnings on standard error, more on request, also into a file where one is asked for.
+fn start_log(verbose: u8, file: Option<&Path>) -> Result<(), Failure> {
+    use tracing_subscriber::fmt::writer::MakeWriterExt;
+    let level = match verbose {
+        0 => LevelFilter::WARN,
+        1 => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
+    let Some(path) = file else {
+        log.with_writer(std::io::stderr).init();
+        return Ok(());
+    };
+    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = opened.map_err(|error| {
+        Failure::new(Exit::Failed, format!("can't open the log file {path:?}")).because(error.to_string())
+    })?;
+    log.with_writer(std::io::stderr.and(std::sync::Mutex::new(file))).init();
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Does a judged command.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::command::{Command, Detail, Man};
+use crate::config::Config;
+use crate::exit::{Exit, Failure};
+use crate::manual;
+use crate::render::{Output, Style};
+
+/// What every verb is given.
+pub(crate) struct Context {
+    /// Where plugins are looked for.
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// The surroundings.
+    pub(crate) config: Config,
+    /// The way to the user.
+    pub(crate) output: Output,
+}
+
+/// Does a command.
+///
+/// # Errors
+/// Whatever kept it from being done.
+pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> {
+    let output = &context.output;
+    match command {
+        Command::Version(detail) => version(output, detail),
+        Command::Print(text) if text.is_empty() => Ok(Exit::Ok),
+        Command::Print(text) => output.print(&text).map(|()| Exit::Ok),
+        Command::Completions(shell) => output.print_raw(&manual::completions(shell)).map(|()| Exit::Ok),
+        Command::Man(Man::Print(verb)) => output.print_raw(&manual::page(verb.as_deref())?).map(|()| Exit::Ok),
+        Command::Man(Man::Write(directory)) => {
+            let pages = manual::write_pages(&directory)?;
+            output.note(&format!("{pages} pages written"));
+            Ok(Exit::Ok)
+        }
+        _ => Err(Failure::new(Exit::Failed, "not wired")),
+    }
+}
+
+/// Prints the version, and on request what the program is made of.
+///
+/// # Errors
+/// When standard output can't be written.
+pub(crate) fn version(output: &Output, detail: Detail) -> Result<Exit, Failure> {
+    const PARTS: [(&str, &str); 4] = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("plugin contract", "1.0.0"),
+        ("plugin engine", concat!("wasmtime ", env!("FREEZER_ENGINE"))),
+        ("target", env!("FREEZER_TARGET")),
+    ];
+    if output.style == Style::Json {
+        let parts: serde_json::Map<String, serde_json::Value> =
+            PARTS.iter().map(|(name, value)| (name.replace(' ', "_"), json!(value))).collect();
+        output.finish(Exit::Ok, parts.into())?;
+        return Ok(Exit::Ok);
+    }
+    let mut text = match output.style {
+        Style::Original(era) => format!("{} (freezer {})", era.program(), PARTS[0].1),
+        Style::Text | Style::Json => format!("freezer {}", PARTS[0].1),
+    };
+    if detail == Detail::Full {
+        for (name, value) in &PARTS[1..] {
+            text.push_str(&format!("\n{name}: {value}"));
+        }
+    }
+    output.print(&text)?;
+    Ok(Exit::Ok)
+}
