@@ -66,9 +66,8 @@ compile() {
     host=$(rustc -vV | sed -n 's/^host: //p')
     linkers=$sysroot/lib/rustlib/$host/bin
     [ -x "$linkers/wasm-component-ld" ] || fail "no wasm-component-ld in $linkers"
-    source=$(readlink -f /usr/lib/rustlib/src/rust)
     PATH="$linkers:$linkers/gcc-ld:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=$wasi_libc $(remapped "$source")" \
+        CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=$wasi_libc $(remapped /usr/lib/rustlib/src/rust)" \
         /usr/bin/cargo build --quiet --locked --profile plugin --target $target --target-dir "$wasm_dir" \
         -Zbuild-std=std,panic_abort $1
 }

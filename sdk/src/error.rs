@@ -28,7 +28,12 @@ pub struct Error {
 impl Error {
     /// Makes an error of any kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), code: None, retry_after: None }
+        Error {
+            kind,
+            message: message.into(),
+            code: None,
+            retry_after: None,
+        }
     }
 
     /// The thing does not exist.
@@ -114,7 +119,9 @@ impl From<types::Error> for Error {
             kind: error.kind,
             message: error.message,
             code: error.code,
-            retry_after: error.retry_after_ms.map(|wait| Duration::from_millis(wait.into())),
+            retry_after: error
+                .retry_after_ms
+                .map(|wait| Duration::from_millis(wait.into())),
         }
     }
 }
@@ -154,7 +161,9 @@ mod tests {
 
     #[test]
     fn an_error_survives_the_way_to_the_host_and_back() {
-        let error = Error::busy("slow down").with_code("503").with_retry_after(Duration::from_millis(1500));
+        let error = Error::busy("slow down")
+            .with_code("503")
+            .with_retry_after(Duration::from_millis(1500));
         assert_eq!(Error::from(types::Error::from(error.clone())), error);
     }
 
@@ -169,7 +178,10 @@ mod tests {
         let failed: Result<()> = Err(Error::not_found("no such file").with_code("ENOENT"));
         let error = failed.context(|| "can't read \"a\"").unwrap_err();
         assert_eq!(error.to_string(), "can't read \"a\": no such file");
-        assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::NotFound, Some("ENOENT")));
+        assert_eq!(
+            (error.kind, error.code.as_deref()),
+            (ErrorKind::NotFound, Some("ENOENT"))
+        );
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The way from the generated exports to the traits, and the two export macros. Compiled into components only.
 //!
 //! Owns the one `unsafe` of the crate: lending a borrowed body as the wrapper type.
-#![expect(unsafe_code, reason = "a borrowed handle is wrapped without being owned, see `lend`")]
+#![expect(
+    unsafe_code,
+    reason = "a borrowed handle is wrapped without being owned, see `lend`"
+)]
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -159,7 +162,9 @@ impl<T: Storage> wit_storage::GuestStore for StoreCell<T> {
         offset: u64,
         content: &wit_bodies::Body,
     ) -> WitResult<String> {
-        Ok(lend(content, |content| self.0.put_segment(&upload, number, offset, content))?)
+        Ok(lend(content, |content| {
+            self.0.put_segment(&upload, number, offset, content)
+        })?)
     }
 
     fn commit(&self, upload: String, size: u64, receipts: Vec<String>) -> WitResult<()> {

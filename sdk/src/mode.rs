@@ -77,7 +77,9 @@ pub trait Restore: 'static {
     /// # Errors
     /// Any. By default `unsupported`, for modes that never answer `Receive`.
     fn receive(&mut self, source: &str, _content: Body) -> Result<()> {
-        Err(Error::unsupported(format!("this mode takes no stream (\"{source}\")")))
+        Err(Error::unsupported(format!(
+            "this mode takes no stream (\"{source}\")"
+        )))
     }
 
     /// Ends the restore. By default there is nothing to do.

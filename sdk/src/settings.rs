@@ -15,7 +15,10 @@ pub struct Settings(Vec<types::Setting>);
 impl Settings {
     /// Makes settings by hand, as tests do.
     pub fn new<N: Into<String>>(settings: impl IntoIterator<Item = (N, SettingValue)>) -> Self {
-        let setting = |(name, value): (N, _)| types::Setting { name: name.into(), value };
+        let setting = |(name, value): (N, _)| types::Setting {
+            name: name.into(),
+            value,
+        };
         Settings(settings.into_iter().map(setting).collect())
     }
 
@@ -90,7 +93,9 @@ impl Settings {
         wanted: &str,
         read: impl FnOnce(&'a SettingValue) -> Option<T>,
     ) -> Result<Option<T>> {
-        let Some(setting) = self.0.iter().find(|setting| setting.name == name) else { return Ok(None) };
+        let Some(setting) = self.0.iter().find(|setting| setting.name == name) else {
+            return Ok(None);
+        };
         match read(&setting.value) {
             Some(value) => Ok(Some(value)),
             None => Err(Error::invalid(format!("setting \"{name}\" must be {wanted}"))),
@@ -139,7 +144,10 @@ mod tests {
         assert_eq!(settings.optional_text("path").unwrap(), None);
         assert!(!settings.flag("quick").unwrap());
         assert!(settings.many("exclude").unwrap().is_empty());
-        assert_eq!(settings.text("path").unwrap_err().message, "setting \"path\" is missing");
+        assert_eq!(
+            settings.text("path").unwrap_err().message,
+            "setting \"path\" is missing"
+        );
     }
 
     #[test]

@@ -135,7 +135,9 @@ pub fn check_prefix(prefix: &str) -> Result<&str> {
     }
     let Some(folder) = prefix.strip_suffix('/') else {
         let shown: String = prefix.chars().take(60).collect();
-        return Err(Error::invalid(format!("the prefix {shown:?} doesn't end with \"/\"")));
+        return Err(Error::invalid(format!(
+            "the prefix {shown:?} doesn't end with \"/\""
+        )));
     };
     check_key(folder)?;
     Ok(folder)
@@ -155,7 +157,9 @@ mod tests {
 
     #[test]
     fn whatever_could_escape_is_no_key() {
-        for key in ["", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "a\0b", "a\nb", "\u{85}"] {
+        for key in [
+            "", "/", "/a", "a/", "a//b", ".", "..", "a/../b", "a/./b", "a\0b", "a\nb", "\u{85}",
+        ] {
             check_key(key).unwrap_err();
         }
         let error = check_key(&"k".repeat(KEY_BYTES + 1)).unwrap_err();

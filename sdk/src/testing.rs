@@ -66,7 +66,10 @@ impl FakeHost {
     ///
     /// # Panics
     /// If the thread has one already.
-    #[expect(clippy::new_without_default, reason = "it changes the thread, which a default must not")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "it changes the thread, which a default must not"
+    )]
     pub fn new() -> Self {
         let machine = Rc::new(Machine::default());
         machine::install(Rc::clone(&machine));
@@ -131,7 +134,10 @@ impl FakeHost {
 
     /// Sets a secret setting and grants it.
     pub fn set_secret(&self, name: &str, value: &str) {
-        self.machine.state().secrets.insert(name.to_owned(), value.to_owned());
+        self.machine
+            .state()
+            .secrets
+            .insert(name.to_owned(), value.to_owned());
     }
 
     /// A replayable body, such as a segment of the backup.
@@ -146,7 +152,10 @@ impl FakeHost {
 
     /// A stream that fails after these bytes.
     pub fn broken_stream(&self, content: &[u8], error: Error) -> Body {
-        Body(backend::bodies::Body::from(FakeBody::stream(content, Some(error.into()))))
+        Body(backend::bodies::Body::from(FakeBody::stream(
+            content,
+            Some(error.into()),
+        )))
     }
 
     /// Takes all bytes of a body, as the host does when it stores or restores it.
@@ -163,7 +172,10 @@ impl FakeHost {
     }
 
     /// Answers commands, of this machine and by `ssh`; the second argument is standard input.
-    pub fn serve_commands(&self, answer: impl FnMut(&commands::Command, &[u8]) -> Result<FakeExit> + 'static) {
+    pub fn serve_commands(
+        &self,
+        answer: impl FnMut(&commands::Command, &[u8]) -> Result<FakeExit> + 'static,
+    ) {
         self.machine.state().commands = Some(Box::new(answer));
     }
 
@@ -229,17 +241,32 @@ impl FakeHost {
 
     /// Lets the `position`-th call from now (0 is the next) fail before it has any effect.
     pub fn fail_call(&self, position: usize, error: Error) {
-        self.script(Fault { position, name: None, error: error.into(), applied: false });
+        self.script(Fault {
+            position,
+            name: None,
+            error: error.into(),
+            applied: false,
+        });
     }
 
     /// Lets the `position`-th call from now take effect, and its answer get lost.
     pub fn lose_answer(&self, position: usize, error: Error) {
-        self.script(Fault { position, name: None, error: error.into(), applied: true });
+        self.script(Fault {
+            position,
+            name: None,
+            error: error.into(),
+            applied: true,
+        });
     }
 
     /// Lets the next call of that name ("directory.write") fail before it has any effect.
     pub fn fail_next(&self, name: &'static str, error: Error) {
-        self.script(Fault { position: 0, name: Some(name), error: error.into(), applied: false });
+        self.script(Fault {
+            position: 0,
+            name: Some(name),
+            error: error.into(),
+            applied: false,
+        });
     }
 
     /// True if the scripted fault has struck; it is forgotten either way.

@@ -23,7 +23,9 @@ impl Body {
     pub fn from_bytes(content: &[u8]) -> Result<Self> {
         if content.len() > DOCUMENT_BYTES {
             let bytes = content.len();
-            return Err(Error::invalid(format!("a document of {bytes} bytes is too large; {DOCUMENT_BYTES} may be")));
+            return Err(Error::invalid(format!(
+                "a document of {bytes} bytes is too large; {DOCUMENT_BYTES} may be"
+            )));
         }
         Ok(Body(backend::Body::new(content)))
     }

@@ -65,5 +65,8 @@ pub fn run(command: &Command) -> Result<()> {
         return Ok(());
     }
     let line = exit.stderr.lines().last().unwrap_or("no message");
-    Err(Error::other(format!("\"{}\" ended with {}: {line}", command.program, exit.code)))
+    Err(Error::other(format!(
+        "\"{}\" ended with {}: {line}",
+        command.program, exit.code
+    )))
 }

@@ -95,14 +95,23 @@ mod tests {
         let host = FakeHost::new();
         wait(Duration::from_secs(150)).unwrap();
         assert_eq!(host.waited(), Duration::from_secs(150));
-        assert_eq!(host.calls().iter().filter(|call| call.name == "control.wait").count(), 3);
+        assert_eq!(
+            host.calls()
+                .iter()
+                .filter(|call| call.name == "control.wait")
+                .count(),
+            3
+        );
     }
 
     #[test]
     fn a_cancelled_run_does_not_wait() {
         let host = FakeHost::new();
         host.cancel();
-        assert_eq!(wait(Duration::from_secs(1)).unwrap_err().kind, ErrorKind::Cancelled);
+        assert_eq!(
+            wait(Duration::from_secs(1)).unwrap_err().kind,
+            ErrorKind::Cancelled
+        );
         assert!(is_cancelled());
     }
 

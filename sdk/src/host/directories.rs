@@ -123,7 +123,10 @@ impl Directory {
     /// `unsupported` where the machine can't tell.
     pub fn space(&self) -> Result<Space> {
         let (used_bytes, available_bytes) = self.0.space()?;
-        Ok(Space { used_bytes, available_bytes })
+        Ok(Space {
+            used_bytes,
+            available_bytes,
+        })
     }
 }
 
@@ -134,7 +137,10 @@ impl Directory {
 pub fn absent_is_none<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(Error { kind: crate::error::ErrorKind::NotFound, .. }) => Ok(None),
+        Err(Error {
+            kind: crate::error::ErrorKind::NotFound,
+            ..
+        }) => Ok(None),
         Err(error) => Err(error),
     }
 }

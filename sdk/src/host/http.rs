@@ -21,7 +21,10 @@ pub struct Response {
 impl Response {
     /// The first header of that name, in any case.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        let found = self
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
         found.map(|header| header.value.as_str())
     }
 }
@@ -32,5 +35,9 @@ impl Response {
 /// `denied` without a grant; `unavailable`; `invalid`; `cancelled`.
 pub fn send(request: &Request, content: Option<&Body>) -> Result<Response> {
     let response = backend::send(request, content.map(|body| &body.0))?;
-    Ok(Response { status: response.status, headers: response.headers, content: Body(response.content) })
+    Ok(Response {
+        status: response.status,
+        headers: response.headers,
+        content: Body(response.content),
+    })
 }

@@ -23,11 +23,23 @@ pub(super) struct FakeBody {
 
 impl FakeBody {
     pub(super) fn replayable(content: &[u8]) -> Self {
-        FakeBody { content: content.to_vec(), position: 0, replayable: true, used: false, end: None }
+        FakeBody {
+            content: content.to_vec(),
+            position: 0,
+            replayable: true,
+            used: false,
+            end: None,
+        }
     }
 
     pub(super) fn stream(content: &[u8], end: Option<types::Error>) -> Self {
-        FakeBody { content: content.to_vec(), position: 0, replayable: false, used: false, end }
+        FakeBody {
+            content: content.to_vec(),
+            position: 0,
+            replayable: false,
+            used: false,
+            end,
+        }
     }
 
     pub(super) fn size(&self) -> Option<u64> {

@@ -71,13 +71,21 @@ impl Disk {
 
     pub(super) fn put_file(&self, path: &str, content: &[u8]) {
         let mut tree = self.tree();
-        tree.make_parents(path).expect("the path of a test file leads through directories");
-        tree.insert(path, Node::File { content: content.to_vec(), durable: true });
+        tree.make_parents(path)
+            .expect("the path of a test file leads through directories");
+        tree.insert(
+            path,
+            Node::File {
+                content: content.to_vec(),
+                durable: true,
+            },
+        );
     }
 
     pub(super) fn put_symlink(&self, path: &str) {
         let mut tree = self.tree();
-        tree.make_parents(path).expect("the path of a test symlink leads through directories");
+        tree.make_parents(path)
+            .expect("the path of a test symlink leads through directories");
         tree.insert(path, Node::Symlink);
     }
 
@@ -90,13 +98,20 @@ impl Disk {
 
     pub(super) fn paths(&self) -> Vec<String> {
         let tree = self.tree();
-        let files = tree.nodes.iter().filter(|(_, (node, _))| !matches!(node, Node::Directory));
+        let files = tree
+            .nodes
+            .iter()
+            .filter(|(_, (node, _))| !matches!(node, Node::Directory));
         files.map(|(path, _)| path.clone()).collect()
     }
 
     pub(super) fn cut_power(&self) {
         for (node, _) in self.tree().nodes.values_mut() {
-            if let Node::File { content, durable: false } = node {
+            if let Node::File {
+                content,
+                durable: false,
+            } = node
+            {
                 content.clear();
             }
         }
@@ -107,7 +122,11 @@ impl Disk {
         if !matches!(tree.look_up(path)?, Node::Directory) {
             return Err(fault(ErrorKind::Invalid, "not a directory"));
         }
-        let prefix = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let prefix = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}/")
+        };
         let mut names: Vec<&str> = tree
             .nodes
             .keys()
@@ -119,8 +138,10 @@ impl Disk {
         let more = names.len() > PAGE_ENTRIES;
         names.truncate(PAGE_ENTRIES);
         let next = names.last().filter(|_| more).map(|name| (*name).to_owned());
-        let entries =
-            names.into_iter().map(|name| tree.entry(&format!("{prefix}{name}"))).collect::<WitResult<_>>()?;
+        let entries = names
+            .into_iter()
+            .map(|name| tree.entry(&format!("{prefix}{name}")))
+            .collect::<WitResult<_>>()?;
         Ok(EntryPage { entries, next })
     }
 
@@ -136,7 +157,9 @@ impl Disk {
         let Node::File { content, .. } = tree.look_up(path)? else {
             return Err(fault(ErrorKind::Invalid, "not a regular file"));
         };
-        let start = usize::try_from(offset).ok().filter(|start| *start <= content.len());
+        let start = usize::try_from(offset)
+            .ok()
+            .filter(|start| *start <= content.len());
         let start = start.ok_or_else(|| fault(ErrorKind::Invalid, "the offset lies behind the end"))?;
         let left = content.len() - start;
         let wanted = length.map_or(left, |length| usize::try_from(length).unwrap_or(usize::MAX));
@@ -149,9 +172,17 @@ impl Disk {
         tree.check_writable()?;
         tree.make_parents(path)?;
         let used = tree.used();
-        let free = tree.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(used));
+        let free = tree
+            .capacity
+            .map_or(u64::MAX, |capacity| capacity.saturating_sub(used));
         if !tree.nodes.contains_key(path) {
-            tree.insert(path, Node::File { content: Vec::new(), durable: false });
+            tree.insert(
+                path,
+                Node::File {
+                    content: Vec::new(),
+                    durable: false,
+                },
+            );
         }
         let now = tree.now();
         let Some((Node::File { content, durable }, modified)) = tree.nodes.get_mut(path) else {
@@ -160,7 +191,10 @@ impl Disk {
         (*durable, *modified) = (false, now);
         let start = usize::try_from(offset).map_err(|_| fault(ErrorKind::Invalid, "offset too large"))?;
         let growth = ((start + bytes.len()) as u64).saturating_sub(content.len() as u64);
-        let fits = bytes.len() - usize::try_from(growth.saturating_sub(free)).unwrap_or(0).min(bytes.len());
+        let fits = bytes.len()
+            - usize::try_from(growth.saturating_sub(free))
+                .unwrap_or(0)
+                .min(bytes.len());
         if content.len() < start + fits {
             content.resize(start + fits, 0);
         }
@@ -185,7 +219,16 @@ impl Disk {
         }
         tree.make_parents(target)?;
         if let Some((Node::File { content, .. }, modified)) = tree.nodes.remove(source) {
-            tree.nodes.insert(target.to_owned(), (Node::File { content, durable: true }, modified));
+            tree.nodes.insert(
+                target.to_owned(),
+                (
+                    Node::File {
+                        content,
+                        durable: true,
+                    },
+                    modified,
+                ),
+            );
         }
         Ok(())
     }
@@ -204,7 +247,12 @@ impl Disk {
             Ok(_) => tree.check_writable()?,
         }
         let below = format!("{path}/");
-        if tree.nodes.range(below.clone()..).next().is_some_and(|(other, _)| other.starts_with(&below)) {
+        if tree
+            .nodes
+            .range(below.clone()..)
+            .next()
+            .is_some_and(|(other, _)| other.starts_with(&below))
+        {
             return Err(fault(ErrorKind::Invalid, "directory not empty"));
         }
         tree.nodes.remove(path);
@@ -214,14 +262,21 @@ impl Disk {
     pub(super) fn space(&self) -> (u64, u64) {
         let tree = self.tree();
         let used = tree.used();
-        (used, tree.capacity.map_or(1 << 40, |capacity| capacity.saturating_sub(used)))
+        (
+            used,
+            tree.capacity
+                .map_or(1 << 40, |capacity| capacity.saturating_sub(used)),
+        )
     }
 }
 
 impl Tree {
     fn now(&mut self) -> Timestamp {
         self.clock += 1;
-        Timestamp { seconds: self.clock, nanoseconds: 0 }
+        Timestamp {
+            seconds: self.clock,
+            nanoseconds: 0,
+        }
     }
 
     fn insert(&mut self, path: &str, node: Node) {
@@ -282,14 +337,20 @@ impl Tree {
             Node::Symlink => (EntryKind::Symlink, 0),
         };
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
-        Ok(Entry { name, kind, size, modified: *modified })
+        Ok(Entry {
+            name,
+            kind,
+            size,
+            modified: *modified,
+        })
     }
 }
 
 /// "" and every folder above a path, from the top.
 fn parents(path: &str) -> impl Iterator<Item = &str> {
     let root = (!path.is_empty()).then_some("");
-    root.into_iter().chain(path.match_indices('/').map(|(end, _)| &path[..end]))
+    root.into_iter()
+        .chain(path.match_indices('/').map(|(end, _)| &path[..end]))
 }
 
 fn check_path(path: &str) -> WitResult<()> {

@@ -104,7 +104,10 @@ pub(super) fn remote_root(host: &str, root: &str) -> String {
 
 pub(super) fn install(machine: Rc<Machine>) {
     let before = CURRENT.with(|current| current.borrow_mut().replace(machine));
-    assert!(before.is_none(), "this thread has a fake host already: drop it first");
+    assert!(
+        before.is_none(),
+        "this thread has a fake host already: drop it first"
+    );
 }
 
 pub(super) fn remove() {
@@ -126,7 +129,10 @@ pub(super) fn call<T>(
     let machine = current();
     let lost = {
         let mut state = machine.state();
-        state.calls.push(Call { name, subject: subject.into() });
+        state.calls.push(Call {
+            name,
+            subject: subject.into(),
+        });
         if state.cancelled {
             return Err(fault(ErrorKind::Cancelled, "cancelled"));
         }
@@ -144,7 +150,10 @@ pub(super) fn call<T>(
 
 /// The scripted fault, if it is this call's turn.
 fn due(state: &mut State, name: &'static str) -> Option<Fault> {
-    let scripted = state.fault.as_mut().filter(|fault| fault.name.is_none_or(|wanted| wanted == name))?;
+    let scripted = state
+        .fault
+        .as_mut()
+        .filter(|fault| fault.name.is_none_or(|wanted| wanted == name))?;
     if scripted.position == 0 {
         return state.fault.take();
     }

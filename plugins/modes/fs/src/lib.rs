@@ -61,7 +61,9 @@ struct FsRestore {
 impl Restore for FsRestore {
     fn destination(&mut self, source: &str) -> Result<Destination> {
         if source != SOURCE {
-            return Err(Error::not_found(format!("mode fs knows no source {source:?}, only \"{SOURCE}\"")));
+            return Err(Error::not_found(format!(
+                "mode fs knows no source {source:?}, only \"{SOURCE}\""
+            )));
         }
         Ok(Destination::Directory(self.target.clone()))
     }
@@ -83,17 +85,27 @@ mod tests {
     use freezer_sdk::settings::{SettingValue, Settings};
 
     fn request(path: Option<&str>, settings: Settings) -> BackupRequest {
-        BackupRequest { path: path.map(str::to_owned), settings, level: 0, parent_note: None }
+        BackupRequest {
+            path: path.map(str::to_owned),
+            settings,
+            level: 0,
+            parent_note: None,
+        }
     }
 
     #[test]
     fn the_named_path_is_the_only_source() {
         let settings = Settings::new([
             ("one-file-system", SettingValue::Flag(true)),
-            ("exclude", SettingValue::Many(vec!["*.tmp".into(), "/cache".into()])),
+            (
+                "exclude",
+                SettingValue::Many(vec!["*.tmp".into(), "/cache".into()]),
+            ),
         ]);
         let mut backup = Fs::prepare_backup(request(Some("/etc"), settings)).unwrap();
-        let Some(Source::Tree(tree)) = backup.next().unwrap() else { panic!("no tree") };
+        let Some(Source::Tree(tree)) = backup.next().unwrap() else {
+            panic!("no tree")
+        };
         assert_eq!((tree.name.as_str(), tree.root.as_str()), ("tree", "/etc"));
         assert!(tree.one_file_system);
         assert_eq!(tree.exclude, ["*.tmp", "/cache"]);
@@ -105,7 +117,9 @@ mod tests {
     fn other_file_systems_are_entered_only_if_asked() {
         let settings = Settings::new([("one-file-system", SettingValue::Flag(false))]);
         let mut backup = Fs::prepare_backup(request(Some("/"), settings)).unwrap();
-        let Some(Source::Tree(tree)) = backup.next().unwrap() else { panic!("no tree") };
+        let Some(Source::Tree(tree)) = backup.next().unwrap() else {
+            panic!("no tree")
+        };
         assert!(!tree.one_file_system);
     }
 
@@ -117,7 +131,9 @@ mod tests {
             ..request(Some("/etc"), Settings::default())
         };
         let mut backup = Fs::prepare_backup(request).unwrap();
-        let Some(Source::Tree(tree)) = backup.next().unwrap() else { panic!("no tree") };
+        let Some(Source::Tree(tree)) = backup.next().unwrap() else {
+            panic!("no tree")
+        };
         assert_eq!(tree.name, SOURCE);
     }
 
@@ -133,7 +149,11 @@ mod tests {
 
     #[test]
     fn finish_succeeds_whatever_the_outcome() {
-        for outcome in [Outcome::Done, Outcome::Cancelled, Outcome::Failed(Error::other("disk full"))] {
+        for outcome in [
+            Outcome::Done,
+            Outcome::Cancelled,
+            Outcome::Failed(Error::other("disk full")),
+        ] {
             let backup = Fs::prepare_backup(request(Some("/etc"), Settings::default())).unwrap();
             backup.finish(outcome).unwrap();
         }
@@ -157,7 +177,9 @@ mod tests {
 
     #[test]
     fn a_restore_without_a_target_is_refused() {
-        let Err(error) = Fs::prepare_restore(RestoreRequest::default()) else { panic!("accepted") };
+        let Err(error) = Fs::prepare_restore(RestoreRequest::default()) else {
+            panic!("accepted")
+        };
         assert_eq!(error.kind, ErrorKind::Invalid);
     }
 }

@@ -34,7 +34,9 @@ impl Body {
 
     /// `body.digest`.
     pub fn digest(&self, algorithm: DigestAlgorithm) -> Result<String, Error> {
-        call("body.digest", format!("{algorithm:?}"), |_| self.0.borrow().digest(algorithm))
+        call("body.digest", format!("{algorithm:?}"), |_| {
+            self.0.borrow().digest(algorithm)
+        })
     }
 
     /// `body.read`.

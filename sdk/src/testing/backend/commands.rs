@@ -21,10 +21,18 @@ pub struct Child {
 impl Child {
     pub(super) fn start(machine: &Machine, command: &Command, input: &[u8]) -> Result<Self, Error> {
         // The answer is taken out while it runs, since it may look at the host itself.
-        let mut answer = machine.state().commands.take().ok_or_else(|| unanswered("processes"))?;
+        let mut answer = machine
+            .state()
+            .commands
+            .take()
+            .ok_or_else(|| unanswered("processes"))?;
         let exit = answer(command, input);
         machine.state().commands = Some(answer);
-        Ok(Child { exit: exit?, taken: Cell::new(false), _open: OpenHandle::new(machine) })
+        Ok(Child {
+            exit: exit?,
+            taken: Cell::new(false),
+            _open: OpenHandle::new(machine),
+        })
     }
 
     /// `child.output`.
@@ -33,7 +41,12 @@ impl Child {
             if self.taken.replace(true) {
                 return Err(fault(ErrorKind::Invalid, "the output was taken before"));
             }
-            let failed = || fault(ErrorKind::Other, format!("the command ended with {}", self.exit.code));
+            let failed = || {
+                fault(
+                    ErrorKind::Other,
+                    format!("the command ended with {}", self.exit.code),
+                )
+            };
             let end = (self.exit.code != 0).then(failed);
             Ok(FakeBody::stream(&self.exit.stdout, end).into())
         })
@@ -41,7 +54,9 @@ impl Child {
 
     /// `child.wait`.
     pub fn wait(&self) -> Result<(i32, String), Error> {
-        call("child.wait", "", |_| Ok((self.exit.code, self.exit.stderr.clone())))
+        call("child.wait", "", |_| {
+            Ok((self.exit.code, self.exit.stderr.clone()))
+        })
     }
 
     /// `child.kill`.

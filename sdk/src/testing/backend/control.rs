@@ -47,7 +47,9 @@ pub mod leftovers {
             let mut state = machine.state();
             state.announced += 1;
             let number = state.announced;
-            state.leftovers.insert(number, (description.to_owned(), undo.to_owned()));
+            state
+                .leftovers
+                .insert(number, (description.to_owned(), undo.to_owned()));
             Ok(number)
         })
     }

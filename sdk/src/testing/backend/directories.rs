@@ -59,17 +59,23 @@ impl Directory {
 
     /// `directory.write`.
     pub fn write(&self, path: &str, offset: u64, content: &Body) -> Result<u64, Error> {
-        call("directory.write", path, |_| self.writing()?.write(path, offset, &content.drain()?))
+        call("directory.write", path, |_| {
+            self.writing()?.write(path, offset, &content.drain()?)
+        })
     }
 
     /// `directory.publish`.
     pub fn publish(&self, source: &str, target: &str, existing: Existing) -> Result<(), Error> {
-        call("directory.publish", target, |_| self.writing()?.publish(source, target, existing))
+        call("directory.publish", target, |_| {
+            self.writing()?.publish(source, target, existing)
+        })
     }
 
     /// `directory.make-directory`.
     pub fn make_directory(&self, path: &str) -> Result<(), Error> {
-        call("directory.make-directory", path, |_| self.writing()?.make_directory(path))
+        call("directory.make-directory", path, |_| {
+            self.writing()?.make_directory(path)
+        })
     }
 
     /// `directory.remove`.
@@ -89,6 +95,8 @@ pub mod files {
 
     /// `files.open`.
     pub fn open(root: &str, access: Access) -> Result<Directory, Error> {
-        call("files.open", root, |machine| Directory::open(machine.granted(root)?, access))
+        call("files.open", root, |machine| {
+            Directory::open(machine.granted(root)?, access)
+        })
     }
 }

@@ -20,17 +20,21 @@ pub struct Response {
 
 /// `http.send`.
 pub fn send(request: &Request, content: Option<&Body>) -> Result<Response, Error> {
-    call("http.send", format!("{} {}", request.method, request.url), |machine| {
-        let content = drain(content)?;
-        let mut answer = machine.state().http.take().ok_or_else(|| unanswered("http"))?;
-        let response = answer(request, &content);
-        machine.state().http = Some(answer);
-        let response = response?;
-        let field = |(name, value)| Field { name, value };
-        Ok(Response {
-            status: response.status,
-            headers: response.headers.into_iter().map(field).collect(),
-            content: FakeBody::stream(&response.content, None).into(),
-        })
-    })
+    call(
+        "http.send",
+        format!("{} {}", request.method, request.url),
+        |machine| {
+            let content = drain(content)?;
+            let mut answer = machine.state().http.take().ok_or_else(|| unanswered("http"))?;
+            let response = answer(request, &content);
+            machine.state().http = Some(answer);
+            let response = response?;
+            let field = |(name, value)| Field { name, value };
+            Ok(Response {
+                status: response.status,
+                headers: response.headers.into_iter().map(field).collect(),
+                content: FakeBody::stream(&response.content, None).into(),
+            })
+        },
+    )
 }

@@ -26,9 +26,20 @@ impl Snapshot {
 /// `snapshots.create`.
 pub fn create(path: &str, _options: &[Field]) -> Result<Snapshot, Error> {
     call("snapshots.create", path, |machine| {
-        if !machine.state().freezable.iter().any(|freezable| freezable == path) {
-            return Err(fault(ErrorKind::Unsupported, format!("\"{path}\" can't be frozen")));
+        if !machine
+            .state()
+            .freezable
+            .iter()
+            .any(|freezable| freezable == path)
+        {
+            return Err(fault(
+                ErrorKind::Unsupported,
+                format!("\"{path}\" can't be frozen"),
+            ));
         }
-        Ok(Snapshot { path: path.to_owned(), _open: OpenHandle::new(machine) })
+        Ok(Snapshot {
+            path: path.to_owned(),
+            _open: OpenHandle::new(machine),
+        })
     })
 }

@@ -12,21 +12,28 @@ pub struct Connection(OpenHandle);
 impl Connection {
     /// `sql.connection.execute`.
     pub fn execute(&self, statement: &str, parameters: &[Value]) -> Result<u64, Error> {
-        call("sql.execute", statement, |machine| Ok(answer(machine, statement, parameters)?.affected))
+        call("sql.execute", statement, |machine| {
+            Ok(answer(machine, statement, parameters)?.affected)
+        })
     }
 
     /// `sql.connection.query`.
     pub fn query(&self, statement: &str, parameters: &[Value]) -> Result<Rows, Error> {
         call("sql.query", statement, |machine| {
             let answer = answer(machine, statement, parameters)?;
-            Ok(Rows { columns: answer.columns, rows: answer.rows })
+            Ok(Rows {
+                columns: answer.columns,
+                rows: answer.rows,
+            })
         })
     }
 }
 
 /// `sql.connect`.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
-    call("sql.connect", target.host.clone(), |machine| Ok(Connection(OpenHandle::new(machine))))
+    call("sql.connect", target.host.clone(), |machine| {
+        Ok(Connection(OpenHandle::new(machine)))
+    })
 }
 
 fn answer(machine: &Machine, statement: &str, parameters: &[Value]) -> Result<FakeAnswer, Error> {

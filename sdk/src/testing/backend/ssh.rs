@@ -19,18 +19,29 @@ impl Connection {
     /// `ssh.connection.open`.
     pub fn open(&self, root: &str, access: Access) -> Result<Directory, Error> {
         let root = remote_root(&self.host, root);
-        call("ssh.open", root.clone(), |machine| Directory::open(machine.granted(&root)?, access))
+        call("ssh.open", root.clone(), |machine| {
+            Directory::open(machine.granted(&root)?, access)
+        })
     }
 
     /// `ssh.connection.spawn`.
     pub fn spawn(&self, command: &Command, input: Option<&Body>) -> Result<Child, Error> {
-        call("ssh.spawn", command.program.clone(), |machine| Child::start(machine, command, &drain(input)?))
+        call("ssh.spawn", command.program.clone(), |machine| {
+            Child::start(machine, command, &drain(input)?)
+        })
     }
 }
 
 /// `ssh.connect`.
 pub fn connect(target: &Target) -> Result<Connection, Error> {
-    call("ssh.connect", format!("{}:{}", target.host, target.port), |machine| {
-        Ok(Connection { host: target.host.clone(), _open: OpenHandle::new(machine) })
-    })
+    call(
+        "ssh.connect",
+        format!("{}:{}", target.host, target.port),
+        |machine| {
+            Ok(Connection {
+                host: target.host.clone(),
+                _open: OpenHandle::new(machine),
+            })
+        },
+    )
 }

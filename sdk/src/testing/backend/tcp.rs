@@ -20,12 +20,16 @@ pub struct Connection {
 impl Connection {
     /// `tcp.connection.write`.
     pub fn write(&self, bytes: &[u8]) -> Result<(), Error> {
-        call("tcp.write", bytes.len().to_string(), |machine| self.hear(machine, bytes))
+        call("tcp.write", bytes.len().to_string(), |machine| {
+            self.hear(machine, bytes)
+        })
     }
 
     /// `tcp.connection.read`.
     pub fn read(&self, max: u32) -> Result<Vec<u8>, Error> {
-        call("tcp.read", max.to_string(), |_| Ok(self.take(u64::from(max.max(1))).0))
+        call("tcp.read", max.to_string(), |_| {
+            Ok(self.take(u64::from(max.max(1))).0)
+        })
     }
 
     /// `tcp.connection.send`.
@@ -72,6 +76,9 @@ impl Connection {
 /// `tcp.connect`.
 pub fn connect(host: &str, port: u16, _tls: Option<&Tls>) -> Result<Connection, Error> {
     call("tcp.connect", format!("{host}:{port}"), |machine| {
-        Ok(Connection { pending: RefCell::default(), _open: OpenHandle::new(machine) })
+        Ok(Connection {
+            pending: RefCell::default(),
+            _open: OpenHandle::new(machine),
+        })
     })
 }
