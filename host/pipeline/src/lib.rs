@@ -11,6 +11,7 @@ pub mod source;
 pub mod store;
 pub mod testing;
 pub mod object;
+mod decompress;
 pub mod restore;
 
 pub use error::BackupError;

@@ -28,6 +28,9 @@ const START_BYTES: u64 = 64;
 /// Piece in which a stream is decrypted: fits the second-level cache, and CFB runs in parallel inside it.
 const PIECE_BYTES: usize = 256 * 1024;
 
+/// Most bytes that are reserved before any of them arrived.
+const RESERVED_BYTES: u64 = 64 << 20;
+
 /// Why a stored object can't be opened or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectError {
@@ -191,8 +194,28 @@ impl StoredObject {
     pub fn reader(&self) -> Result<ObjectReader, ObjectError> {
         let length = self.content_bytes();
         let inner = self.store.read(&self.key, self.head_bytes(), Some(length))?;
-        let keys = self.keys.as_ref().map(|keys| KeyIv { key: keys.key, iv: keys.iv });
-        Ok(ObjectReader { inner, keys, left: length, piece: Vec::new(), position: 0 })
+        Ok(self.decrypting(inner))
+    }
+
+    /// Opens the stored bytes front to back, as they are, salt included.
+    ///
+    /// # Errors
+    /// The storage can't open the object.
+    pub(crate) fn stored_reader(&self) -> Result<Box<dyn Read + Send>, ObjectError> {
+        Ok(self.store.read(&self.key, 0, Some(self.stored_bytes))?)
+    }
+
+    /// Decrypts what `inner` reads, the stored bytes from the head on.
+    pub(crate) fn decrypting<R: Read>(&self, inner: R) -> ObjectReader<R> {
+        ObjectReader {
+            inner,
+            key: self.key.clone(),
+            keys: self.keys.clone(),
+            offset: self.head_bytes(),
+            left: self.content_bytes(),
+            piece: Vec::new(),
+            position: 0,
+        }
     }
 
     fn salt(&self) -> Result<[u8; 8], ObjectError> {
@@ -210,7 +233,8 @@ impl StoredObject {
         if end <= self.start.len() as u64 {
             return Ok(self.start[offset as usize..end as usize].to_vec());
         }
-        let mut bytes = Vec::with_capacity(length as usize);
+        // A wrong length must not make us allocate what isn't there.
+        let mut bytes = Vec::with_capacity(length.min(RESERVED_BYTES) as usize);
         let reader = self.store.read(&self.key, offset, Some(length))?;
         let read = reader.take(length).read_to_end(&mut bytes);
         let at = offset + bytes.len() as u64;
@@ -230,22 +254,34 @@ impl ReadRange for StoredObject {
 }
 
 /// The content of an object, front to back. A short object ends in an error, never in an early end.
-pub struct ObjectReader {
-    inner: Box<dyn Read + Send>,
+pub struct ObjectReader<R = Box<dyn Read + Send>> {
+    inner: R,
+    key: String,
     keys: Option<KeyIv>,
+    /// Where the next piece begins in the stored object.
+    offset: u64,
     left: u64,
     piece: Vec<u8>,
     position: usize,
 }
 
-impl ObjectReader {
+impl<R: Read> ObjectReader<R> {
+    /// The reader below.
+    pub(crate) fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// Fetches and decrypts the next piece.
     fn refill(&mut self) -> io::Result<()> {
         let length = self.left.min(PIECE_BYTES as u64) as usize;
         self.piece.resize(length, 0);
         self.position = 0;
-        self.inner.read_exact(&mut self.piece)?;
+        if let Err(source) = self.inner.read_exact(&mut self.piece) {
+            self.piece.clear();
+            return Err(io::Error::other(ObjectError::Read { key: self.key.clone(), offset: self.offset, source }));
+        }
         self.left -= length as u64;
+        self.offset += length as u64;
         if let Some(keys) = &mut self.keys {
             let iv = keys.iv;
             if let Some(last) = self.piece.last_chunk::<16>() {
@@ -257,7 +293,7 @@ impl ObjectReader {
     }
 }
 
-impl Read for ObjectReader {
+impl<R: Read> Read for ObjectReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.position == self.piece.len() {
             if self.left == 0 {

@@ -13,7 +13,7 @@ const XZ_MEMORY_BYTES: u64 = 32 << 20;
 
 /// Why a frame with the right digest can't be decompressed. Only a broken or hostile writer makes such frames.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     /// It isn't what its compression makes.
     #[error("the frame isn't valid {0}")]
     Invalid(Compression),
@@ -23,7 +23,7 @@ pub enum FrameError {
 }
 
 /// Decompresses frames of one level; reuses its codec's memory.
-pub struct FrameDecoder {
+pub(crate) struct FrameDecoder {
     compression: Compression,
     frame_bytes: usize,
     gzip: Decompressor,
@@ -33,7 +33,7 @@ pub struct FrameDecoder {
 impl FrameDecoder {
     /// Makes a decoder for frames of at most `frame_bytes` bytes of archive.
     #[must_use]
-    pub fn new(compression: Compression, frame_bytes: usize) -> Self {
+    pub(crate) fn new(compression: Compression, frame_bytes: usize) -> Self {
         Self { compression, frame_bytes, gzip: Decompressor::new(), zstd: None }
     }
 
@@ -41,7 +41,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// The frame is invalid or holds more than a frame may; `out` is then empty.
-    pub fn decode(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
+    pub(crate) fn decode(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
         let decoded = match self.compression {
             Compression::None => copy(frame, self.frame_bytes, out),
             Compression::Gzip => self.decode_gzip(frame, out),

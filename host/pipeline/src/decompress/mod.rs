@@ -6,5 +6,5 @@
 mod frame;
 mod stream;
 
-pub use frame::{FrameDecoder, FrameError};
-pub use stream::{ArchiveStream, StreamError, open_stream};
+pub(crate) use frame::FrameDecoder;
+pub(crate) use stream::{ArchiveStream, StreamError, open_stream};

@@ -18,11 +18,11 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 const USTAR_AT: usize = 257;
 
 /// The decompressed stream.
-pub type ArchiveStream = Box<dyn Read + Send>;
+pub(crate) type ArchiveStream = Box<dyn Read + Send>;
 
 /// Why a stream can't be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum StreamError {
+pub(crate) enum StreamError {
     /// The stream below failed.
     #[error("can't read the beginning of the stream")]
     Read(#[source] io::Error),
@@ -41,7 +41,7 @@ pub enum StreamError {
 ///
 /// # Errors
 /// The stream's first bytes can't be read, or aren't those of `compression` (of any known one, if `None`).
-pub fn open_stream(
+pub(crate) fn open_stream(
     inner: impl Read + Send + 'static,
     compression: Option<Compression>,
 ) -> Result<ArchiveStream, StreamError> {

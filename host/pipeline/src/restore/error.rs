@@ -20,10 +20,8 @@ pub enum RestoreError {
     #[error("there is no level to restore")]
     NoLevels,
     /// An index row points to a level that wasn't handed over.
-    #[error("{path:?} lies in level {level}, which is missing")]
+    #[error("the backup needs level {level}, which is missing or has no index")]
     MissingLevel {
-        /// The entry, escaped.
-        path: String,
         /// The level that is missing.
         level: u32,
     },
@@ -115,7 +113,11 @@ impl RestoreError {
         match self {
             Self::Damaged { .. } => true,
             Self::Object { source, .. } => source.is_damage(),
-            Self::Index { source, .. } => !matches!(source, IndexError::Read { .. }),
+            Self::Index { source: IndexError::Io(error), .. } => {
+                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ObjectError>());
+                inner.is_some_and(ObjectError::is_damage)
+            }
+            Self::Index { .. } => true,
             _ => false,
         }
     }

@@ -6,6 +6,20 @@
 //! Which levels belong together, and whether they are authentic, the caller has settled before.
 
 mod error;
+mod selection;
+mod report;
+mod target;
+mod spool;
+mod frames;
+mod plan;
+mod content;
+mod unit;
+mod finish;
+mod indexed;
+mod sequential;
+mod merge;
+mod dump;
+mod verify;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,6 +33,9 @@ use crate::counters::Warning;
 use crate::job::RunContext;
 use crate::object::StoredIndex;
 use crate::store::Store;
+
+use report::Reporter;
+use selection::Selection;
 
 pub use error::RestoreError;
 
@@ -110,8 +127,17 @@ pub struct RestoreReport {
 /// The target isn't usable, something stored is missing or damaged, or the run was cancelled. Files that have
 /// got their names by then are whole; other leftovers are named `.freezer-…`.
 pub fn restore(job: RestoreJob<'_>) -> Result<RestoreReport, RestoreError> {
-    let _ = job;
-    Err(RestoreError::NoLevels)
+    let reporter = Reporter::new(job.context);
+    let selection = Selection::new(&job.paths);
+    let mut random = [0; 8];
+    (job.context.random)(&mut random);
+    let run = hex::encode(random);
+    let newest = job.levels.last().ok_or(RestoreError::NoLevels)?;
+    match &newest.index {
+        Some(index) if !job.sequential => indexed::restore(&job, index, &selection, &reporter, &run)?,
+        _ => sequential::restore(&job, &selection, &reporter, &run)?,
+    }
+    Ok(reporter.finish())
 }
 
 /// Writes the content of one file, reading only the frames it needs. Answers the number of bytes.
@@ -126,8 +152,7 @@ pub fn dump(
     out: &mut dyn Write,
     context: &RunContext<'_>,
 ) -> Result<u64, RestoreError> {
-    let _ = (levels, path, out, context);
-    Err(RestoreError::NoLevels)
+    dump::dump(levels, path, out, context)
 }
 
 /// One damaged place.
@@ -166,6 +191,5 @@ pub struct VerifyReport {
 /// # Errors
 /// The storage fails, the index itself is damaged, or the run was cancelled. Damaged data is in the report.
 pub fn verify(level: &LevelData, context: &RunContext<'_>) -> Result<VerifyReport, RestoreError> {
-    let _ = (level, context);
-    Err(RestoreError::NoLevels)
+    verify::verify(level, context)
 }
