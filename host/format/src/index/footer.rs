@@ -84,7 +84,7 @@ pub(super) struct BlockRef {
     /// First row number; not for entries.
     pub(super) first_row: u64,
     /// Where the first path stands in the footer; only for entries.
-    path: Range<usize>,
+    pub(super) path: Range<usize>,
 }
 
 /// Appends the row of a block to the table.

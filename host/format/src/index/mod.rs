@@ -19,6 +19,7 @@ mod number;
 mod path;
 mod read;
 mod reverse;
+mod row_blocks;
 mod rows;
 mod tables;
 mod window;
@@ -31,6 +32,7 @@ pub use footer::{Header, LevelRow};
 pub use path::compare_paths;
 pub use read::{IndexReader, ReadRange};
 pub use reverse::EntriesReversed;
+pub use row_blocks::RowBlocks;
 pub use rows::{Entries, Rows, Subtree};
 pub use tables::{FrameRow, Frames, SegmentRow, Segments, Warnings};
 pub use write::{Finished, IndexWriter};
@@ -46,3 +48,6 @@ pub const BLOCK_PAYLOAD_MAX: usize = 64 * 1024;
 
 /// Rows in a block of frames or segments.
 pub const TABLE_ROWS: usize = 1024;
+
+#[cfg(test)]
+mod tests;

@@ -222,6 +222,26 @@ impl<R: ReadRange> Rows<'_, R> {
         Ok(())
     }
 
+    /// Makes block `number` the next one.
+    pub(super) fn seek_block(&mut self, number: usize) -> Result<(), IndexError> {
+        let states = self.entries.reader.footer.blocks(BlockKind::State);
+        let state = states
+            .get(number)
+            .ok_or(IndexError::Damaged("it has fewer blocks than asked for"))?;
+        self.entries.count = state.first_row;
+        self.entries.block = number;
+        self.entries.payload.clear();
+        self.entries.at = 0;
+        self.entries.is_whole = false;
+        self.entries.failed = false;
+        Ok(())
+    }
+
+    /// Says whether the row that [`Rows::advance`] went to last is the last one of its block.
+    pub(super) fn is_block_over(&self) -> bool {
+        self.entries.at >= self.entries.payload.len()
+    }
+
     /// Lends the entry of the row that [`Rows::advance`] went to last.
     pub fn entry(&self) -> &Entry {
         self.entries.entry()

@@ -117,3 +117,64 @@ impl<'a> Iterator for Dumpdir<'a> {
 fn damaged(reason: &'static str) -> TarError {
     TarError::Damaged { offset: 0, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn all_types_of_the_original_are_read() {
+        let list = b"Yf\0Nkept\0Dsub\0X./\0R./old\0T\0R\0T./new\0\0";
+        let entries: Vec<_> = Dumpdir::new(list).map(|entry| entry.unwrap()).collect();
+        assert_eq!(
+            entries,
+            [
+                DumpdirEntry::Dumped(b"f"),
+                DumpdirEntry::Kept(b"kept"),
+                DumpdirEntry::Directory(b"sub"),
+                DumpdirEntry::Temporary(b"./"),
+                DumpdirEntry::RenameFrom(b"./old"),
+                DumpdirEntry::RenameTo(b""),
+                DumpdirEntry::RenameFrom(b""),
+                DumpdirEntry::RenameTo(b"./new"),
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_types_and_names_without_end_are_errors() {
+        assert!(Dumpdir::new(b"Qx\0\0").next().unwrap().is_err());
+        let mut cut = Dumpdir::new(b"Nx");
+        assert!(cut.next().unwrap().is_err());
+        assert!(cut.next().is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn names_round_trip(names in proptest::collection::vec((any::<bool>(), "[^\0/]{1,20}"), 0..50)) {
+            let mut writer = DumpdirWriter::new();
+            for (is_directory, name) in &names {
+                if *is_directory { writer.directory(name.as_bytes()) } else { writer.kept(name.as_bytes()) }
+            }
+            prop_assert_eq!(writer.is_empty(), names.is_empty());
+            let length = writer.len();
+            let bytes = writer.finish();
+            prop_assert_eq!(bytes.len(), length);
+            let read: Vec<_> = Dumpdir::new(&bytes).map(|entry| entry.unwrap()).collect();
+            let wrote: Vec<_> = names
+                .iter()
+                .map(|(is_directory, name)| match is_directory {
+                    true => DumpdirEntry::Directory(name.as_bytes()),
+                    false => DumpdirEntry::Kept(name.as_bytes()),
+                })
+                .collect();
+            prop_assert_eq!(read, wrote);
+        }
+
+        #[test]
+        fn any_bytes_end(bytes in proptest::collection::vec(prop_oneof![Just(0u8), any::<u8>(), Just(b'N')], 0..200)) {
+            prop_assert!(Dumpdir::new(&bytes).count() <= bytes.len());
+        }
+    }
+}

@@ -48,3 +48,6 @@ pub const RECORDS_MAX: u64 = 8 * 1024 * 1024;
 ///
 /// A file with more pieces is written without a map, as plain content.
 pub const SPARSE_PIECES_MAX: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -297,3 +297,144 @@ impl<R: BufRead> SnarReader<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    type Names = Vec<(SnarKind, Vec<u8>)>;
+
+    fn directory() -> impl Strategy<Value = (SnarDirectory, Names)> {
+        let kind = prop_oneof![
+            Just(SnarKind::Directory),
+            Just(SnarKind::Kept),
+            Just(SnarKind::Dumped)
+        ];
+        let name = || vec(1u8..=255, 1..30);
+        let path = prop_oneof![Just(Vec::new()), name()];
+        let numbers = (
+            any::<bool>(),
+            any::<i64>(),
+            0u32..1_000_000_000,
+            any::<u64>(),
+            any::<u64>(),
+        );
+        (numbers, path, vec((kind, name()), 0..10)).prop_map(|(numbers, path, names)| {
+            let (nfs, seconds, nanoseconds, device, inode) = numbers;
+            (
+                SnarDirectory {
+                    nfs,
+                    mtime: Time { seconds, nanoseconds },
+                    device,
+                    inode,
+                    path,
+                },
+                names,
+            )
+        })
+    }
+
+    fn write(started: Time, directories: &[(SnarDirectory, Names)]) -> Vec<u8> {
+        let mut writer = SnarWriter::new(Vec::new(), started).unwrap();
+        for (directory, names) in directories {
+            writer.begin(directory).unwrap();
+            for (kind, name) in names {
+                writer.name(*kind, name).unwrap();
+            }
+            writer.end().unwrap();
+        }
+        writer.finish()
+    }
+
+    fn read(bytes: &[u8]) -> Result<(Time, Vec<(SnarDirectory, Names)>), TarError> {
+        let mut reader = SnarReader::open(bytes)?;
+        let mut directories = Vec::new();
+        while let Some(directory) = reader.next_directory()? {
+            let mut names = Vec::new();
+            while let Some((kind, name)) = reader.next_name()? {
+                names.push((kind, name.to_vec()));
+            }
+            directories.push((directory, names));
+        }
+        Ok((reader.started(), directories))
+    }
+
+    #[test]
+    fn the_form_is_that_of_gnu_tar() {
+        let root = SnarDirectory {
+            nfs: false,
+            mtime: Time {
+                seconds: 5,
+                nanoseconds: 6,
+            },
+            device: 7,
+            inode: 8,
+            path: Vec::new(),
+        };
+        let sub = SnarDirectory {
+            path: b"d".to_vec(),
+            ..root.clone()
+        };
+        let names = vec![
+            (SnarKind::Directory, b"d".to_vec()),
+            (SnarKind::Kept, b"f".to_vec()),
+        ];
+        let bytes = write(
+            Time {
+                seconds: 1,
+                nanoseconds: 2,
+            },
+            &[(root, names), (sub, Vec::new())],
+        );
+        let expected = b"GNU tar-1.34-2\n1\x002\x000\x005\x006\x007\x008\0.\0Dd\0Nf\0\0\x000\x005\x006\x007\x008\0./d\0\0\0";
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn other_formats_are_refused() {
+        for bad in [
+            b"" as &[u8],
+            b"GNU tar-1.34-1\n",
+            b"1700000000\n",
+            b"GNU tar-1.34-2",
+            &[b'x'; 100],
+        ] {
+            assert!(SnarReader::open(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn a_field_without_end_is_refused_before_it_fills_memory() {
+        let mut bytes = b"GNU tar-1.34-2\n".to_vec();
+        bytes.resize(3 << 20, b'1');
+        assert!(matches!(
+            SnarReader::open(bytes.as_slice()),
+            Err(TarError::Damaged { .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn snapshots_round_trip(seconds: i64, directories in vec(directory(), 0..6)) {
+            let started = Time { seconds, nanoseconds: 1 };
+            let bytes = write(started, &directories);
+            prop_assert_eq!(read(&bytes).unwrap(), (started, directories));
+        }
+
+        #[test]
+        fn a_cut_or_changed_snapshot_never_panics(
+            directories in vec(directory(), 0..4),
+            cut: prop::sample::Index,
+            at: prop::sample::Index,
+            byte: u8,
+        ) {
+            let mut bytes = write(Time::default(), &directories);
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes.truncate(cut.index(bytes.len()) + 1);
+            drop(read(&bytes));
+        }
+    }
+}
