@@ -71,10 +71,9 @@ echo "rsync finds no difference between tree and restored."
 
 title "Restored without freezer: the commands it prints, run by a shell"
 mkdir by-hand
-cp pass by-hand/PASS
 "$freezer" list --recovery --name demo --host here --from "local:$work/store" >recover.sh
 cat recover.sh
-(cd by-hand && bash ../recover.sh)
+(cd by-hand && PASS=../pass bash ../recover.sh)
 differences=$(rsync -naicAXHS --delete tree/ by-hand/out/)
 [ -z "$differences" ] || { printf '%s\nDIFFERENT\n' "$differences"; exit 1; }
 echo "rsync finds no difference here either."
