@@ -178,6 +178,12 @@ fn judge(
                 return Err(format!("the error names no next step\n{restored}"));
             }
         }
+        // A damaged key can't be told from a wrong password; both are said, and nothing is written.
+        Some(1) if restored.stderr.contains("wrong passphrase or damaged") => {
+            if sandbox.path("out").join("1").exists() {
+                return Err(format!("files were written\n{restored}"));
+            }
+        }
         _ => return Err(format!("expected exit code 0 or 5\n{restored}")),
     }
     let url = sandbox.url();

@@ -74,15 +74,25 @@ fn every_object_is_synced_before_it_appears_and_the_commit_is_last() {
         ])
         .run()
         .expect(0);
-    let store = sandbox.store().display().to_string();
     let trace = String::from_utf8_lossy(&fs::read(sandbox.path("trace")).expect("a trace")).into_owned();
-    let lines: Vec<&str> = trace.lines().collect();
-    let synced = |line: &str, path: &str| line.contains("sync(") && line.contains(&format!("<{path}>"));
+    assert_durable(
+        &trace.lines().collect::<Vec<_>>(),
+        &sandbox.store().display().to_string(),
+    );
+}
+
+fn synced(line: &str, path: &str) -> bool {
+    line.contains("sync(") && line.contains(&format!("<{path}>"))
+}
+
+/// What every rename into the storage must have before and after it.
+#[track_caller]
+fn assert_durable(lines: &[&str], store: &str) {
     let renames: Vec<Rename> = lines
         .iter()
         .enumerate()
         .filter_map(|(number, line)| parse_rename(number, line))
-        .filter(|rename| rename.folder.starts_with(&store))
+        .filter(|rename| rename.folder.starts_with(store))
         .collect();
     let names: Vec<&str> = renames.iter().map(|rename| rename.name.as_str()).collect();
     for wanted in ["data", "index", "manifest", "engine_metadata", "metadata"] {
@@ -120,7 +130,7 @@ fn every_object_is_synced_before_it_appears_and_the_commit_is_last() {
     }
     let late = lines[commit..]
         .iter()
-        .find(|line| line.contains("write") && line.contains(&store));
+        .find(|line| line.contains("write") && line.contains(store));
     assert!(late.is_none(), "written after the commit: {late:?}");
 }
 

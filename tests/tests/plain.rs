@@ -241,7 +241,13 @@ fn printed_recovery_commands_work_as_printed(#[case] options: &[&str], #[case] c
     let printed = sandbox.verb("list", &["--recovery"]).run().expect(0).text();
     let work = sandbox.path("work");
     fs::create_dir(&work).expect("mkdir");
-    let run = sandbox.scrubbed(Path::new("bash")).arg("-s").env("PASS", pass).stdin(printed.clone()).cwd(&work).run();
+    let run = sandbox
+        .scrubbed(Path::new("bash"))
+        .arg("-s")
+        .env("PASS", pass)
+        .stdin(printed.clone())
+        .cwd(&work)
+        .run();
     assert!(run.code == Some(0), "{run}\nthe commands were:\n{printed}");
     assert!(
         !printed.contains("freezer restore"),
