@@ -60,7 +60,7 @@ pub enum BackupError {
     },
     /// The index can't take a row or block.
     #[error("can't write the index")]
-    Index(#[source] io::Error),
+    Index(#[source] IndexError),
     /// A temporary file, needed for a directory with very many names, can't be used.
     #[error("can't use a temporary file")]
     Spool(#[source] io::Error),

@@ -6,14 +6,24 @@
 pub mod cancel;
 pub mod counters;
 mod job;
+mod backup;
 mod error;
 pub mod source;
+mod memory;
+mod archive;
+mod channel;
+mod compress;
+mod encrypt;
+mod segment;
+mod output;
+mod shared_buffer;
 pub mod store;
 pub mod testing;
 pub mod object;
 mod decompress;
 pub mod restore;
 
+pub use backup::backup;
 pub use error::BackupError;
 pub use job::{
     BackupJob, BackupReport, Counts, DataFacts, Dereference, Encoding, IndexFacts, ObjectFacts, ObjectKeys, Parent,

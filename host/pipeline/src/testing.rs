@@ -5,7 +5,8 @@ use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::store::{
-    ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, PendingUpload, Store, StoreError,
+    ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, PendingUpload, Store,
+    StoreError,
 };
 
 /// The calls of a [`Store`], as counters and faults name them.
@@ -142,13 +143,20 @@ impl MemoryStore {
     /// Makes an empty storage with limits of its own.
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
-        Self { state: Arc::default(), limits, discard: false }
+        Self {
+            state: Arc::default(),
+            limits,
+            discard: false,
+        }
     }
 
     /// Makes a storage that checks and counts segments but keeps none of their bytes: for measuring memory and speed.
     #[must_use]
     pub fn discarding() -> Self {
-        Self { discard: true, ..Self::new() }
+        Self {
+            discard: true,
+            ..Self::new()
+        }
     }
 
     /// Lets one future call fail.
@@ -249,7 +257,12 @@ fn not_found() -> (ErrorKind, String) {
 }
 
 fn entry(key: &str, size: usize) -> KeyEntry {
-    KeyEntry { key: key.to_owned(), is_prefix: false, size: size as u64, modified: None }
+    KeyEntry {
+        key: key.to_owned(),
+        is_prefix: false,
+        size: size as u64,
+        modified: None,
+    }
 }
 
 impl Store for MemoryStore {
@@ -266,7 +279,9 @@ impl Store for MemoryStore {
             let mut page = Page::default();
             let mut seen = BTreeSet::new();
             for (key, content) in state.objects.range(prefix.to_owned()..) {
-                let Some(rest) = key.strip_prefix(prefix) else { break };
+                let Some(rest) = key.strip_prefix(prefix) else {
+                    break;
+                };
                 let (name, is_prefix) = match rest.find('/') {
                     Some(at) => (format!("{prefix}{}", &rest[..=at]), true),
                     None => (key.clone(), false),
@@ -279,7 +294,10 @@ impl Store for MemoryStore {
                     break;
                 }
                 let size = if is_prefix { 0 } else { content.len() };
-                page.entries.push(KeyEntry { is_prefix, ..entry(&name, size) });
+                page.entries.push(KeyEntry {
+                    is_prefix,
+                    ..entry(&name, size)
+                });
             }
             Ok(page)
         })
@@ -317,19 +335,29 @@ impl Store for MemoryStore {
     }
 
     fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
-        self.call(Operation::Remove, keys.first().map_or("", String::as_str), |state| {
-            for key in keys {
-                state.objects.remove(key);
-            }
-            Ok(())
-        })
+        self.call(
+            Operation::Remove,
+            keys.first().map_or("", String::as_str),
+            |state| {
+                for key in keys {
+                    state.objects.remove(key);
+                }
+                Ok(())
+            },
+        )
     }
 
     fn begin(&self, key: &str, _size: Option<u64>) -> Result<String, StoreError> {
         self.call(Operation::Begin, key, |state| {
             let name = format!("upload-{}", state.next_upload);
             state.next_upload += 1;
-            state.uploads.insert(name.clone(), Upload { key: key.to_owned(), segments: BTreeMap::new() });
+            state.uploads.insert(
+                name.clone(),
+                Upload {
+                    key: key.to_owned(),
+                    segments: BTreeMap::new(),
+                },
+            );
             Ok(name)
         })
     }
@@ -373,7 +401,11 @@ impl Store for MemoryStore {
         let (limits, discard) = (self.limits, self.discard);
         self.call(Operation::Commit, upload, |state| {
             let found = state.uploads.get(upload).ok_or_else(not_found)?;
-            let expected: Vec<String> = found.segments.keys().map(|number| format!("receipt-{number}")).collect();
+            let expected: Vec<String> = found
+                .segments
+                .keys()
+                .map(|number| format!("receipt-{number}"))
+                .collect();
             if expected != receipts {
                 return Err((ErrorKind::Invalid, "receipts don't match the segments".to_owned()));
             }
@@ -387,7 +419,10 @@ impl Store for MemoryStore {
                 content.extend_from_slice(segment);
             }
             if !discard && content.len() as u64 != size {
-                return Err((ErrorKind::Invalid, format!("{size} bytes promised, {} came", content.len())));
+                return Err((
+                    ErrorKind::Invalid,
+                    format!("{size} bytes promised, {} came", content.len()),
+                ));
             }
             if let Some(upload) = state.uploads.remove(upload) {
                 state.objects.insert(upload.key, Arc::new(content));
@@ -423,7 +458,12 @@ impl Store for MemoryStore {
         self.call(Operation::Usage, "", |state| {
             let bytes = state.objects.values().map(|content| content.len() as u64).sum();
             let objects = state.objects.len() as u64;
-            Ok(vec![ContainerUsage { name: String::new(), objects, bytes, available: None }])
+            Ok(vec![ContainerUsage {
+                name: String::new(),
+                objects,
+                bytes,
+                available: None,
+            }])
         })
     }
 }

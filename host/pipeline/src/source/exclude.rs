@@ -36,7 +36,11 @@ impl ExcludeRules {
     /// # Errors
     /// The first pattern that can't be understood.
     pub fn new(gitignore: &[String], tar: &[String], caches: bool) -> Result<Self, ExcludeError> {
-        Ok(Self { gitignore: compile_gitignore(gitignore)?, tar: compile_tar(tar)?, caches })
+        Ok(Self {
+            gitignore: compile_gitignore(gitignore)?,
+            tar: compile_tar(tar)?,
+            caches,
+        })
     }
 
     /// Whether tagged cache directories are to be emptied.
@@ -54,7 +58,9 @@ impl ExcludeRules {
     #[must_use]
     pub fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
         if let Some(gitignore) = &self.gitignore
-            && gitignore.matched(Path::new(OsStr::from_bytes(path)), is_directory).is_ignore()
+            && gitignore
+                .matched(Path::new(OsStr::from_bytes(path)), is_directory)
+                .is_ignore()
         {
             return true;
         }
@@ -70,10 +76,16 @@ fn compile_gitignore(patterns: &[String]) -> Result<Option<Gitignore>, ExcludeEr
     }
     let mut builder = GitignoreBuilder::new("");
     for pattern in patterns {
-        let wrong = |error: ignore::Error| ExcludeError { pattern: pattern.clone(), reason: error.to_string() };
+        let wrong = |error: ignore::Error| ExcludeError {
+            pattern: pattern.clone(),
+            reason: error.to_string(),
+        };
         builder.add_line(None, pattern).map_err(wrong)?;
     }
-    let wrong = |error: ignore::Error| ExcludeError { pattern: patterns.join("\n"), reason: error.to_string() };
+    let wrong = |error: ignore::Error| ExcludeError {
+        pattern: patterns.join("\n"),
+        reason: error.to_string(),
+    };
     Ok(Some(builder.build().map_err(wrong)?))
 }
 
@@ -83,16 +95,24 @@ fn compile_tar(patterns: &[String]) -> Result<Option<GlobSet>, ExcludeError> {
     }
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        let wrong =
-            |error: globset::Error| ExcludeError { pattern: pattern.clone(), reason: error.kind().to_string() };
+        let wrong = |error: globset::Error| ExcludeError {
+            pattern: pattern.clone(),
+            reason: error.kind().to_string(),
+        };
         let plain = as_glob(pattern);
         // The name itself, or its end after any `/`: a `*` in front matches `/` as well.
         for glob in [plain.clone(), format!("*/{plain}")] {
-            let glob = GlobBuilder::new(&glob).literal_separator(false).backslash_escape(true).build();
+            let glob = GlobBuilder::new(&glob)
+                .literal_separator(false)
+                .backslash_escape(true)
+                .build();
             set.add(glob.map_err(wrong)?);
         }
     }
-    let wrong = |error: globset::Error| ExcludeError { pattern: patterns.join(" "), reason: error.to_string() };
+    let wrong = |error: globset::Error| ExcludeError {
+        pattern: patterns.join(" "),
+        reason: error.to_string(),
+    };
     Ok(Some(set.build().map_err(wrong)?))
 }
 
@@ -152,7 +172,11 @@ mod tests {
     #[case("\\*", "d/x", false)]
     fn tar_patterns(#[case] pattern: &str, #[case] path: &str, #[case] expected: bool) {
         let rules = ExcludeRules::new(&[], &strings(&[pattern]), false).unwrap();
-        assert_eq!(rules.excludes(path.as_bytes(), false), expected, "{pattern} on {path}");
+        assert_eq!(
+            rules.excludes(path.as_bytes(), false),
+            expected,
+            "{pattern} on {path}"
+        );
     }
 
     #[test]

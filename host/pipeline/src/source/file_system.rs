@@ -43,8 +43,14 @@ impl FileSystemId {
     pub fn of(file: impl AsFd) -> io::Result<Self> {
         let kind = fstatfs(&file)?.f_type;
         let id = fstatvfs(&file)?.f_fsid;
-        #[expect(clippy::unnecessary_cast, reason = "the field's type differs between architectures")]
-        Ok(Self { kind: kind as u64 & 0xffff_ffff, id: id as u64 })
+        #[expect(
+            clippy::unnecessary_cast,
+            reason = "the field's type differs between architectures"
+        )]
+        Ok(Self {
+            kind: kind as u64 & 0xffff_ffff,
+            id: id as u64,
+        })
     }
 
     /// Whether a file keeps its inode number over mounts.
@@ -77,7 +83,10 @@ impl FromStr for FileSystemId {
 
     fn from_str(text: &str) -> Result<Self, ParseIntError> {
         let (kind, id) = text.split_once(':').unwrap_or((text, ""));
-        Ok(Self { kind: u64::from_str_radix(kind, 16)?, id: u64::from_str_radix(id, 16)? })
+        Ok(Self {
+            kind: u64::from_str_radix(kind, 16)?,
+            id: u64::from_str_radix(id, 16)?,
+        })
     }
 }
 
@@ -87,7 +96,10 @@ mod tests {
 
     #[test]
     fn the_text_form_round_trips() {
-        let id = FileSystemId { kind: 0xef53, id: u64::MAX };
+        let id = FileSystemId {
+            kind: 0xef53,
+            id: u64::MAX,
+        };
         assert_eq!(id.to_string().parse(), Ok(id));
         assert!("ef53".parse::<FileSystemId>().is_err());
     }
@@ -96,6 +108,9 @@ mod tests {
     fn an_open_directory_has_an_identity() {
         let directory = tempfile::tempdir().unwrap();
         let handle = std::fs::File::open(directory.path()).unwrap();
-        assert_eq!(FileSystemId::of(&handle).unwrap(), FileSystemId::of(&handle).unwrap());
+        assert_eq!(
+            FileSystemId::of(&handle).unwrap(),
+            FileSystemId::of(&handle).unwrap()
+        );
     }
 }

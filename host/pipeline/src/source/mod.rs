@@ -4,8 +4,17 @@
 //! lists and stats one directory in constant memory, `attributes` reads what a header needs beside that.
 //! Which entries are dumped, and how, is the archive's business (`archive/`).
 
+mod attributes;
+mod directory;
 mod exclude;
 mod file_system;
+mod owners;
+mod stat;
 
 pub use exclude::{ExcludeError, ExcludeRules};
 pub use file_system::FileSystemId;
+
+pub(crate) use attributes::{AttributeReader, Attributes, Reach};
+pub(crate) use directory::{ListError, Lister};
+pub(crate) use owners::Owners;
+pub(crate) use stat::{Kind, Stat};

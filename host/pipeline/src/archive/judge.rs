@@ -1,0 +1,257 @@
+//! Decides for all entries of one directory, before its header is written, which of them are archived.
+
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+use freezer_format::index::EntryKind;
+use freezer_format::tar::snar::{SnarDirectory, SnarKind};
+use rustix::io::Errno;
+
+use super::children::{Child, Children, Kept, Verdict};
+use super::incremental::{Known, KnownDirectory, keeps_link};
+use super::links::First;
+use super::{Archiver, SNAR_PIECE_BYTES};
+use crate::channel::Halt;
+use crate::counters::WarningKind;
+use crate::error::BackupError;
+use crate::job::Dereference;
+use crate::source::{Kind, ListError, Stat};
+
+/// Memory of all lists of entries on the stack of directories; beyond it they go to temporary files.
+const LISTS_BYTES: usize = 16 << 20;
+
+/// Memory that each list may take even so: no file is made for a small directory.
+const LEAST_LIST_BYTES: usize = 64 << 10;
+
+/// What a directory holds.
+pub(super) struct Judged {
+    pub(super) children: Children,
+    /// Bytes of the dumpdir that lists them.
+    pub(super) dumpdir_bytes: u64,
+}
+
+/// Which names of a directory count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted<'a> {
+    All,
+    Only(&'a CStr),
+}
+
+impl Archiver<'_> {
+    /// Lists and judges the directory whose path is at hand. `None` if it can't be listed: that was warned about.
+    pub(super) fn judge_directory(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        stat: &Stat,
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Judged>, Halt> {
+        let now = (self.context.now)().as_nanos();
+        let mut names = match self.lister.list(directory) {
+            Ok(names) => names,
+            Err(ListError::Spool(error)) => return Err(BackupError::Spool(error).into()),
+            Err(ListError::Directory(error)) => {
+                self.warn(
+                    WarningKind::Unreadable,
+                    format!("can't list the directory: {error}"),
+                    true,
+                )?;
+                return Ok(None);
+            }
+        };
+        let mut known = self.parent.directory(&self.path)?;
+        self.begin_snar(stat)?;
+        let limit = LISTS_BYTES
+            .saturating_sub(self.listed_bytes)
+            .max(LEAST_LIST_BYTES);
+        let mut judged = Judged {
+            children: Children::new(limit),
+            dumpdir_bytes: 1,
+        };
+        let path_length = self.path.len();
+        while let Some(name) = names.next().map_err(BackupError::Spool)? {
+            if matches!(wanted, Wanted::Only(only) if only != name) {
+                continue;
+            }
+            push_component(&mut self.path, name.to_bytes());
+            let result = self.judge_entry((directory, name), now, &mut known, &mut judged);
+            self.path.truncate(path_length);
+            result?;
+        }
+        if let Some((snar, _)) = &mut self.snar {
+            snar.end().map_err(BackupError::Spool)?;
+        }
+        self.send_snar(SNAR_PIECE_BYTES)?;
+        judged.children.rewind().map_err(BackupError::Spool)?;
+        Ok(Some(judged))
+    }
+
+    fn begin_snar(&mut self, stat: &Stat) -> Result<(), Halt> {
+        let Some((snar, _)) = &mut self.snar else {
+            return Ok(());
+        };
+        let directory = SnarDirectory {
+            nfs: self.file_system.is_nfs(),
+            mtime: stat.mtime,
+            device: stat.device,
+            inode: stat.inode,
+            path: self.path.clone(),
+        };
+        Ok(snar.begin(&directory).map_err(BackupError::Spool)?)
+    }
+
+    /// Judges the entry whose path is at hand.
+    fn judge_entry(
+        &mut self,
+        (directory, name): (BorrowedFd<'_>, &CStr),
+        now: i128,
+        known: &mut KnownDirectory,
+        judged: &mut Judged,
+    ) -> Result<(), Halt> {
+        let Some(stat) = self.look(directory, name)? else {
+            return Ok(());
+        };
+        if !self.source.exclude.has_no_patterns()
+            && self
+                .source
+                .exclude
+                .excludes(&self.path, stat.kind == Kind::Directory)
+        {
+            self.counts.excluded += 1;
+            return Ok(());
+        }
+        match stat.kind {
+            Kind::Socket => {
+                self.counts.sockets_skipped += 1;
+                return self.warn(WarningKind::Socket, "a socket, left out".to_owned(), false);
+            }
+            Kind::Other => {
+                return self.warn(
+                    WarningKind::Unsupported,
+                    "of an unknown kind, left out".to_owned(),
+                    true,
+                );
+            }
+            _ => {}
+        }
+        let found = known.find(&mut self.parent, name.to_bytes(), &stat)?;
+        let verdict = self.verdict(&stat, &found);
+        let link = match (&found, verdict) {
+            (Known::Row(row), Verdict::Keep(_)) => row.link(),
+            _ => b"",
+        };
+        let child = Child {
+            stat,
+            is_racy: self.rule.is_racy(&stat, now),
+            verdict,
+        };
+        judged
+            .children
+            .push(&child, name, link)
+            .map_err(BackupError::Spool)?;
+        if !matches!(verdict, Verdict::Dump { .. }) {
+            judged.dumpdir_bytes += name.count_bytes() as u64 + 2;
+        }
+        if let Some((snar, _)) = &mut self.snar {
+            let kind = if stat.kind == Kind::Directory {
+                SnarKind::Directory
+            } else {
+                SnarKind::Kept
+            };
+            snar.name(kind, name.to_bytes()).map_err(BackupError::Spool)?;
+        }
+        self.send_snar(SNAR_PIECE_BYTES)
+    }
+
+    /// Looks at an entry. `None` if it is gone or can't be looked at.
+    fn look(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Halt> {
+        let follow = self.follows_symlinks();
+        let mut looked = Stat::at(directory, name, follow);
+        if follow && looked.is_err() {
+            // A link that leads nowhere is kept as a link.
+            looked = Stat::at(directory, name, false);
+        }
+        match looked {
+            Ok(stat) => Ok(Some(stat)),
+            // Gone since the directory was read, which is as if it had gone before.
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => {
+                self.counts.unreadable += 1;
+                self.warn(
+                    WarningKind::Unreadable,
+                    format!("can't look at it: {error}"),
+                    true,
+                )?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn verdict(&mut self, stat: &Stat, found: &Known) -> Verdict {
+        let known = !matches!(found, Known::No);
+        if stat.kind == Kind::Directory {
+            return match found {
+                Known::Row(found) => Verdict::Enter {
+                    known: found.row().kind == EntryKind::Directory,
+                },
+                _ => Verdict::Enter { known },
+            };
+        }
+        let is_linked = self.is_linked(stat);
+        let key = (stat.device, stat.inode);
+        let kept = match found {
+            Known::Row(found) if self.rule.is_unchanged(found.row(), stat) => {
+                let row = found.row();
+                let is_hard_link = row.kind == EntryKind::HardLink;
+                let keeps = if is_linked {
+                    keeps_link(&self.links, key, found)
+                } else {
+                    !is_hard_link
+                };
+                let is_unindexed = row.is_unindexed;
+                keeps.then_some(Kept {
+                    level: row.level,
+                    offset: row.offset,
+                    is_hard_link,
+                    is_unindexed,
+                })
+            }
+            // The original's snapshot file doesn't say where content lies; its levels are read front to back.
+            Known::Name { is_unchanged: true } if !is_linked => Some(Kept {
+                level: self.level.saturating_sub(1),
+                offset: 0,
+                is_hard_link: false,
+                is_unindexed: true,
+            }),
+            _ => None,
+        };
+        if is_linked && self.links.first(key).is_none() {
+            let first = if kept.is_some() {
+                First::Kept(self.path.clone())
+            } else {
+                First::Planned
+            };
+            self.links.note(key, first, stat.nlink);
+        }
+        kept.map_or(Verdict::Dump { known }, Verdict::Keep)
+    }
+
+    /// Whether a file has several names that are to be one file again.
+    pub(super) fn is_linked(&self, stat: &Stat) -> bool {
+        stat.nlink > 1
+            && stat.kind == Kind::File
+            && !matches!(self.source.dereference, Dereference::Hard | Dereference::All)
+    }
+
+    /// Whether symbolic links are replaced by what they point to.
+    pub(super) fn follows_symlinks(&self) -> bool {
+        matches!(self.source.dereference, Dereference::Soft | Dereference::All)
+    }
+}
+
+/// Appends a name to a path.
+pub(super) fn push_component(path: &mut Vec<u8>, name: &[u8]) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
+}

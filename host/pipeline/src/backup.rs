@@ -1,0 +1,117 @@
+//! The whole road of a backup on one screen: walk → frames → workers → output → uploaders.
+//!
+//! Threads: the caller's walks and reads, so many workers compress, one thread puts out, so many upload. Whatever ends
+//! one of them ends all: the walk's channels close when the output is gone, the output shuts the outlet when the walk
+//! stops without an end mark. All threads are joined before the answer; the first cause is the answer.
+
+use std::thread;
+
+use crossbeam_channel::bounded;
+
+use crate::archive::{ArchivePlan, Archived, ParentState, archive};
+use crate::cancel::Cancelled;
+use crate::channel::{Halt, hand_over, run_worker};
+use crate::compress::FrameEncoder;
+use crate::error::BackupError;
+use crate::job::{BackupJob, BackupReport};
+use crate::memory::Plan;
+use crate::output::{OutputPlan, Written, run_output};
+use crate::segment::{Outlet, run_uploader};
+use crate::store::ErrorKind;
+
+/// Backs up one level of one tree to one storage: data, index and snapshot file are written and committed, durable,
+/// in this order. Manifest and metadata, which make a backup of them, are the caller's.
+///
+/// # Errors
+/// See [`BackupError`]. Nothing is visible in the storage then, as far as the storage still answered. Entries that
+/// can't be read are no errors but warnings that make the report partial.
+pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
+    let encoding = &job.encoding;
+    let kind = (encoding.compression, encoding.level);
+    let store = &*job.store;
+    let plan = Plan::new(
+        job.memory_bytes,
+        job.segment_bytes,
+        job.workers,
+        &store.limits(),
+        kind,
+    );
+    let mut encoders = Vec::new();
+    for _ in 0..plan.workers {
+        let compression = encoding.compression.name();
+        let encoder = FrameEncoder::new(kind.0, kind.1);
+        encoders.push(encoder.map_err(|source| BackupError::Compress { compression, source })?);
+    }
+    let mut salts = [[0; 8]; 2];
+    salts.iter_mut().for_each(|salt| (job.context.random)(salt));
+    let output_plan = OutputPlan {
+        keys: &job.keys,
+        levels: &job.levels,
+        plan,
+        frame_bytes: kind.0.frame_bytes(),
+        data_cipher: encoding.cipher.as_ref(),
+        index_cipher: encoding.index_cipher.as_ref(),
+        salts,
+        cancel: job.context.cancel,
+    };
+    let archive_plan = ArchivePlan {
+        source: &job.source,
+        context: job.context,
+        level: job.level,
+        frame_bytes: kind.0.frame_bytes(),
+        parent_file_system: job.parent_file_system,
+        writes_snar: job.keys.engine_metadata.is_some(),
+    };
+    let parent = ParentState::open(&mut job.parent, job.context)?;
+    let (inlet, frames, drain) = hand_over(plan.frames);
+    let (uploads, upload_jobs) = bounded(plan.uploads);
+    let (done, uploaded) = bounded(plan.uploads);
+    let outlet = Outlet::new(store, job.context.counters, (uploads, uploaded), plan.uploads);
+    thread::scope(|scope| {
+        for encoder in encoders {
+            let frames = frames.clone();
+            scope.spawn(move || run_worker(encoder, &frames));
+        }
+        for _ in 0..plan.uploads {
+            let (jobs, done) = (upload_jobs.clone(), done.clone());
+            scope.spawn(move || run_uploader(store, &jobs, &done));
+        }
+        // Only the threads hold these ends from now on, so that each notices when the others are gone.
+        drop((frames, upload_jobs, done));
+        let output = scope.spawn(|| {
+            let drain = drain;
+            run_output(&output_plan, &drain, outlet)
+        });
+        let archived = archive(&archive_plan, parent, &inlet);
+        drop(inlet);
+        match output.join() {
+            Ok(written) => report(archived, written),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
+}
+
+fn report(
+    archived: Result<Archived, Halt>,
+    written: Result<Written, Halt>,
+) -> Result<BackupReport, BackupError> {
+    let (archived, written) = match (archived, written) {
+        (Ok(archived), Ok(written)) => (archived, written),
+        (_, Err(Halt::Failed(BackupError::Store(error)))) if error.kind == ErrorKind::Cancelled => {
+            return Err(Cancelled.into());
+        }
+        (Err(Halt::Failed(error)), _) | (_, Err(Halt::Failed(error))) => return Err(error),
+        // Each side blames the other: a worker broke down, and its panic goes on when the threads are joined.
+        (Err(Halt::Closed), _) | (_, Err(Halt::Closed)) => return Err(Cancelled.into()),
+    };
+    Ok(BackupReport {
+        data: written.data,
+        index: written.index,
+        engine_metadata: written.engine_metadata,
+        counts: archived.counts,
+        warnings: archived.warnings,
+        warning_count: archived.warning_count,
+        partial: archived.is_partial,
+        file_system: archived.file_system,
+    })
+}
