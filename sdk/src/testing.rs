@@ -289,3 +289,6 @@ impl Drop for FakeHost {
 fn unanswered(interface: &str) -> types::Error {
     Error::denied(format!("the fake host was not told to answer \"{interface}\"")).into()
 }
+
+#[cfg(test)]
+mod tests;
