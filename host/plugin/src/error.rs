@@ -150,6 +150,8 @@ pub enum PluginError {
         kind: ErrorKind,
         /// Its own words, cut and escaped.
         message: String,
+        /// How long the service asked to wait before another try.
+        retry_after: Option<Duration>,
     },
     /// The journal of leftovers can't be written, so nothing that would outlive the run may be made.
     #[error("can't keep the journal of leftovers in {}", path.display())]

@@ -127,7 +127,7 @@ impl GrantSet {
     }
 
     /// Adds what `more` grants.
-    fn extend(&mut self, more: Self) {
+    pub(crate) fn extend(&mut self, more: Self) {
         self.files.extend(more.files);
         self.http.extend(more.http);
         self.tcp.extend(more.tcp);
@@ -289,6 +289,24 @@ impl Grants {
         }
         let line = format!("files = [{{ root = {root:?}, access = \"read-only\" }}]");
         Err(self.refuse(format!("to back up {root:?}, which you didn't name"), line))
+    }
+
+    /// May the host restore into this directory for it? It must be the target that the user named, or lie in a root granted
+    /// for writing.
+    pub(crate) fn target(&self, root: &Path, named: Option<&Path>) -> Result<(), Refusal> {
+        let writable = self
+            .granted
+            .files
+            .iter()
+            .filter(|grant| grant.access == Access::ReadWrite);
+        let mut roots = writable.map(|grant| Path::new(&grant.root)).chain(named);
+        if is_plain_absolute(root)
+            && roots.any(|allowed| is_plain_absolute(allowed) && lies_in(root, allowed))
+        {
+            return Ok(());
+        }
+        let line = format!("files = [{{ root = {root:?}, access = \"read-write\" }}]");
+        Err(self.refuse(format!("to restore into {root:?}, which you didn't name"), line))
     }
 
     /// May it read the backup's own bytes?

@@ -4,16 +4,31 @@
 //! plugin is loaded, so that `freezer --version` and `--help` never pay for them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use freezer_pipeline::store::Store;
+use wasmtime::component::Component;
+use zeroize::Zeroizing;
 
+use crate::bindings::v1::mode::ModePluginPre;
+use crate::bindings::v1::storage::StoragePluginPre;
+use crate::cache::Cache;
+use crate::convert;
+use crate::discover::{self, Discovered};
+use crate::engine::{self, EngineState};
 use crate::error::PluginError;
+use crate::grant_file::OperatorGrants;
+use crate::grants::{GrantSet, Grants};
+use crate::guest::{Guest, GuestState, PluginContext};
+use crate::journal::{DeadJournal, Leftover, RunJournal};
 use crate::limits::{LimitOverrides, PluginLimits};
+use crate::log_gate::LogGate;
 use crate::manifest::{PluginKind, PluginManifest};
-use crate::mode::{BackupRequest, ModeBackup, ModeRestore, RestoreRequest};
+use crate::mode::{BackupRequest, ModeBackup, ModeOpener, ModeRestore, RestoreRequest};
+use crate::pool::{Opener, Pool};
 use crate::run::Run;
 use crate::settings::Settings;
+use crate::storage::PluginStore;
 
 /// Where the host looks and what it keeps to.
 #[derive(Debug, Clone, Default)]
@@ -30,23 +45,6 @@ pub struct HostConfig {
     pub limits: LimitOverrides,
 }
 
-/// A plugin file that was looked at.
-#[derive(Debug)]
-pub struct Discovered {
-    /// The file.
-    pub path: PathBuf,
-    /// The plugin's name, as far as it could be read.
-    pub name: Option<String>,
-    /// What it says about itself, or why it can't be used.
-    pub result: Result<PluginManifest, PluginError>,
-    /// The digest of the whole file, in hex; empty if it can't be read.
-    pub sha256: String,
-    /// Whether this binary was built together with it.
-    pub first_party: bool,
-    /// The file of the same name that is used in its place.
-    pub shadowed_by: Option<PathBuf>,
-}
-
 /// A plugin that was found and may be used.
 #[derive(Debug, Clone)]
 pub struct Plugin {
@@ -57,6 +55,15 @@ pub struct Plugin {
 }
 
 impl Plugin {
+    fn new(found: &Discovered, manifest: &PluginManifest) -> Self {
+        Self {
+            manifest: Arc::new(manifest.clone()),
+            path: found.path.clone(),
+            sha256: found.sha256.clone(),
+            first_party: found.first_party,
+        }
+    }
+
     /// What it says about itself.
     #[must_use]
     pub fn manifest(&self) -> &PluginManifest {
@@ -96,21 +103,40 @@ pub struct LeftoverReport {
 /// Finds, checks, loads and runs plugins.
 pub struct PluginHost {
     config: HostConfig,
+    operator_grants: OperatorGrants,
+    cache: Cache,
+    found: OnceLock<Vec<Discovered>>,
+    engine: Mutex<Option<Arc<EngineState>>>,
 }
 
 impl PluginHost {
-    /// Makes a host. Nothing is read or started yet.
+    /// Makes a host. Only the grants are read; nothing is started.
     ///
     /// # Errors
     /// [`PluginError::Grants`] if a grants.toml is there but can't be used.
     pub fn new(config: HostConfig) -> Result<Self, PluginError> {
-        Ok(Self { config })
+        Ok(Self {
+            operator_grants: OperatorGrants::read(&config.grant_files)?,
+            cache: Cache::new(config.cache_dir.as_deref()),
+            found: OnceLock::new(),
+            engine: Mutex::new(None),
+            config,
+        })
     }
 
-    /// Looks at every plugin file. A bad one is reported for itself and never hides the others.
+    /// Every plugin file, looked at once per host. A bad one is reported for itself and never hides the others.
     #[must_use]
-    pub fn discover(&self) -> Vec<Discovered> {
-        Vec::new()
+    pub fn discover(&self) -> &[Discovered] {
+        self.found.get_or_init(|| {
+            let found = discover::discover(&self.config.plugin_dirs);
+            for shadowed in &found {
+                if let (Some(by), Some(name)) = (&shadowed.shadowed_by, &shadowed.name) {
+                    let (path, by) = (shadowed.path.display(), by.display());
+                    tracing::warn!("two plugins are named {name}: {by} is used, {path} is not");
+                }
+            }
+            found
+        })
     }
 
     /// Finds a plugin by its name or, for a storage, by a URL scheme that it serves.
@@ -118,11 +144,66 @@ impl PluginHost {
     /// # Errors
     /// [`PluginError::Unknown`] lists what is there; a plugin that was found but can't be used gives its own error.
     pub fn find(&self, kind: PluginKind, name_or_scheme: &str) -> Result<Plugin, PluginError> {
+        let usable = self.discover().iter().filter(|found| found.shadowed_by.is_none());
+        let mut available = Vec::new();
+        for found in usable {
+            let Ok(manifest) = &found.result else { continue };
+            if manifest.kind != kind {
+                continue;
+            }
+            if manifest.name == name_or_scheme
+                || manifest.schemes.iter().any(|scheme| scheme == name_or_scheme)
+            {
+                return Ok(Plugin::new(found, manifest));
+            }
+            available.extend(
+                manifest
+                    .schemes
+                    .iter()
+                    .filter(|scheme| **scheme != manifest.name)
+                    .cloned(),
+            );
+            available.push(manifest.name.clone());
+        }
+        self.explain_missing(kind, name_or_scheme, available)
+    }
+
+    /// Why there is no such plugin: its file is bad, or it isn't there.
+    fn explain_missing(
+        &self,
+        kind: PluginKind,
+        wanted: &str,
+        mut available: Vec<String>,
+    ) -> Result<Plugin, PluginError> {
+        let bad = self
+            .discover()
+            .iter()
+            .filter(|found| found.result.is_err())
+            .find(|found| {
+                found.name.as_deref() == Some(wanted)
+                    || found.path.file_stem().is_some_and(|stem| stem == wanted)
+            });
+        if let Some(bad) = bad {
+            // Looked at again, since an error can't be copied. It may have been mended meanwhile.
+            let again = discover::examine(&bad.path);
+            let Discovered {
+                result: Err(error), ..
+            } = again
+            else {
+                return Err(changed(wanted));
+            };
+            return Err(error);
+        }
+        available.sort();
+        available.dedup();
+        let near = |name: &&String| strsim::jaro_winkler(name, wanted) > 0.7;
+        let score = |name: &&String| (strsim::jaro_winkler(name, wanted) * 1000.0) as u32;
+        let nearest = available.iter().filter(near).max_by_key(score).cloned();
         Err(PluginError::Unknown {
             kind,
-            wanted: name_or_scheme.to_owned(),
-            available: Vec::new(),
-            nearest: None,
+            wanted: wanted.to_owned(),
+            available,
+            nearest,
         })
     }
 
@@ -130,6 +211,38 @@ impl PluginHost {
     #[must_use]
     pub fn limits(&self, plugin: &str) -> PluginLimits {
         self.config.limits.of(plugin)
+    }
+
+    /// What a plugin is granted: what it asks for if this binary was built with it, else what operators granted to its digest.
+    #[must_use]
+    pub fn granted(&self, plugin: &Plugin) -> GrantSet {
+        let mut granted = self.operator_grants.of(&plugin.manifest.name, &plugin.sha256);
+        if plugin.first_party {
+            granted.extend(plugin.manifest.grants.clone());
+        }
+        granted
+    }
+
+    /// Compiles and links a plugin and starts one instance for a trial, which shows exports of wrong types.
+    ///
+    /// # Errors
+    /// Why it doesn't load.
+    pub fn load(&self, plugin: &Plugin, run: &Arc<Run>) -> Result<(), PluginError> {
+        let (engine, context) = (self.engine()?, self.context(plugin, &Settings::new(), run));
+        match plugin.manifest.kind {
+            PluginKind::Storage => {
+                let storage = self.storage(&engine, plugin)?;
+                Guest::new(&engine, &context)
+                    .start(async |store| storage.instantiate_async(store).await)
+                    .map(drop)
+            }
+            PluginKind::Mode => {
+                let mode = self.mode(&engine, plugin)?;
+                Guest::new(&engine, &context)
+                    .start(async |store| mode.instantiate_async(store).await)
+                    .map(drop)
+            }
+        }
     }
 
     /// Loads a storage and opens it with these settings; they are checked and completed first.
@@ -142,11 +255,16 @@ impl PluginHost {
         settings: Settings,
         run: &Arc<Run>,
     ) -> Result<Arc<dyn Store>, PluginError> {
-        drop((settings, Arc::clone(run)));
-        Err(PluginError::Load {
-            plugin: plugin.manifest.name.clone(),
-            why: "no storage runs yet".to_owned(),
-        })
+        let settings = plugin.manifest.complete(settings)?;
+        let engine = self.engine()?;
+        let opener = Opener {
+            plugin: self.storage(&engine, plugin)?,
+            engine,
+            context: self.context(plugin, &settings, run),
+            settings: convert::settings(&plugin.manifest, &settings),
+        };
+        let url = settings.url().unwrap_or(&plugin.manifest.name).to_owned();
+        Ok(Arc::new(PluginStore::open(Pool::new(opener)?, url)?))
     }
 
     /// Loads a mode and lets it freeze what must be frozen. On an error nothing stays frozen.
@@ -156,14 +274,11 @@ impl PluginHost {
     pub fn prepare_backup(
         &self,
         plugin: &Plugin,
-        request: BackupRequest,
+        mut request: BackupRequest,
         run: &Arc<Run>,
     ) -> Result<ModeBackup, PluginError> {
-        drop((request, Arc::clone(run)));
-        Err(PluginError::Load {
-            plugin: plugin.manifest.name.clone(),
-            why: "no mode runs yet".to_owned(),
-        })
+        let settings = plugin.manifest.complete(std::mem::take(&mut request.settings))?;
+        ModeBackup::prepare(self.mode_opener(plugin, &settings, run)?, request)
     }
 
     /// Loads a mode and prepares a restore.
@@ -173,20 +288,132 @@ impl PluginHost {
     pub fn prepare_restore(
         &self,
         plugin: &Plugin,
-        request: RestoreRequest,
+        mut request: RestoreRequest,
         run: &Arc<Run>,
     ) -> Result<ModeRestore, PluginError> {
-        drop((request, Arc::clone(run)));
-        Err(PluginError::Load {
-            plugin: plugin.manifest.name.clone(),
-            why: "no mode runs yet".to_owned(),
-        })
+        let settings = plugin.manifest.complete(std::mem::take(&mut request.settings))?;
+        ModeRestore::prepare(self.mode_opener(plugin, &settings, run)?, request)
     }
 
     /// Undoes what runs that were killed left behind. Call it at the start of every run that may write.
     #[must_use]
     pub fn undo_leftovers(&self, run: &Arc<Run>) -> Vec<LeftoverReport> {
-        drop(Arc::clone(run));
-        Vec::new()
+        let Some(state_dir) = &self.config.state_dir else {
+            return Vec::new();
+        };
+        let mut reports = Vec::new();
+        for mut journal in DeadJournal::all(state_dir) {
+            for leftover in journal.leftovers() {
+                let undone = self
+                    .undo(&leftover, run)
+                    .and_then(|()| journal.settle(leftover.number));
+                let Leftover {
+                    plugin, description, ..
+                } = leftover;
+                reports.push(LeftoverReport {
+                    plugin,
+                    description,
+                    result: undone,
+                });
+            }
+            journal.close();
+        }
+        reports
+    }
+
+    fn undo(&self, leftover: &Leftover, run: &Arc<Run>) -> Result<(), PluginError> {
+        let plugin = self.find(PluginKind::Mode, &leftover.plugin)?;
+        self.mode_opener(&plugin, &leftover.settings, run)?.undo(leftover)
+    }
+
+    fn mode_opener(
+        &self,
+        plugin: &Plugin,
+        settings: &Settings,
+        run: &Arc<Run>,
+    ) -> Result<ModeOpener, PluginError> {
+        let engine = self.engine()?;
+        Ok(ModeOpener {
+            plugin: self.mode(&engine, plugin)?,
+            engine,
+            context: self.context(plugin, settings, run),
+            settings: convert::settings(&plugin.manifest, settings),
+        })
+    }
+
+    fn storage(
+        &self,
+        engine: &EngineState,
+        plugin: &Plugin,
+    ) -> Result<StoragePluginPre<GuestState>, PluginError> {
+        let linked = engine.linker().instantiate_pre(&self.component(engine, plugin)?);
+        linked
+            .and_then(StoragePluginPre::new)
+            .map_err(|error| bad_component(plugin, &error))
+    }
+
+    fn mode(&self, engine: &EngineState, plugin: &Plugin) -> Result<ModePluginPre<GuestState>, PluginError> {
+        let linked = engine.linker().instantiate_pre(&self.component(engine, plugin)?);
+        linked
+            .and_then(ModePluginPre::new)
+            .map_err(|error| bad_component(plugin, &error))
+    }
+
+    fn component(&self, engine: &EngineState, plugin: &Plugin) -> Result<Component, PluginError> {
+        if let Some(component) = self.cache.get(engine.engine(), &plugin.sha256) {
+            return Ok(component);
+        }
+        let bytes = discover::read_component(&plugin.path)?;
+        if discover::digest(&bytes) != plugin.sha256 {
+            return Err(changed(&plugin.manifest.name));
+        }
+        let component =
+            Component::from_binary(engine.engine(), &bytes).map_err(|error| bad_component(plugin, &error))?;
+        self.cache.put(engine.engine(), &plugin.sha256, &component);
+        Ok(component)
+    }
+
+    fn context(&self, plugin: &Plugin, settings: &Settings, run: &Arc<Run>) -> Arc<PluginContext> {
+        let manifest = &plugin.manifest;
+        let limits = self.limits(&manifest.name);
+        let declared = manifest.settings.iter().filter(|setting| setting.secret);
+        let secret = |name: &str| settings.get(name).map(|value| Zeroizing::new(value.to_string()));
+        let secrets = declared
+            .map(|setting| (setting.name.clone(), secret(&setting.name)))
+            .collect();
+        let journal =
+            self.config.state_dir.as_deref().map(|state_dir| {
+                RunJournal::new(state_dir, &manifest.name, manifest.without_secrets(settings))
+            });
+        Arc::new(PluginContext {
+            name: manifest.name.clone(),
+            run: Arc::clone(run),
+            grants: Grants::new(&manifest.name, &plugin.sha256, &self.granted(plugin), settings),
+            secrets,
+            log: LogGate::new(&manifest.name, limits.log_lines),
+            limits,
+            journal,
+        })
+    }
+
+    fn engine(&self) -> Result<Arc<EngineState>, PluginError> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*engine {
+            Some(running) => Ok(Arc::clone(running)),
+            None => Ok(Arc::clone(engine.insert(EngineState::start()?))),
+        }
+    }
+}
+
+fn bad_component(plugin: &Plugin, error: &wasmtime::Error) -> PluginError {
+    PluginError::Load {
+        plugin: plugin.manifest.name.clone(),
+        why: engine::reason(error),
+    }
+}
+
+fn changed(plugin: &str) -> PluginError {
+    PluginError::Changed {
+        plugin: plugin.to_owned(),
     }
 }

@@ -1,9 +1,15 @@
 //! The ceilings under which a plugin runs, and who notices when it hits one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
+use wasmtime::ResourceLimiter;
+
+use crate::error::LimitHit;
 
 /// The ceilings of one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,5 +92,139 @@ impl LimitOverrides {
         limits.call = seconds(change.call_seconds, limits.call);
         limits.log_lines = change.log_lines.unwrap_or(limits.log_lines);
         limits
+    }
+}
+
+/// Says that a guest computed for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin computed for too long")]
+pub(crate) struct CpuExceeded;
+
+/// Measures what a guest computes in one call, host functions apart.
+///
+/// It counts the processor time of the calling thread, on which both guest and host functions run. So neither a wait nor a
+/// busy machine counts against the plugin.
+#[derive(Debug, Default)]
+pub(crate) struct CallClock {
+    started: Duration,
+    in_host: Arc<AtomicU64>,
+}
+
+impl CallClock {
+    /// Begins a call on this thread.
+    pub(crate) fn start(&mut self) {
+        self.started = thread_time();
+        self.in_host.store(0, Ordering::Relaxed);
+    }
+
+    /// Begins a host function; it ends when the answer is dropped.
+    pub(crate) fn host(&self) -> InHost {
+        InHost {
+            entered: thread_time(),
+            total: Arc::clone(&self.in_host),
+        }
+    }
+
+    /// What the guest itself has computed since the call began.
+    pub(crate) fn spent(&self) -> Duration {
+        let in_host = Duration::from_nanos(self.in_host.load(Ordering::Relaxed));
+        thread_time().saturating_sub(self.started).saturating_sub(in_host)
+    }
+}
+
+/// The time of one host function.
+pub(crate) struct InHost {
+    entered: Duration,
+    total: Arc<AtomicU64>,
+}
+
+impl Drop for InHost {
+    fn drop(&mut self) {
+        let spent = thread_time().saturating_sub(self.entered);
+        self.total.fetch_add(
+            u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
+    }
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Grants or refuses growth, and remembers what it refused: a guest that gets no memory panics like any other.
+#[derive(Debug)]
+pub(crate) struct Ceiling {
+    memory_bytes: u64,
+    table_elements: u64,
+    instances: usize,
+    /// Linear memory granted so far, over all memories.
+    used_bytes: u64,
+    refused: Option<LimitHit>,
+}
+
+/// Core memories of one component; a Rust guest has two, a Python one four.
+const MEMORIES: usize = 8;
+
+impl Ceiling {
+    pub(crate) fn new(limits: &PluginLimits) -> Self {
+        Self {
+            memory_bytes: limits.memory_bytes,
+            table_elements: limits.table_elements,
+            instances: limits.instances,
+            used_bytes: 0,
+            refused: None,
+        }
+    }
+
+    /// What was refused last.
+    pub(crate) fn refused(&self) -> Option<LimitHit> {
+        self.refused.clone()
+    }
+}
+
+impl ResourceLimiter for Ceiling {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _most: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let wanted = self
+            .used_bytes
+            .saturating_add(desired.saturating_sub(current) as u64);
+        if wanted > self.memory_bytes {
+            self.refused = Some(LimitHit::Memory(self.memory_bytes));
+            return Ok(false);
+        }
+        self.used_bytes = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _most: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired as u64 > self.table_elements {
+            self.refused = Some(LimitHit::Table(self.table_elements));
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn tables(&self) -> usize {
+        self.instances
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
     }
 }

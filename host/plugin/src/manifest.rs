@@ -228,6 +228,21 @@ impl PluginManifest {
         Ok(settings)
     }
 
+    /// The settings that may be shown and written down.
+    pub(crate) fn without_secrets(&self, settings: &Settings) -> Settings {
+        let mut shown = Settings::new();
+        for (name, value) in settings.iter() {
+            if !self
+                .settings
+                .iter()
+                .any(|setting| setting.secret && setting.name == name)
+            {
+                shown.set(name, value.clone());
+            }
+        }
+        shown
+    }
+
     fn bad_setting(&self, setting: &str, why: impl Into<String>) -> PluginError {
         PluginError::Setting {
             plugin: self.name.clone(),

@@ -1,12 +1,23 @@
 //! Modes as the agent uses them: what is frozen, which sources there are, and the end of it.
+//!
+//! Whatever happens between `prepare` and the end, `finish` is called exactly once, or, where the instance is gone, the
+//! leftovers that it announced are undone in a fresh one.
+
+mod session;
+mod source;
 
 use std::io::Read;
 use std::path::PathBuf;
 
 use freezer_pipeline::store::ErrorKind;
 
+use crate::bindings::v1::mode::exports::freezer::plugin::mode as wit;
 use crate::error::PluginError;
+use crate::interfaces::resources::{Body, Origin};
 use crate::settings::Settings;
+
+pub(crate) use session::ModeOpener;
+use session::Session;
 
 /// The longest note that a mode may leave in the manifest, in bytes.
 pub const MAX_NOTE_BYTES: usize = 64 << 10;
@@ -98,15 +109,41 @@ pub enum Destination {
 }
 
 /// A prepared backup: what must be frozen is frozen until `finish`.
-pub struct ModeBackup {}
+pub struct ModeBackup {
+    session: Session,
+}
 
 impl ModeBackup {
+    pub(crate) fn prepare(opener: ModeOpener, request: BackupRequest) -> Result<Self, PluginError> {
+        let request = wit::BackupRequest {
+            path: request
+                .path
+                .as_deref()
+                .map(|path| opener.utf8("path", path))
+                .transpose()?,
+            settings: opener.settings.clone(),
+            level: request.level,
+            parent_note: request.parent_note,
+        };
+        let session = Session::prepare(opener, "prepare-backup", async |mode, store| {
+            mode.call_prepare_backup(store, &request).await
+        })?;
+        Ok(Self { session })
+    }
+
     /// The next source, `None` after the last. Ask only once the one before is stored.
     ///
     /// # Errors
     /// What the mode reported, or why it was stopped. Call `finish` all the same.
     pub fn next_source(&mut self) -> Result<Option<ModeSource>, PluginError> {
-        Ok(None)
+        const CALL: &str = "next";
+        let source = self.session.call(CALL, async |mode, store, handle| {
+            mode.backup().call_next(store, handle).await
+        })?;
+        let Some(source) = source else { return Ok(None) };
+        let (opener, guest) = self.session.parts(CALL)?;
+        let source = source::accept(&opener.context, guest, source);
+        source.map(Some).inspect_err(|error| self.session.lose(error))
     }
 
     /// Thaws and cleans up; answers the note for the manifest. If the plugin's instance is gone already, its
@@ -114,24 +151,84 @@ impl ModeBackup {
     ///
     /// # Errors
     /// Why the application may still be frozen, or what is left behind.
-    pub fn finish(self, outcome: &Outcome) -> Result<String, PluginError> {
-        Err(PluginError::Engine {
-            why: format!("no mode runs yet ({outcome:?})"),
-        })
+    pub fn finish(mut self, outcome: &Outcome) -> Result<String, PluginError> {
+        const CALL: &str = "finish";
+        let note = self
+            .session
+            .finish(outcome, async |mode, store, handle, outcome| {
+                mode.backup().call_finish(store, handle, outcome).await
+            })?;
+        if note.len() > MAX_NOTE_BYTES {
+            let why = format!(
+                "its note has {} bytes, at most {MAX_NOTE_BYTES} are allowed",
+                note.len()
+            );
+            return Err(self.session.opener.broken(CALL, why));
+        }
+        Ok(note)
+    }
+}
+
+impl Drop for ModeBackup {
+    fn drop(&mut self) {
+        let ended = self.session.abandon(async |mode, store, handle, outcome| {
+            mode.backup()
+                .call_finish(store, handle, outcome)
+                .await
+                .map(|result| result.map(drop))
+        });
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a backup that was given up didn't end well");
+        }
     }
 }
 
 /// A prepared restore.
-pub struct ModeRestore {}
+pub struct ModeRestore {
+    session: Session,
+    target: Option<PathBuf>,
+}
 
 impl ModeRestore {
+    pub(crate) fn prepare(opener: ModeOpener, request: RestoreRequest) -> Result<Self, PluginError> {
+        let asked = wit::RestoreRequest {
+            target: request
+                .target
+                .as_deref()
+                .map(|path| opener.utf8("target", path))
+                .transpose()?,
+            settings: opener.settings.clone(),
+            note: request.note,
+        };
+        let session = Session::prepare(opener, "prepare-restore", async |mode, store| {
+            mode.call_prepare_restore(store, &asked).await
+        })?;
+        Ok(Self {
+            session,
+            target: request.target,
+        })
+    }
+
     /// Where the source of this name goes.
     ///
     /// # Errors
     /// What the mode reported, or why it was stopped. Call `finish` all the same.
     pub fn destination(&mut self, source: &str) -> Result<Destination, PluginError> {
-        Err(PluginError::Engine {
-            why: format!("no mode runs yet ({source})"),
+        let destination = self.session.call("destination", async |mode, store, handle| {
+            mode.restore().call_destination(store, handle, source).await
+        })?;
+        Ok(match destination {
+            wit::Destination::Directory(path) => {
+                let path = PathBuf::from(path);
+                let grants = &self.session.opener.context.grants;
+                grants
+                    .target(&path, self.target.as_deref())
+                    .map_err(PluginError::Denied)?;
+                Destination::Directory(path)
+            }
+            wit::Destination::Receive => Destination::Receive,
+            wit::Destination::External => Destination::External,
+            wit::Destination::Skip => Destination::Skip,
         })
     }
 
@@ -141,9 +238,16 @@ impl ModeRestore {
     /// # Errors
     /// What the mode reported, or why it was stopped. Call `finish` all the same.
     pub fn receive(&mut self, source: &str, content: Box<dyn Read + Send>) -> Result<(), PluginError> {
-        drop(content);
-        Err(PluginError::Engine {
-            why: format!("no mode runs yet ({source})"),
+        const CALL: &str = "receive";
+        let (opener, guest) = self.session.parts(CALL)?;
+        let pushed = guest
+            .state()
+            .table
+            .push(Body::stream(content, None, Origin::Backup));
+        let body =
+            pushed.map_err(|error| opener.broken(CALL, format!("its handles are used up: {error}")))?;
+        self.session.call(CALL, async |mode, store, handle| {
+            mode.restore().call_receive(store, handle, source, body).await
         })
     }
 
@@ -151,9 +255,21 @@ impl ModeRestore {
     ///
     /// # Errors
     /// What is not in order afterwards.
-    pub fn finish(self, outcome: &Outcome) -> Result<(), PluginError> {
-        Err(PluginError::Engine {
-            why: format!("no mode runs yet ({outcome:?})"),
-        })
+    pub fn finish(mut self, outcome: &Outcome) -> Result<(), PluginError> {
+        self.session
+            .finish(outcome, async |mode, store, handle, outcome| {
+                mode.restore().call_finish(store, handle, outcome).await
+            })
+    }
+}
+
+impl Drop for ModeRestore {
+    fn drop(&mut self) {
+        let ended = self.session.abandon(async |mode, store, handle, outcome| {
+            mode.restore().call_finish(store, handle, outcome).await
+        });
+        if let Err(error) = ended {
+            tracing::warn!(%error, "a restore that was given up didn't end well");
+        }
     }
 }

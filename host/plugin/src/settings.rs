@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroize;
 
 /// The type of a setting.
@@ -52,7 +52,8 @@ impl fmt::Display for SettingType {
 }
 
 /// The value of one setting.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SettingValue {
     /// Text.
     Text(String),
@@ -95,7 +96,7 @@ impl Drop for SettingValue {
 }
 
 /// The settings of one plugin in one run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     url: Option<String>,
     values: Vec<(String, SettingValue)>,

@@ -3,6 +3,4 @@
 //! Version 1 serves all 1.x: wasmtime links minor versions both ways. Nothing here is written by hand beyond the mapping
 //! of resources to the host's own types.
 
-#[expect(unsafe_code, reason = "the generated bindings call typed functions whose types they checked")]
-#[expect(unreachable_pub, reason = "the generator writes `pub`")]
 pub(crate) mod v1;

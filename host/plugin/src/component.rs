@@ -1,0 +1,72 @@
+//! Reads a component's outermost sections without compiling it: its plugin.toml and what it imports.
+
+use wasmparser::{Chunk, Encoding, Parser, Payload};
+
+use crate::manifest::{ManifestError, PluginManifest};
+
+/// The custom section that holds plugin.toml.
+const SECTION: &str = "freezer:plugin.toml";
+/// The most imports that are read; the whole world with WASI has about 40.
+const MAX_IMPORTS: usize = 1000;
+
+/// What stands at the top level of a component.
+#[derive(Debug)]
+pub(crate) struct ComponentFacts {
+    /// Its plugin.toml.
+    pub(crate) manifest: Result<PluginManifest, ManifestError>,
+    /// The interfaces that it imports: an upper bound of what it can call.
+    pub(crate) imports: Vec<String>,
+}
+
+/// Reads the top level of a component.
+///
+/// # Errors
+/// Why these bytes are no component.
+pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
+    let mut parser = Parser::new(0);
+    let mut place = 0_usize;
+    let mut manifests: Vec<&[u8]> = Vec::new();
+    let mut imports = Vec::new();
+    loop {
+        let rest = bytes.get(place..).ok_or("it ends in the middle")?;
+        let (payload, consumed) = match parser
+            .parse(rest, true)
+            .map_err(|error| error.message().to_owned())?
+        {
+            Chunk::Parsed { payload, consumed } => (payload, consumed),
+            Chunk::NeedMoreData(_) => return Err("it ends in the middle".to_owned()),
+        };
+        place = place.checked_add(consumed).ok_or("it ends in the middle")?;
+        match payload {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } => {
+                return Err("it is a core module, not a component: build it for wasm32-wasip2".to_owned());
+            }
+            // What is nested is skipped: only the outermost component speaks for itself.
+            Payload::ModuleSection { unchecked_range, .. }
+            | Payload::ComponentSection { unchecked_range, .. } => {
+                place = usize::try_from(unchecked_range.end).map_err(|_| "it ends in the middle")?;
+            }
+            Payload::CustomSection(section) if section.name() == SECTION => manifests.push(section.data()),
+            Payload::ComponentImportSection(section) => {
+                for import in section {
+                    let import = import.map_err(|error| error.message().to_owned())?;
+                    if imports.len() == MAX_IMPORTS {
+                        return Err(format!("it imports more than {MAX_IMPORTS} things"));
+                    }
+                    imports.push(import.name.name.to_owned());
+                }
+            }
+            Payload::End(_) => break,
+            _ => {}
+        }
+    }
+    let manifest = match manifests.as_slice() {
+        [] => Err(ManifestError::Missing),
+        [manifest] => PluginManifest::parse(manifest),
+        several => Err(ManifestError::Several(several.len())),
+    };
+    Ok(ComponentFacts { manifest, imports })
+}

@@ -1,0 +1,146 @@
+//! Finds plugin files and looks at each by itself: a bad file is reported, it never hides a good one.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::component::{self, ComponentFacts};
+use crate::error::PluginError;
+use crate::manifest::{ManifestError, PluginManifest};
+
+/// The largest component: a Python one has 18 MB.
+const MAX_COMPONENT_BYTES: u64 = 256 << 20;
+
+/// The digests of the plugins that were built together with this binary.
+const FIRST_PARTY: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/digests.rs"));
+
+/// A plugin file that was looked at.
+#[derive(Debug)]
+pub struct Discovered {
+    /// The file.
+    pub path: PathBuf,
+    /// The plugin's name, as far as it could be read.
+    pub name: Option<String>,
+    /// What it says about itself, or why it can't be used.
+    pub result: Result<PluginManifest, PluginError>,
+    /// The digest of the whole file, in hex; empty if it can't be read.
+    pub sha256: String,
+    /// Whether this binary was built together with it.
+    pub first_party: bool,
+    /// The interfaces that it imports: an upper bound of what it can call.
+    pub imports: Vec<String>,
+    /// The file of the same name that is used in its place.
+    pub shadowed_by: Option<PathBuf>,
+}
+
+/// Looks at every `*.wasm` of the directories, which are in order of precedence; absent ones are skipped.
+pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Discovered> {
+    let mut all: Vec<Discovered> = Vec::new();
+    for path in dirs.iter().flat_map(|dir| files(dir)) {
+        // A directory may be named twice, and by two names.
+        if all.iter().any(|known| known.path == path) {
+            continue;
+        }
+        let mut found = examine(&path);
+        if let Ok(manifest) = &found.result {
+            let usable = |known: &&Discovered| known.shadowed_by.is_none() && known.result.is_ok();
+            let first = all
+                .iter()
+                .filter(usable)
+                .find(|known| known.name.as_ref() == Some(&manifest.name));
+            found.shadowed_by = first.map(|known| known.path.clone());
+        }
+        all.push(found);
+    }
+    all
+}
+
+/// Looks at one file.
+pub(crate) fn examine(path: &Path) -> Discovered {
+    let mut found = Discovered {
+        path: path.to_owned(),
+        name: None,
+        result: Err(PluginError::NotAPlugin {
+            path: path.to_owned(),
+            why: "it wasn't read".to_owned(),
+        }),
+        sha256: String::new(),
+        first_party: false,
+        imports: Vec::new(),
+        shadowed_by: None,
+    };
+    found.result = read_component(path).and_then(|bytes| {
+        found.sha256 = digest(&bytes);
+        found.first_party = FIRST_PARTY.iter().any(|(sha256, _)| *sha256 == found.sha256);
+        let ComponentFacts { manifest, imports } =
+            component::read(&bytes).map_err(|why| PluginError::NotAPlugin {
+                path: path.to_owned(),
+                why: crate::escape::line(&why, 400),
+            })?;
+        found.imports = imports;
+        manifest.map_err(|source| match source {
+            ManifestError::Contract { wanted, name } => {
+                found.name.clone_from(&name);
+                PluginError::Contract {
+                    plugin: name.unwrap_or_else(|| path.display().to_string()),
+                    wanted,
+                }
+            }
+            source => PluginError::Manifest {
+                path: path.to_owned(),
+                source,
+            },
+        })
+    });
+    if let Ok(manifest) = &found.result {
+        found.name = Some(manifest.name.clone());
+    }
+    found
+}
+
+/// The whole file.
+pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, PluginError> {
+    let unreadable = |source| PluginError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length > MAX_COMPONENT_BYTES {
+        let why = format!("it has {length} bytes, at most {MAX_COMPONENT_BYTES} are allowed");
+        return Err(PluginError::NotAPlugin {
+            path: path.to_owned(),
+            why,
+        });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(MAX_COMPONENT_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    Ok(bytes)
+}
+
+/// The digest of a component, in hex.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// The `*.wasm` files of one directory in the order of their names.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) => {
+            tracing::debug!(dir = %dir.display(), %error, "no plugins here");
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm") && path.is_file())
+        .collect();
+    files.sort();
+    files
+}

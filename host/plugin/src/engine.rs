@@ -1,0 +1,164 @@
+//! The WebAssembly engine: which features of the language there are, the clock that interrupts, the linked interfaces.
+//!
+//! All that components don't need is off: every feature that is on is code that a hostile component can reach. One
+//! engine serves all plugins of a host; a second thread advances its epoch, a third one serves the timers of tokio.
+
+use std::future::Future;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine};
+
+use crate::error::PluginError;
+use crate::guest::GuestState;
+use crate::interfaces;
+
+/// How often guests are interrupted: a loop is noticed within one tick, and a tick costs the guest microseconds.
+const TICK: Duration = Duration::from_millis(10);
+/// The stack of a guest; Rust's own in the guest's memory ends first.
+const WASM_STACK_BYTES: usize = 512 << 10;
+/// The stack of a fiber: the guest's and the host functions' that it calls.
+const FIBER_STACK_BYTES: usize = 2 << 20;
+/// Address space of one linear memory; it never moves, so this is also the most it can have without a new limit.
+const MEMORY_RESERVATION_BYTES: u64 = 64 << 20;
+
+/// The running engine.
+pub(crate) struct EngineState {
+    // Dropped in this order: no guest outlives the runtime, no tick the engine.
+    linker: Linker<GuestState>,
+    _ticker: Ticker,
+    runtime: Runtime,
+    engine: Engine,
+}
+
+impl EngineState {
+    /// Starts an engine, its ticker and its timers.
+    pub(crate) fn start() -> Result<Arc<Self>, PluginError> {
+        let failed = |why: String| PluginError::Engine { why };
+        let engine = Engine::new(&config()).map_err(|error| failed(error.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("freezer-timer")
+            .enable_time()
+            .build()
+            .map_err(|error| failed(error.to_string()))?;
+        let mut linker = Linker::new(&engine);
+        interfaces::link(&mut linker).map_err(|error| failed(error.to_string()))?;
+        let ticker = Ticker::start(engine.clone()).map_err(|error| failed(error.to_string()))?;
+        Ok(Arc::new(Self {
+            linker,
+            _ticker: ticker,
+            runtime,
+            engine,
+        }))
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn linker(&self) -> &Linker<GuestState> {
+        &self.linker
+    }
+
+    /// Runs a future on this thread. Must not be called from a task.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+}
+
+/// An engine error on one line: the outermost message and the innermost cause.
+pub(crate) fn reason(error: &wasmtime::Error) -> String {
+    let (outer, root) = (error.to_string(), error.root_cause().to_string());
+    let text = if outer == root {
+        outer
+    } else {
+        format!("{outer}: {root}")
+    };
+    crate::escape::line(&text, 1000)
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES);
+    config
+        .concurrency_support(false)
+        .gc_support(false)
+        .shared_memory(false);
+    config
+        .wasm_gc(false)
+        .wasm_stack_switching(false)
+        .wasm_shared_everything_threads(false);
+    config
+        .wasm_tail_call(false)
+        .wasm_relaxed_simd(false)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false);
+    config
+        .wasm_wide_arithmetic(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_branch_hinting(false);
+    config
+        .wasm_component_model_error_context(false)
+        .wasm_component_model_gc(false);
+    config
+        .wasm_component_model_map(false)
+        .wasm_component_model_memory64(false);
+    config
+        .wasm_component_model_fixed_length_lists(false)
+        .wasm_component_model_implements(false);
+    // Python components need extended constant expressions: that switch stays on.
+    config
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_reservation_for_growth(0)
+        .memory_may_move(false);
+    config.guard_before_linear_memory(true);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(20));
+    config
+}
+
+/// Advances the epoch until it is dropped.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: Engine) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let work = move || {
+            while !stopped.load(Ordering::Acquire) {
+                thread::park_timeout(TICK);
+                engine.increment_epoch();
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("freezer-epoch".to_owned())
+            .spawn(work)?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::debug!("the epoch thread panicked");
+            }
+        }
+    }
+}

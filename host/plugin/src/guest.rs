@@ -1,0 +1,228 @@
+//! One instance's store: what it holds, and the one way to call into it.
+//!
+//! [`Guest::call`] puts every call under the ceilings of `limits` and turns each way in which a call can end badly into
+//! a typed error that names the plugin. After such an error the guest must be dropped: its instance can't be entered again.
+//!
+//! A call runs on the thread that makes it, fiber and host functions included. Files are read and written right there:
+//! nothing is left running behind a call that was given up, so no late write can follow an `abort`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::component::{ResourceTable, ResourceTableError};
+use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use zeroize::Zeroizing;
+
+use crate::bindings::v1::imports::freezer::plugin::types;
+use crate::convert;
+use crate::engine::EngineState;
+use crate::error::{LimitHit, PluginError};
+use crate::escape;
+use crate::grants::Grants;
+use crate::interfaces::LogOutput;
+use crate::journal::RunJournal;
+use crate::limits::{CallClock, Ceiling, CpuExceeded, PluginLimits};
+use crate::log_gate::{Level, LogGate};
+use crate::run::Run;
+
+/// What all instances of one plugin in one run share.
+pub(crate) struct PluginContext {
+    pub(crate) name: String,
+    pub(crate) run: Arc<Run>,
+    pub(crate) grants: Grants,
+    /// The values of secret settings; a declared one that nobody gave is `None`.
+    pub(crate) secrets: BTreeMap<String, Option<Zeroizing<String>>>,
+    pub(crate) limits: PluginLimits,
+    pub(crate) log: LogGate,
+    pub(crate) journal: Option<RunJournal>,
+}
+
+impl PluginContext {
+    /// Passes a line of the plugin on, unless it has said enough.
+    pub(crate) fn log(&self, level: Level, text: &str) {
+        self.log.line(&self.run, level, text);
+    }
+}
+
+/// Whether a cancelled run makes host calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancelling {
+    /// Host calls answer `cancelled`.
+    Heeded,
+    /// The call cleans up: host calls work as if nobody had cancelled.
+    Masked,
+}
+
+/// What a guest's host functions work on.
+pub(crate) struct GuestState {
+    pub(crate) table: ResourceTable,
+    wasi: WasiCtx,
+    ceiling: Ceiling,
+    pub(crate) clock: CallClock,
+    pub(crate) context: Arc<PluginContext>,
+    cancelling: Cancelling,
+}
+
+impl GuestState {
+    /// Tells whether the guest should stop.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelling == Cancelling::Heeded && self.context.run.cancel().is_cancelled()
+    }
+
+    /// Fails once the run is cancelled, unless the guest is cleaning up.
+    pub(crate) fn check_cancel(&self) -> Result<(), types::Error> {
+        if self.is_cancelled() {
+            return Err(convert::error(
+                types::ErrorKind::Cancelled,
+                "the run was cancelled",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+/// A store, ready for one instance.
+pub(crate) struct Guest {
+    store: Store<GuestState>,
+    engine: Arc<EngineState>,
+}
+
+impl Guest {
+    /// Makes an empty store under the plugin's ceilings.
+    pub(crate) fn new(engine: &Arc<EngineState>, context: &Arc<PluginContext>) -> Self {
+        let limits = &context.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let mut wasi = WasiCtx::builder();
+        wasi.allow_tcp(false)
+            .allow_udp(false)
+            .allow_ip_name_lookup(false)
+            .max_random_size(1 << 16);
+        wasi.stdout(LogOutput::new(context, Level::Debug))
+            .stderr(LogOutput::new(context, Level::Info));
+        let state = GuestState {
+            table,
+            wasi: wasi.build(),
+            ceiling: Ceiling::new(limits),
+            clock: CallClock::default(),
+            context: Arc::clone(context),
+            cancelling: Cancelling::Heeded,
+        };
+        let mut store = Store::new(engine.engine(), state);
+        store.limiter(|state| &mut state.ceiling);
+        store.set_hostcall_fuel(limits.transfer_bytes);
+        store.set_epoch_deadline(1);
+        let cpu = limits.cpu;
+        store.epoch_deadline_callback(move |ctx| {
+            if ctx.data().clock.spent() > cpu {
+                return Err(wasmtime::Error::new(CpuExceeded));
+            }
+            // Yielding lets the timeout around the call look at the time.
+            Ok(UpdateDeadline::Yield(1))
+        });
+        Self {
+            store,
+            engine: Arc::clone(engine),
+        }
+    }
+
+    /// The state, between calls.
+    pub(crate) fn state(&mut self) -> &mut GuestState {
+        self.store.data_mut()
+    }
+
+    /// Makes one call; `within` replaces the plugin's own time limit.
+    ///
+    /// # Errors
+    /// `Trap` or `Limit`, after which the guest is dead.
+    pub(crate) fn call<T>(
+        &mut self,
+        call: &'static str,
+        cancelling: Cancelling,
+        within: Option<Duration>,
+        make: impl AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        let time = within.unwrap_or(self.store.data().context.limits.call);
+        let state = self.store.data_mut();
+        state.cancelling = cancelling;
+        state.clock.start();
+        self.store.set_epoch_deadline(1);
+        let engine = Arc::clone(&self.engine);
+        let store = &mut self.store;
+        let result = engine.block_on(async move { tokio::time::timeout(time, make(store)).await });
+        match result {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.died(call, &error)),
+            Err(_) => Err(self.limit(call, LimitHit::Time(time))),
+        }
+    }
+
+    /// Starts an instance.
+    ///
+    /// # Errors
+    /// `Load` if it can't be linked or fails on the way, `Limit` if it needs too much for that.
+    pub(crate) fn start<T>(
+        &mut self,
+        make: impl AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
+    ) -> Result<T, PluginError> {
+        self.call("start", Cancelling::Masked, None, make)
+            .map_err(|error| match error {
+                PluginError::Trap { plugin, why, .. } => PluginError::Load { plugin, why },
+                error => error,
+            })
+    }
+
+    fn limit(&self, call: &'static str, limit: LimitHit) -> PluginError {
+        PluginError::Limit {
+            plugin: self.store.data().context.name.clone(),
+            call,
+            limit,
+        }
+    }
+
+    /// Why a call ended in the engine and not in an answer.
+    fn died(&self, call: &'static str, error: &wasmtime::Error) -> PluginError {
+        let state = self.store.data();
+        let limits = &state.context.limits;
+        if error.downcast_ref::<CpuExceeded>().is_some() {
+            return self.limit(call, LimitHit::Cpu(limits.cpu));
+        }
+        if matches!(
+            error.downcast_ref::<ResourceTableError>(),
+            Some(ResourceTableError::Full)
+        ) {
+            return self.limit(call, LimitHit::Handles(limits.handles));
+        }
+        let text = error.root_cause().to_string();
+        // wasmtime has no type for this one.
+        if text.contains("fuel allocated for hostcalls") {
+            return self.limit(call, LimitHit::Transfer(limits.transfer_bytes));
+        }
+        // A guest that gets no memory panics: the refusal before it is the cause.
+        if let Some(refused) = state.ceiling.refused() {
+            return self.limit(call, refused);
+        }
+        let why = match error.downcast_ref::<Trap>() {
+            Some(Trap::UnreachableCodeReached) => "it panicked".to_owned(),
+            Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
+            Some(trap) => trap.to_string(),
+            None => escape::line(&text, 1000),
+        };
+        PluginError::Trap {
+            plugin: state.context.name.clone(),
+            call,
+            why,
+        }
+    }
+}

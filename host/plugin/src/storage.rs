@@ -1,0 +1,317 @@
+//! A storage plugin as the road sees it: the trait `Store`, answered by a pool of instances.
+//!
+//! Every call takes an idle instance or makes one, up to the storage's own `parallel-calls`. An instance that failed
+//! badly is dropped and replaced by the next call. Only calls that the contract calls idempotent are tried again. What
+//! a guest answers is checked by `answers` before anybody believes it.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use freezer_io::retry::{self, RetryPolicy, Verdict};
+use freezer_pipeline::store::{
+    ContainerUsage, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
+};
+use wasmtime::component::Resource;
+
+use crate::answers::{self, ExactReader};
+use crate::bindings::v1::imports::freezer::plugin::types;
+use crate::bindings::v1::storage::exports::freezer::plugin::storage as wit;
+use crate::convert;
+use crate::error::PluginError;
+use crate::guest::Cancelling;
+use crate::interfaces::resources::{Body, Origin};
+use crate::pool::{Instance, Pool};
+
+/// How soon a waiting retry notices that the run was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(20);
+
+/// One call of the contract, and what may be done about its failure.
+struct Call {
+    /// Its name in the contract.
+    name: &'static str,
+    /// What it does, in words that follow "can't".
+    verb: &'static str,
+    cancelling: Cancelling,
+    idempotent: bool,
+}
+
+impl Call {
+    const fn new(name: &'static str, verb: &'static str) -> Self {
+        Self {
+            name,
+            verb,
+            cancelling: Cancelling::Masked,
+            idempotent: true,
+        }
+    }
+
+    /// It may take long, and nothing is lost if it stops in the middle.
+    const fn cancellable(self) -> Self {
+        Self {
+            cancelling: Cancelling::Heeded,
+            ..self
+        }
+    }
+
+    const fn once(self) -> Self {
+        Self {
+            idempotent: false,
+            ..self
+        }
+    }
+}
+
+/// A storage plugin at work.
+pub(crate) struct PluginStore {
+    pool: Pool,
+    url: String,
+    limits: Limits,
+    retry: RetryPolicy,
+}
+
+impl PluginStore {
+    /// Opens a storage: the first instance shows whether it loads and takes the settings.
+    pub(crate) fn open(mut pool: Pool, url: String) -> Result<Self, PluginError> {
+        let limits = pool.limits()?;
+        pool.grow_to(limits.parallel_calls);
+        Ok(Self {
+            pool,
+            url,
+            limits,
+            retry: RetryPolicy::default(),
+        })
+    }
+
+    /// Makes one call on any instance, again if that may help.
+    fn call<T>(
+        &self,
+        call: &Call,
+        key: &str,
+        make: impl Fn(&mut Instance) -> Result<Result<T, types::Error>, PluginError>,
+    ) -> Result<T, StoreError> {
+        let judge = |error: &PluginError| match error {
+            _ if !call.idempotent || !error.kind().is_retryable() => Verdict::GiveUp,
+            PluginError::Failed { retry_after, .. } => Verdict::TryAgain(*retry_after),
+            _ => Verdict::TryAgain(None),
+        };
+        let attempt = || {
+            let plugin = &self.pool.context().name;
+            self.pool.with(|instance| {
+                make(instance)?.map_err(|error| convert::reported(plugin, call.name, &error))
+            })
+        };
+        let result = retry::retry(&self.retry, judge, scatter, |pause| self.wait(pause), attempt);
+        result.map_err(|error| self.failure(call, key, error))
+    }
+
+    /// Waits before another try; false once the run is cancelled.
+    fn wait(&self, pause: Duration) -> bool {
+        let cancel = self.pool.context().run.cancel();
+        let end = Instant::now() + pause;
+        while !cancel.is_cancelled() {
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return true;
+            }
+            std::thread::sleep(rest.min(CANCEL_POLL));
+        }
+        false
+    }
+
+    fn failure(&self, call: &Call, key: &str, error: PluginError) -> StoreError {
+        let kind = error.kind();
+        let message = match error {
+            PluginError::Failed { message, .. } => message,
+            error => error.to_string(),
+        };
+        StoreError {
+            kind,
+            storage: self.url.clone(),
+            operation: call.verb,
+            key: key.to_owned(),
+            message,
+        }
+    }
+}
+
+impl Store for PluginStore {
+    fn url(&self) -> &str {
+        &self.url
+    }
+
+    fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
+        const CALL: Call = Call::new("list", "list");
+        self.call(&CALL, prefix, |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_list(store, handle, prefix, cursor).await
+            })?;
+            instance.checked(CALL.name, answer, |page| answers::page(prefix, cursor, page))
+        })
+    }
+
+    fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
+        const CALL: Call = Call::new("stat", "look at");
+        self.call(&CALL, key, |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_stat(store, handle, key).await
+            })?;
+            let answer = match answer {
+                Err(error) if error.kind == types::ErrorKind::NotFound => Ok(None),
+                answer => answer.map(Some),
+            };
+            instance.checked(CALL.name, answer, |entry| {
+                entry.map(|entry| answers::object(key, entry)).transpose()
+            })
+        })
+    }
+
+    fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Box<dyn Read + Send>, StoreError> {
+        const CALL: Call = Call::new("read", "read").cancellable();
+        self.call(&CALL, key, |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_read(store, handle, key, offset, length).await
+            })?;
+            let body = match answer {
+                Ok(body) => instance.take_body(CALL.name, body)?,
+                Err(error) => return Ok(Err(error)),
+            };
+            instance.checked(CALL.name, Ok(body), |body| {
+                ExactReader::checked(body, key, length)
+            })
+        })
+    }
+
+    fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
+        const CALL: Call = Call::new("put", "write").cancellable();
+        // A repeated `refuse` would find the object of the first try and call it somebody else's.
+        const ONCE: Call = Call::new("put", "write").cancellable().once();
+        let (call, existing) = match existing {
+            Existing::Replace => (&CALL, wit::Existing::Replace),
+            Existing::Refuse => (&ONCE, wit::Existing::Refuse),
+        };
+        self.call(call, key, |instance| {
+            instance.lend(&content, |instance, body| {
+                instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                    guest.store().call_put(store, handle, key, body, existing).await
+                })
+            })
+        })
+    }
+
+    fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        const CALL: Call = Call::new("remove", "remove");
+        let first = keys.first().map(String::as_str).unwrap_or_default();
+        self.call(&CALL, first, |instance| {
+            instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_remove(store, handle, keys).await
+            })
+        })
+    }
+
+    fn begin(&self, key: &str, size: Option<u64>) -> Result<String, StoreError> {
+        const CALL: Call = Call::new("begin", "begin to write").cancellable().once();
+        self.call(&CALL, key, |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_begin(store, handle, key, size).await
+            })?;
+            instance.checked(CALL.name, answer, answers::upload)
+        })
+    }
+
+    fn put_segment(
+        &self,
+        upload: &str,
+        number: u32,
+        offset: u64,
+        content: Arc<Vec<u8>>,
+    ) -> Result<String, StoreError> {
+        const CALL: Call = Call::new("put-segment", "write a segment of").cancellable();
+        let upload = upload.to_owned();
+        self.call(&CALL, &upload, |instance| {
+            let answer = instance.lend(&content, |instance, body| {
+                instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                    guest
+                        .store()
+                        .call_put_segment(store, handle, &upload, number, offset, body)
+                        .await
+                })
+            })?;
+            instance.checked(CALL.name, answer, answers::receipt)
+        })
+    }
+
+    fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
+        const CALL: Call = Call::new("commit", "finish writing");
+        let upload = upload.to_owned();
+        self.call(&CALL, &upload, |instance| {
+            instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest
+                    .store()
+                    .call_commit(store, handle, &upload, size, receipts)
+                    .await
+            })
+        })
+    }
+
+    fn abort(&self, upload: &str) -> Result<(), StoreError> {
+        const CALL: Call = Call::new("abort", "give up");
+        let upload = upload.to_owned();
+        self.call(&CALL, &upload, |instance| {
+            instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_abort(store, handle, &upload).await
+            })
+        })
+    }
+
+    fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
+        const CALL: Call = Call::new("pending", "list what is unfinished below");
+        self.call(&CALL, prefix, |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_pending(store, handle, prefix, cursor).await
+            })?;
+            instance.checked(CALL.name, answer, |page| answers::pending(prefix, cursor, page))
+        })
+    }
+
+    fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
+        const CALL: Call = Call::new("usage", "measure").cancellable();
+        self.call(&CALL, "", |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_usage(store, handle).await
+            })?;
+            instance.checked(CALL.name, answer, answers::usage)
+        })
+    }
+}
+
+impl Instance {
+    /// Lends bytes of the backup to one call.
+    fn lend<T>(
+        &mut self,
+        content: &Arc<Vec<u8>>,
+        call: impl FnOnce(&mut Self, Resource<Body>) -> Result<T, PluginError>,
+    ) -> Result<T, PluginError> {
+        let own = self.push_body(Body::bytes(Arc::clone(content), Origin::Backup))?;
+        let result = call(self, Resource::new_borrow(own.rep()));
+        // After a trap the store is dropped with all that it holds.
+        if result.is_ok() {
+            self.drop_body(own)?;
+        }
+        result
+    }
+}
+
+/// A number in 0..1000 that spreads the retries of many clients.
+fn scatter() -> u32 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u32::from_ne_bytes(bytes) % 1000,
+        // Without randomness all clients wait equally long, which is bearable.
+        Err(_) => 0,
+    }
+}
