@@ -1,1 +1,35 @@
-//! One recipe per verb; joins pipeline and plugins.
+//! One recipe per verb: the only place where the road of the bytes and the plugins meet.
+//!
+//! A recipe is handed everything: an opened storage, the mode, clock, randomness, the cancel token, counters and a
+//! sink for warnings. It prints nothing, reads no environment and answers typed reports (serialisable, for
+//! `--json`) or an [`AgentError`] that says what failed on which backup, why, and what to do next.
+
+pub mod backup;
+pub mod browse;
+pub mod catalogue;
+pub mod check;
+mod commit;
+mod date;
+mod dry;
+mod error;
+pub mod keys;
+mod level;
+pub mod list;
+pub mod mode;
+mod objects;
+mod plan;
+mod recovery;
+pub mod restore;
+mod select;
+
+pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
+pub use browse::{LsEntry, LsOptions, dump, ls};
+pub use catalogue::Filter;
+pub use check::{CheckOptions, CheckReport, Problem, Severity, check};
+pub use error::{AgentError, ExitClass};
+pub use keys::Keyring;
+pub use list::{BackupRow, ListOptions, State, list};
+pub use mode::{BackupMode, PluginMode, PreparedBackup, PreparedRestore, RestoreMode};
+pub use recovery::recovery;
+pub use restore::{RestoreOptions, RestoreOutcome, restore};
+pub use select::Wanted;

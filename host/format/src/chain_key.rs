@@ -111,7 +111,7 @@ impl fmt::Debug for MacKey {
 }
 
 /// A wrapped chain key as manifest and `metadata` hold it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct KeyInfo {
     /// 108 characters of base64.
     pub wrapped: String,

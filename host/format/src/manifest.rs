@@ -296,7 +296,7 @@ pub struct FileSystem {
     pub kind: u64,
 }
 
-/// How many of what. Entries first, then what changed, then what could not be had.
+/// How many of what. Entries first, then what changed, then what could not be had; last the content's bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "each name says what it counts")]
@@ -315,6 +315,7 @@ pub struct Counts {
     pub unreadable: u64,
     pub inexact: u64,
     pub vanished: u64,
+    pub bytes: u64,
 }
 
 /// A warning for people.

@@ -1,0 +1,230 @@
+//! Looking into a backup by its index: listing files, and one file's content with the few frames it needs.
+//!
+//! Only the wanted level's manifest and index are read; a level that holds content is trusted by its digest in
+//! that index. The original's backups have no index: they can be restored, not browsed.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use freezer_format::index::{Entry, EntryKind};
+use freezer_format::name::LevelId;
+use freezer_pipeline::RunContext;
+use freezer_pipeline::object::StoredIndex;
+use freezer_pipeline::restore::RestoreError;
+use freezer_pipeline::store::Store;
+
+use crate::catalogue::NamedChains;
+use crate::error::AgentError;
+use crate::keys::Keyring;
+use crate::level::{Level, Strictness, damaged};
+use crate::select::{Wanted, target};
+
+/// What is to be listed.
+#[derive(Debug, Clone)]
+pub struct LsOptions {
+    /// Which state of which backup.
+    pub wanted: Wanted,
+    /// The file or directory below the root; empty for the root.
+    pub path: Vec<u8>,
+    /// With all that is below.
+    pub recursive: bool,
+}
+
+/// One entry of a listing and the date of the level that holds its content.
+#[derive(Debug, Clone)]
+pub struct LsEntry {
+    /// The index's row; its path is below the backup's root.
+    pub entry: Entry,
+    /// The level that holds the content.
+    pub content: Option<LevelId>,
+}
+
+/// Lists the files of a backup in the order of their paths, handing each to `visit`. Answers their number.
+///
+/// # Errors
+/// Nothing matches, the index is missing, damaged or not authentic, or `visit` fails, which ends the listing.
+pub fn ls(
+    store: &Arc<dyn Store>,
+    options: &LsOptions,
+    keyring: &Keyring,
+    context: &RunContext<'_>,
+    visit: &mut dyn FnMut(&LsEntry) -> std::io::Result<()>,
+) -> Result<u64, AgentError> {
+    let (found, level, index) = open_newest(store, &options.wanted, keyring)?;
+    let failed = |source| {
+        let number = level.stored.id.level.0;
+        restore_error(
+            &level,
+            RestoreError::Index {
+                level: number,
+                source,
+            },
+        )
+    };
+    let path = trim(&options.path);
+    let mut entries = index.subtree(path).map_err(failed)?;
+    let mut count = 0;
+    let mut seen = false;
+    while entries.advance().map_err(failed)? {
+        context.cancel.check()?;
+        let entry = entries.entry();
+        seen = true;
+        if !is_shown(entry, path, options.recursive) {
+            continue;
+        }
+        count += 1;
+        let listed = LsEntry {
+            entry: entry.clone(),
+            content: content_level(&index, &found, &level, entry.level),
+        };
+        visit(&listed).map_err(|source| restore_error(&level, RestoreError::Output(source)))?;
+    }
+    if seen {
+        Ok(count)
+    } else {
+        Err(restore_error(
+            &level,
+            RestoreError::NotFound {
+                path: path.escape_ascii().to_string(),
+            },
+        ))
+    }
+}
+
+/// Of a directory its children, of anything else itself.
+fn is_shown(entry: &Entry, path: &[u8], recursive: bool) -> bool {
+    if entry.path == path {
+        return entry.kind != EntryKind::Directory;
+    }
+    let below = entry.path.strip_prefix(path).unwrap_or_default();
+    let below = below.strip_prefix(b"/").unwrap_or(below);
+    recursive || !below.contains(&b'/')
+}
+
+/// Writes the content of one file to `out`, reading only the frames it needs. Answers the number of bytes.
+///
+/// # Errors
+/// The path isn't a file of the backup, something is missing, damaged or not authentic, or the output fails.
+pub fn dump(
+    store: &Arc<dyn Store>,
+    (wanted, path): (&Wanted, &[u8]),
+    keyring: &Keyring,
+    out: &mut dyn Write,
+    context: &RunContext<'_>,
+) -> Result<u64, AgentError> {
+    let (found, newest, index) = open_newest(store, wanted, keyring)?;
+    let path = trim(path);
+    let row = index.find(path).map_err(|source| {
+        restore_error(
+            &newest,
+            RestoreError::Index {
+                level: newest.stored.id.level.0,
+                source,
+            },
+        )
+    })?;
+    let mut levels = Vec::new();
+    let newest_level = newest.stored.id.level.0;
+    if let Some(row) = row.filter(|row| row.level != newest_level) {
+        let level = level_of_content(store, &index, &found, &newest, row.level, keyring)?;
+        let mut data = level.data(store, keyring)?;
+        data.index = level.index(store)?;
+        levels.push(data);
+    }
+    let mut data = newest.data(store, keyring)?;
+    data.index = Some(index);
+    levels.push(data);
+    freezer_pipeline::restore::dump(&levels, path, out, context)
+        .map_err(|source| restore_error(&newest, source))
+}
+
+/// Reads the level that holds a file's content; it must be the one that the index was made upon.
+fn level_of_content(
+    store: &Arc<dyn Store>,
+    index: &StoredIndex,
+    found: &NamedChains,
+    newest: &Level,
+    number: u32,
+    keyring: &Keyring,
+) -> Result<Level, AgentError> {
+    let index_key = newest.stored.keys().index();
+    let row = index
+        .levels()
+        .iter()
+        .find(|row| row.level == number)
+        .ok_or_else(|| {
+            damaged(
+                &newest.stored,
+                &index_key,
+                &format!("doesn't know level {number}"),
+            )
+        })?;
+    let id = LevelId {
+        zero: newest.stored.id.zero,
+        level: freezer_format::name::Level(number),
+        time: row.time,
+    };
+    let level = Level::read(&**store, found.level(id), keyring, Strictness::Enforce)?;
+    if level.line_sha256().unwrap_or([0; 32]) == row.manifest_sha256 {
+        Ok(level)
+    } else {
+        Err(damaged(
+            &level.stored,
+            &level.stored.keys().manifest(),
+            "isn't the one that later levels were made against",
+        ))
+    }
+}
+
+fn open_newest(
+    store: &Arc<dyn Store>,
+    wanted: &Wanted,
+    keyring: &Keyring,
+) -> Result<(NamedChains, Level, StoredIndex), AgentError> {
+    let (found, stored) = target(&**store, wanted)?;
+    let level = Level::read(&**store, stored, keyring, Strictness::Enforce)?;
+    match level.index(store)? {
+        Some(index) => Ok((found, level, index)),
+        None => Err(AgentError::Unsupported {
+            reason: format!(
+                "{} was written by the original and has no index to look into",
+                level.stored.label()
+            ),
+            next: "restore it; freezer restore --path takes out single files".to_owned(),
+        }),
+    }
+}
+
+fn content_level(index: &StoredIndex, found: &NamedChains, newest: &Level, number: u32) -> Option<LevelId> {
+    let row = index.levels().iter().find(|row| row.level == number)?;
+    let id = LevelId {
+        zero: newest.stored.id.zero,
+        level: freezer_format::name::Level(number),
+        time: row.time,
+    };
+    found
+        .chains
+        .iter()
+        .any(|chain| chain.levels.contains(&id))
+        .then_some(id)
+}
+
+/// `./a/b/`, `/a/b` and `a/b` are the same path below the root.
+fn trim(path: &[u8]) -> &[u8] {
+    let mut path = path;
+    while let Some(rest) = path.strip_prefix(b"./").or_else(|| path.strip_prefix(b"/")) {
+        path = rest;
+    }
+    while let Some(rest) = path.strip_suffix(b"/") {
+        path = rest;
+    }
+    if path == b"." { b"" } else { path }
+}
+
+fn restore_error(level: &Level, source: RestoreError) -> AgentError {
+    AgentError::Restore {
+        operation: "reading",
+        backup: level.stored.label(),
+        source,
+    }
+}

@@ -1,0 +1,277 @@
+//! What backups a storage holds, by listing alone: names, chains, levels, in the new and the old layout.
+//!
+//! Foreign entries are passed over. Nothing here opens an object, so nothing here is authenticated: a listing says
+//! what to look at, the manifest says what it is.
+
+use std::collections::BTreeSet;
+
+use freezer_format::chain::{Chain, chains};
+use freezer_format::layout::{
+    BackupKeys, Engine, chains_prefix, levels_prefix, names_prefix, parse_level_directory,
+    parse_zero_directory,
+};
+use freezer_format::legacy::{LegacyKeys, legacy_chains_prefix, legacy_levels_prefix, parse_legacy_id};
+use freezer_format::name::{HostBackupName, LevelId};
+use freezer_pipeline::store::{ErrorKind, KeyEntry, Store, StoreError};
+
+use crate::date::date;
+use crate::error::AgentError;
+
+/// Most entries of one listing that are taken in: what a hostile storage may cost in memory.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// Which backups, of all in a storage.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this host.
+    pub host: Option<String>,
+    /// Only of this backup name.
+    pub name: Option<String>,
+}
+
+impl Filter {
+    /// Tells whether a stored name is asked for.
+    pub fn matches(&self, stored: &HostBackupName) -> bool {
+        match (&self.host, &self.name) {
+            (Some(host), Some(name)) => HostBackupName::new(host, name).is_ok_and(|wanted| wanted == *stored),
+            (Some(host), None) => stored
+                .as_str()
+                .strip_prefix(host.as_str())
+                .is_some_and(|rest| rest.starts_with('_')),
+            (None, Some(name)) => stored.is_of_backup(name),
+            (None, None) => true,
+        }
+    }
+}
+
+/// Where in a storage a name's backups lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// The layout since 3.0, below this engine's folder.
+    New(Engine),
+    /// The layout before that; always tar.
+    Old,
+}
+
+/// One backup that a listing shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredLevel {
+    /// Host and backup name.
+    pub(crate) name: HostBackupName,
+    /// Where it lies.
+    pub(crate) place: Place,
+    /// Which one it is.
+    pub(crate) id: LevelId,
+}
+
+impl StoredLevel {
+    /// Name, level and date, for messages.
+    pub(crate) fn label(&self) -> String {
+        label(&self.name, self.id)
+    }
+
+    /// The keys in the new layout.
+    pub(crate) fn keys(&self) -> BackupKeys {
+        let engine = match self.place {
+            Place::New(engine) => engine,
+            Place::Old => Engine::Tar,
+        };
+        BackupKeys::new(engine, &self.name, self.id)
+    }
+
+    /// The key of the stream.
+    pub(crate) fn data_key(&self) -> String {
+        match self.place {
+            Place::New(_) => self.keys().data(),
+            Place::Old => LegacyKeys::new(&self.name, self.id).data(),
+        }
+    }
+}
+
+/// Name, level and date, for messages.
+pub(crate) fn label(name: &HostBackupName, id: LevelId) -> String {
+    format!("{name} level {} ({})", id.level, date(id.time))
+}
+
+/// All chains of one name in one place.
+#[derive(Debug, Clone)]
+pub(crate) struct NamedChains {
+    pub(crate) name: HostBackupName,
+    pub(crate) place: Place,
+    pub(crate) chains: Vec<Chain>,
+}
+
+impl NamedChains {
+    /// A level of these chains.
+    pub(crate) fn level(&self, id: LevelId) -> StoredLevel {
+        StoredLevel {
+            name: self.name.clone(),
+            place: self.place,
+            id,
+        }
+    }
+}
+
+/// Lists one level below a prefix, all pages. A prefix that isn't there is empty.
+pub(crate) fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyEntry>, StoreError> {
+    let mut entries = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = match store.list(prefix, cursor.as_deref()) {
+            Ok(page) => page,
+            Err(error) if error.kind == ErrorKind::NotFound && cursor.is_none() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        entries.extend(page.entries);
+        if entries.len() > MAX_ENTRIES || (page.next.is_some() && page.next == cursor) {
+            return Err(StoreError {
+                kind: ErrorKind::Corrupt,
+                storage: store.url().to_owned(),
+                operation: "list",
+                key: prefix.to_owned(),
+                message: "the listing has no end".to_owned(),
+            });
+        }
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(entries),
+        }
+    }
+}
+
+/// The last components of the folders below a prefix.
+pub(crate) fn folders(store: &dyn Store, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let entries = list_all(store, prefix)?;
+    let below = |entry: &KeyEntry| {
+        let name = entry.key.strip_prefix(prefix)?.strip_suffix('/')?;
+        (!name.contains('/')).then(|| name.to_owned())
+    };
+    Ok(entries
+        .iter()
+        .filter(|entry| entry.is_prefix)
+        .filter_map(below)
+        .collect())
+}
+
+/// All names in all places, sorted.
+pub(crate) fn names(store: &dyn Store) -> Result<Vec<(HostBackupName, Place)>, StoreError> {
+    let mut found = BTreeSet::new();
+    for engine in Engine::ALL {
+        for folder in folders(store, &names_prefix(engine))? {
+            if let Ok(name) = HostBackupName::from_stored(&folder) {
+                found.insert((name, Place::New(engine)));
+            }
+        }
+    }
+    for folder in folders(store, "")? {
+        // An old backup name always holds the underscore between host and name.
+        if let Ok(name) = HostBackupName::from_stored(&folder)
+            && folder.contains('_')
+            && has_old_chain(store, &name)?
+        {
+            found.insert((name, Place::Old));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+fn has_old_chain(store: &dyn Store, name: &HostBackupName) -> Result<bool, StoreError> {
+    Ok(folders(store, &legacy_chains_prefix(name))?
+        .iter()
+        .any(|folder| parse_zero_directory(folder).is_some()))
+}
+
+/// The chains of one name in one place, oldest first.
+pub(crate) fn chains_of(
+    store: &dyn Store,
+    name: &HostBackupName,
+    place: Place,
+) -> Result<NamedChains, StoreError> {
+    let ids = match place {
+        Place::New(engine) => new_levels(store, name, engine)?,
+        Place::Old => old_levels(store, name)?,
+    };
+    Ok(NamedChains {
+        name: name.clone(),
+        place,
+        chains: chains(ids),
+    })
+}
+
+fn new_levels(store: &dyn Store, name: &HostBackupName, engine: Engine) -> Result<Vec<LevelId>, StoreError> {
+    let mut ids = Vec::new();
+    for folder in folders(store, &chains_prefix(engine, name))? {
+        let Some(zero) = parse_zero_directory(&folder) else {
+            continue;
+        };
+        for folder in folders(store, &levels_prefix(engine, name, zero))? {
+            if let Some((level, time)) = parse_level_directory(&folder) {
+                ids.push(LevelId { zero, level, time });
+            }
+        }
+    }
+    Ok(ids)
+}
+
+fn old_levels(store: &dyn Store, name: &HostBackupName) -> Result<Vec<LevelId>, StoreError> {
+    let mut ids = Vec::new();
+    for folder in folders(store, &legacy_chains_prefix(name))? {
+        let Some(zero) = parse_zero_directory(&folder) else {
+            continue;
+        };
+        let prefix = legacy_levels_prefix(name, zero);
+        for entry in list_all(store, &prefix)? {
+            let id = entry.key.strip_prefix(&prefix).and_then(parse_legacy_id);
+            if let Some(id) = id.filter(|id| !entry.is_prefix && id.name == name.as_str()) {
+                ids.push(LevelId {
+                    zero,
+                    level: id.level,
+                    time: id.time,
+                });
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// The chains of a name wherever they lie: the new layout first, then the old one.
+///
+/// # Errors
+/// [`AgentError::UnknownName`] suggests the nearest name; engines that can't be read yet are said so.
+pub(crate) fn find(store: &dyn Store, name: &HostBackupName) -> Result<Vec<NamedChains>, AgentError> {
+    let mut found = Vec::new();
+    for place in [Place::New(Engine::Tar), Place::Old] {
+        let chains = chains_of(store, name, place)?;
+        if !chains.chains.is_empty() {
+            found.push(chains);
+        }
+    }
+    if found.is_empty() {
+        return Err(unknown(store, name)?);
+    }
+    Ok(found)
+}
+
+fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, AgentError> {
+    let all = names(store)?;
+    if let Some((_, Place::New(engine))) = all.iter().find(|(found, _)| found == name) {
+        if *engine != Engine::Tar {
+            return Ok(AgentError::Unsupported {
+                reason: format!("{name} was written by the {engine} engine, which this version can't read"),
+                next: "use a version that knows the engine".to_owned(),
+            });
+        }
+    }
+    let nearest = all
+        .iter()
+        .map(|(found, _)| (strsim::jaro_winkler(found.as_str(), name.as_str()), found))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, found)| found.to_string());
+    Ok(AgentError::UnknownName {
+        name: name.to_string(),
+        storage: store.url().to_owned(),
+        nearest,
+        empty: all.is_empty(),
+    })
+}

@@ -1,0 +1,81 @@
+//! What killed runs leave: data folders without a backup, and uploads that were never finished.
+//!
+//! Only named, never removed: a run that is writing right now looks the same.
+
+use freezer_format::layout::{
+    BackupKeys, Engine, data_names_prefix, parse_level_directory, parse_zero_directory,
+};
+use freezer_format::name::{HostBackupName, LevelId};
+use freezer_pipeline::store::ErrorKind;
+
+use crate::catalogue::{folders, list_all};
+use crate::check::Checker;
+use crate::error::AgentError;
+
+/// Most pages of unfinished uploads that are looked at.
+const MAX_PAGES: u32 = 1000;
+
+impl Checker<'_> {
+    pub(super) fn check_garbage(&mut self) -> Result<(), AgentError> {
+        let prefix = data_names_prefix(Engine::Tar);
+        for folder in folders(&**self.store, &prefix)? {
+            let Ok(name) = HostBackupName::from_stored(&folder) else {
+                continue;
+            };
+            if self.options.filter.matches(&name) {
+                self.check_data_of(&name)?;
+            }
+        }
+        self.check_uploads()
+    }
+
+    fn check_data_of(&mut self, name: &HostBackupName) -> Result<(), AgentError> {
+        let prefix = format!("{}{name}/", data_names_prefix(Engine::Tar));
+        for folder in folders(&**self.store, &prefix)? {
+            let Some(zero) = parse_zero_directory(&folder) else {
+                continue;
+            };
+            for folder in folders(&**self.store, &format!("{prefix}{folder}/"))? {
+                self.context.cancel.check()?;
+                let Some((level, time)) = parse_level_directory(&folder) else {
+                    continue;
+                };
+                let id = LevelId { zero, level, time };
+                let directory = BackupKeys::new(Engine::Tar, name, id).data_directory();
+                if !self.committed.contains(&directory) {
+                    let bytes: u64 = list_all(&**self.store, &format!("{directory}/"))?
+                        .iter()
+                        .fold(0, |sum, entry| sum.saturating_add(entry.size));
+                    let reason =
+                        format!("belongs to no backup ({bytes} bytes): a run was killed or is writing");
+                    self.notice(directory, &reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_uploads(&mut self) -> Result<(), AgentError> {
+        let mut cursor: Option<String> = None;
+        for _ in 0..MAX_PAGES {
+            let page = match self.store.pending("data/", cursor.as_deref()) {
+                Ok(page) => page,
+                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            for upload in page.uploads {
+                self.notice(
+                    upload.key,
+                    "has an upload that was never finished: a run was killed or is writing",
+                );
+            }
+            match page.next {
+                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+                _ => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+}

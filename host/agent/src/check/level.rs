@@ -1,0 +1,277 @@
+//! The check of one level: its objects, its links, and on request its whole content.
+
+use std::sync::Arc;
+
+use freezer_format::manifest::Manifest;
+use freezer_format::name::LevelId;
+use freezer_pipeline::restore::RestoreError;
+use freezer_pipeline::store::Store;
+use sha2::{Digest, Sha256};
+
+use crate::catalogue::NamedChains;
+use crate::check::{Checker, Problem, Severity, is_finding, is_lost};
+use crate::error::AgentError;
+use crate::level::Level;
+use crate::objects::digest_of;
+
+/// One level under check.
+pub(super) struct LevelCheck<'c, 'a> {
+    pub(super) checker: &'c mut Checker<'a>,
+    pub(super) found: &'c NamedChains,
+    pub(super) level: &'c Level,
+    /// The backups that its damage hits.
+    pub(super) hits: &'c [LevelId],
+    /// All committed levels of the name.
+    pub(super) all: &'c [LevelId],
+}
+
+impl LevelCheck<'_, '_> {
+    pub(super) fn run(mut self) -> Result<(), AgentError> {
+        if self.level.is_authentic() {
+            self.checker.report.authenticated += 1;
+        }
+        if let Some(manifest) = self.level.manifest() {
+            self.check_links(manifest)?;
+            self.check_small_objects(manifest)?;
+        }
+        let data_key = self.level.stored.data_key();
+        let expected = self.level.manifest().map(|manifest| manifest.data.bytes);
+        self.checker.report.objects += 1;
+        let store = Arc::clone(self.checker.store);
+        match self.level.require_object(&*store, &data_key, expected) {
+            Ok(_) if self.checker.options.read_data => self.read_data(&data_key),
+            Ok(_) => Ok(()),
+            Err(error) => self.finding(error),
+        }
+    }
+
+    fn damage(&mut self, object: &str, reason: impl Into<String>) {
+        let id = self.level.stored.id;
+        self.checker
+            .damage(self.found, id, self.hits, (object.to_owned(), reason.into()));
+    }
+
+    fn finding(&mut self, error: AgentError) -> Result<(), AgentError> {
+        if !is_finding(&error) {
+            return Err(error);
+        }
+        self.checker
+            .push_error(&error, self.found, self.level.stored.id, self.hits);
+        Ok(())
+    }
+
+    /// The parent must be the one that the level was made against; the predecessor may be gone, not replaced.
+    fn check_links(&mut self, manifest: &Manifest) -> Result<(), AgentError> {
+        let key = self.level.stored.keys().manifest();
+        if let (Some(id), Some(link)) = (manifest.parent_id(), &manifest.parent) {
+            match self.line_of(id)? {
+                Some(line) if line == link.manifest => {}
+                Some(_) => self.damage(
+                    &key,
+                    format!("was made against another level {} than is stored", id.level),
+                ),
+                None => self.damage(
+                    &key,
+                    format!(
+                        "was made against level {} of {}, which is missing",
+                        id.level, id.time
+                    ),
+                ),
+            }
+        }
+        let Some(link) = &manifest.previous else {
+            return Ok(());
+        };
+        let id = LevelId {
+            zero: link.zero,
+            level: link.level,
+            time: link.time,
+        };
+        match self.line_of(id)? {
+            Some(line) if line == link.manifest => {}
+            Some(_) => self.damage(
+                &key,
+                "follows another backup than is stored: that one was replaced",
+            ),
+            None => self.checker.report.push(Problem {
+                severity: Severity::Notice,
+                object: key,
+                reason: format!(
+                    "follows {}, which is no longer there",
+                    self.found.level(id).label()
+                ),
+                hits: Vec::new(),
+                next: "expected after a removal of old backups; otherwise find out who removed it".to_owned(),
+            }),
+        }
+        Ok(())
+    }
+
+    /// The digest of a committed level's manifest: `None` if there is no such level.
+    fn line_of(&self, id: LevelId) -> Result<Option<Option<[u8; 32]>>, AgentError> {
+        if !self.all.contains(&id) {
+            return Ok(None);
+        }
+        let key = self.found.level(id).keys().manifest();
+        let bytes = crate::objects::read_small(
+            &**self.checker.store,
+            &key,
+            freezer_format::manifest::MAX_MANIFEST_BYTES,
+        )?;
+        Ok(Some(
+            bytes
+                .and_then(|bytes| Manifest::peek(&bytes).ok())
+                .map(|peeked| peeked.line_sha256),
+        ))
+    }
+
+    /// Index and snapshot file: size and digest of the stored bytes, which need no key.
+    fn check_small_objects(&mut self, manifest: &Manifest) -> Result<(), AgentError> {
+        let keys = self.level.stored.keys();
+        self.check_object(&keys.index(), manifest.index.bytes, &manifest.index.sha256)?;
+        if let Some(facts) = &manifest.engine_metadata {
+            self.check_object(&keys.engine_metadata(), facts.bytes, &facts.sha256)?;
+        }
+        Ok(())
+    }
+
+    fn check_object(&mut self, key: &str, bytes: u64, sha256: &[u8; 32]) -> Result<(), AgentError> {
+        self.checker.context.cancel.check()?;
+        self.checker.report.objects += 1;
+        if let Err(error) = self.level.require_object(&**self.checker.store, key, Some(bytes)) {
+            return self.finding(error);
+        }
+        match digest_of(&**self.checker.store, key) {
+            Ok((length, digest)) => {
+                self.checker.report.bytes_read += length;
+                if length != bytes || digest != *sha256 {
+                    self.damage(key, "holds other bytes than were written");
+                }
+                Ok(())
+            }
+            Err(error) if is_lost(&error) => {
+                self.damage(key, format!("can't be read: {}", error.message));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read_data(&mut self, data_key: &str) -> Result<(), AgentError> {
+        let encrypted = self
+            .level
+            .manifest()
+            .is_some_and(|manifest| manifest.encryption.is_some());
+        match self.level.manifest() {
+            Some(manifest) if encrypted && self.level.key.is_none() => {
+                let facts = (manifest.data.segment, manifest.data.sha256);
+                self.read_segments(data_key, facts)
+            }
+            _ => self.verify(data_key),
+        }
+    }
+
+    /// Reads everything that the key opens: segments, frames, the archive against its index.
+    fn verify(&mut self, data_key: &str) -> Result<(), AgentError> {
+        let store = Arc::clone(self.checker.store);
+        let opened = self
+            .level
+            .data(&store, self.checker.keyring)
+            .and_then(|mut data| {
+                data.index = self.level.index(&store)?;
+                Ok(data)
+            });
+        let data = match opened {
+            Ok(data) => data,
+            // The original's encrypted backup without a pass phrase: nothing in it can be checked.
+            Err(AgentError::NoPassphrase { .. }) => return Ok(()),
+            Err(error) => return self.finding(error),
+        };
+        let report = match freezer_pipeline::restore::verify(&data, self.checker.context) {
+            Ok(report) => report,
+            Err(RestoreError::Cancelled(cancelled)) => return Err(cancelled.into()),
+            Err(source) => {
+                let backup = self.level.stored.label();
+                return self.finding(AgentError::Restore {
+                    operation: "reading",
+                    backup,
+                    source,
+                });
+            }
+        };
+        self.checker.report.bytes_read += report.bytes;
+        for damage in &report.damage {
+            self.damage(
+                &damage.object,
+                format!("is damaged at byte {}: {}", damage.offset, damage.reason),
+            );
+        }
+        let expected = self.level.manifest().map(|manifest| manifest.data.sha256);
+        if report.damage.is_empty() && report.segments_sha256.is_some() && report.segments_sha256 != expected
+        {
+            self.damage(data_key, "holds other bytes than were written");
+        }
+        Ok(())
+    }
+
+    /// Without a key: the digest of the segments' digests, over the stored bytes.
+    fn read_segments(
+        &mut self,
+        data_key: &str,
+        (segment, expected): (u64, [u8; 32]),
+    ) -> Result<(), AgentError> {
+        let store = Arc::clone(self.checker.store);
+        match segments_digest(&*store, data_key, segment.max(1), self.checker.context) {
+            Ok((bytes, digest)) => {
+                self.checker.report.bytes_read += bytes;
+                if digest != expected {
+                    self.damage(data_key, "holds other bytes than were written");
+                }
+                Ok(())
+            }
+            Err(AgentError::Store(error)) if is_lost(&error) => {
+                self.damage(data_key, format!("can't be read: {}", error.message));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Reads an object and hashes each piece of `segment` bytes, then the pieces' digests.
+fn segments_digest(
+    store: &dyn Store,
+    key: &str,
+    segment: u64,
+    context: &freezer_pipeline::RunContext<'_>,
+) -> Result<(u64, [u8; 32]), AgentError> {
+    use std::io::Read;
+    let mut reader = store.read(key, 0, None)?;
+    let mut outer = Sha256::new();
+    let mut total = 0;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        context.cancel.check()?;
+        let mut inner = Sha256::new();
+        let mut left = segment;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let length = reader
+                .read(&mut buffer[..most])
+                .map_err(|error| crate::objects::read_error(store, key, &error))?;
+            if length == 0 {
+                break;
+            }
+            inner.update(&buffer[..length]);
+            left -= length as u64;
+        }
+        if left == segment {
+            return Ok((total, outer.finalize().into()));
+        }
+        total += segment - left;
+        outer.update(inner.finalize());
+        if left > 0 {
+            return Ok((total, outer.finalize().into()));
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Restoring: choose, authenticate, look at everything, and only then write.
+//!
+//! Before the first write the pass phrase is checked, all manifests of the chain are authenticated and linked, and all
+//! objects are there with the right sizes. How trees come into being is the pipeline's matter.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use freezer_format::name::{HostBackupName, Level as LevelNumber, Timestamp};
+use freezer_pipeline::RunContext;
+use freezer_pipeline::restore::{LevelData, RestoreJob, RestoreReport};
+use freezer_pipeline::store::Store;
+use freezer_plugin::{Destination, Outcome};
+
+use crate::backup::SOURCE_OPTION;
+use crate::catalogue::StoredLevel;
+use crate::error::{AgentError, ExitClass};
+use crate::keys::Keyring;
+use crate::level::{Level, Strictness};
+use crate::mode::RestoreMode;
+use crate::select::{Wanted, ancestry, target};
+
+/// What is to be restored, and how.
+#[derive(Debug, Clone)]
+pub struct RestoreOptions {
+    /// Which state of which backup.
+    pub wanted: Wanted,
+    /// The directory that receives the tree; made if absent.
+    pub target: PathBuf,
+    /// Paths below the backup's root, each with everything below it; empty means all.
+    pub paths: Vec<Vec<u8>>,
+    /// Whether the target may hold something already.
+    pub overwrite: bool,
+    /// Whether files that couldn't be read at the newest level are restored as an earlier level has them.
+    pub stale: bool,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+    /// Most threads that create files.
+    pub workers: usize,
+    /// Bytes of buffers that may be held.
+    pub memory_bytes: u64,
+}
+
+/// What was restored.
+#[derive(Debug, Clone)]
+pub struct RestoreOutcome {
+    /// Host and backup name.
+    pub name: HostBackupName,
+    /// Level of the restored state.
+    pub level: LevelNumber,
+    /// Its date.
+    pub time: Timestamp,
+    /// Where it went.
+    pub target: PathBuf,
+    /// True if all of it was authenticated by the pass phrase.
+    pub authentic: bool,
+    /// Nothing was written.
+    pub dry_run: bool,
+    /// What the road reports.
+    pub report: RestoreReport,
+}
+
+impl RestoreOutcome {
+    /// What the exit code is to say.
+    pub fn exit_class(&self) -> ExitClass {
+        if self.report.partial {
+            ExitClass::Partial
+        } else {
+            ExitClass::Ok
+        }
+    }
+}
+
+/// A chain that is read, authenticated and complete.
+pub(crate) struct OpenedChain {
+    pub(crate) levels: Vec<Level>,
+    pub(crate) data: Vec<LevelData>,
+}
+
+impl OpenedChain {
+    /// Opens the chain below the wanted state; every object is looked at.
+    pub(crate) fn open(
+        store: &Arc<dyn Store>,
+        wanted: &Wanted,
+        keyring: &Keyring,
+    ) -> Result<Self, AgentError> {
+        let (found, chosen) = target(&**store, wanted)?;
+        let levels = ancestry(&**store, &found, chosen.id, (keyring, Strictness::Enforce))?;
+        let mut data = Vec::with_capacity(levels.len());
+        for level in &levels {
+            let mut opened = level.data(store, keyring)?;
+            if let Some(manifest) = level.manifest() {
+                level.require_object(&**store, &level.stored.keys().index(), Some(manifest.index.bytes))?;
+            }
+            opened.index = level.index(store)?;
+            data.push(opened);
+        }
+        Ok(Self { levels, data })
+    }
+
+    /// The level whose state is wanted.
+    pub(crate) fn newest(&self) -> &Level {
+        self.levels
+            .last()
+            .expect("a chain has at least the level that was chosen")
+    }
+}
+
+/// Restores a tree.
+///
+/// # Errors
+/// Nothing matches, the chain is incomplete, damaged or not authentic, the target isn't usable (in all of these
+/// cases nothing was written), or writing failed.
+pub fn restore(
+    store: &Arc<dyn Store>,
+    options: &RestoreOptions,
+    keyring: &Keyring,
+    mode: Option<&dyn RestoreMode>,
+    context: &RunContext<'_>,
+) -> Result<RestoreOutcome, AgentError> {
+    let chain = OpenedChain::open(store, &options.wanted, keyring)?;
+    if !options.dry_run && !options.overwrite {
+        require_empty(&options.target)?;
+    }
+    context.cancel.check()?;
+    let newest = chain.newest();
+    let stored = newest.stored.clone();
+    let authentic = chain.levels.iter().all(Level::is_authentic);
+    let note = newest.manifest().and_then(|manifest| {
+        let source = manifest
+            .options
+            .get(SOURCE_OPTION)
+            .and_then(|source| source.as_str())
+            .unwrap_or_default();
+        Some((source.to_owned(), manifest.note.clone()?))
+    });
+    let running = Running {
+        options,
+        context,
+        stored: &stored,
+    };
+    let report = match (mode, note) {
+        // Backups without a note are plain trees, the original's among them: no mode has to put them in place.
+        (Some(mode), Some(note)) if !options.dry_run => restore_by_mode(mode, note, chain.data, &running),
+        _ => running.run(chain.data, options.target.clone()),
+    }?;
+    Ok(RestoreOutcome {
+        name: stored.name,
+        level: stored.id.level,
+        time: stored.id.time,
+        target: options.target.clone(),
+        authentic,
+        dry_run: options.dry_run,
+        report,
+    })
+}
+
+fn restore_by_mode(
+    mode: &dyn RestoreMode,
+    (source, note): (String, String),
+    data: Vec<LevelData>,
+    running: &Running<'_>,
+) -> Result<RestoreReport, AgentError> {
+    let mut prepared = mode.prepare(running.options.target.clone(), note)?;
+    let result = match prepared.destination(&source) {
+        Ok(Destination::Directory(directory)) => running.run(data, directory),
+        Ok(Destination::Skip) => Ok(RestoreReport::default()),
+        Ok(Destination::Receive | Destination::External) => Err(AgentError::Unsupported {
+            reason: format!(
+                "the mode of {} takes back something else than a tree of files",
+                running.stored.label()
+            ),
+            next: "use a version that knows this kind of backup".to_owned(),
+        }),
+        Err(error) => Err(error.into()),
+    };
+    let outcome = outcome_of(&result);
+    let finished = prepared.finish(&outcome);
+    let report = result?;
+    finished?;
+    Ok(report)
+}
+
+/// How a mode is told about a result.
+pub(crate) fn outcome_of<T>(result: &Result<T, AgentError>) -> Outcome {
+    match result {
+        Ok(_) => Outcome::Done,
+        Err(error) if error.exit_class() == ExitClass::Interrupted => Outcome::Cancelled,
+        Err(error) => Outcome::Failed {
+            kind: error.kind(),
+            message: crate::level::chain_text(error),
+        },
+    }
+}
+
+/// A restore whose chain is open.
+struct Running<'a> {
+    options: &'a RestoreOptions,
+    context: &'a RunContext<'a>,
+    stored: &'a StoredLevel,
+}
+
+impl Running<'_> {
+    fn run(&self, levels: Vec<LevelData>, target: PathBuf) -> Result<RestoreReport, AgentError> {
+        let sequential = levels.last().is_none_or(|level| level.index.is_none());
+        let job = RestoreJob {
+            levels,
+            target,
+            paths: self.options.paths.clone(),
+            overwrite: self.options.overwrite,
+            stale: self.options.stale,
+            dry_run: self.options.dry_run,
+            workers: self.options.workers,
+            memory_bytes: self.options.memory_bytes,
+            sequential,
+            context: self.context,
+        };
+        freezer_pipeline::restore::restore(job).map_err(|source| AgentError::Restore {
+            operation: "restoring",
+            backup: self.stored.label(),
+            source,
+        })
+    }
+}
+
+/// The target must be absent or an empty directory.
+fn require_empty(target: &Path) -> Result<(), AgentError> {
+    let failed = |source| AgentError::Target {
+        path: target.to_owned(),
+        source,
+    };
+    match fs::read_dir(target) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(Ok(_)) => Err(AgentError::TargetNotEmpty {
+                path: target.to_owned(),
+            }),
+            Some(Err(error)) => Err(failed(error)),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
