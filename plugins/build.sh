@@ -59,7 +59,7 @@ compile() {
     # shellcheck disable=SC2086 # a list of options
     if rustup_has_target; then
         CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="$(remapped "$(rustc --print sysroot)/lib/rustlib/src/rust")" \
-            cargo build --quiet --locked --profile plugin --target $target --target-dir "$wasm_dir" $1
+            cargo build --quiet --profile plugin --target $target --target-dir "$wasm_dir" $1
         return
     fi
     sysroot=$(rustc --print sysroot)
@@ -68,7 +68,7 @@ compile() {
     [ -x "$linkers/wasm-component-ld" ] || fail "no wasm-component-ld in $linkers"
     PATH="$linkers:$linkers/gcc-ld:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
         CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=$wasi_libc $(remapped /usr/lib/rustlib/src/rust)" \
-        /usr/bin/cargo build --quiet --locked --profile plugin --target $target --target-dir "$wasm_dir" \
+        /usr/bin/cargo build --quiet --profile plugin --target $target --target-dir "$wasm_dir" \
         -Zbuild-std=std,panic_abort $1
 }
 
@@ -84,7 +84,7 @@ build() {
     rustup_has_target || distribution_has_target || fail "nothing here compiles for $target: run plugins/build.sh setup"
     compile "$(for package in $(packages_of_plugins); do printf -- '-p %s ' "$package"; done)"
     mkdir -p "$out_dir"
-    cargo build --quiet --locked --release -p freezer-format --bin freezer-pack
+    cargo build --quiet --release -p freezer-format --bin freezer-pack
     pack=${CARGO_TARGET_DIR:-$root/target}/release/freezer-pack
     digests=$out_dir/digests.new
     : >"$digests"
