@@ -26,6 +26,8 @@ pub use machine::Call;
 #[derive(Debug)]
 pub struct FakeHost {
     machine: Rc<Machine>,
+    /// False for the one that is lent to a test's own code: dropping that doesn't take the host away.
+    owner: bool,
 }
 
 /// An HTTP answer.
@@ -73,7 +75,7 @@ impl FakeHost {
     pub fn new() -> Self {
         let machine = Rc::new(Machine::default());
         machine::install(Rc::clone(&machine));
-        FakeHost { machine }
+        FakeHost { machine, owner: true }
     }
 
     /// Makes an empty directory of this machine and grants it for reading and writing.
@@ -269,6 +271,11 @@ impl FakeHost {
         });
     }
 
+    /// Lets another program act just before the next call of that name takes effect.
+    pub fn before_next(&self, name: &'static str, act: impl FnOnce(&FakeHost) + 'static) {
+        self.machine.state().intrusion = Some((name, Box::new(act)));
+    }
+
     /// True if the scripted fault has struck; it is forgotten either way.
     pub fn fault_struck(&self) -> bool {
         self.machine.state().fault.take().is_none()
@@ -281,8 +288,19 @@ impl FakeHost {
 
 impl Drop for FakeHost {
     fn drop(&mut self) {
-        machine::remove();
+        if self.owner {
+            machine::remove();
+        }
     }
+}
+
+/// The host, lent to a test's own code while a call is being answered.
+fn lend(machine: &Rc<Machine>, act: impl FnOnce(&FakeHost)) {
+    let machine = Rc::clone(machine);
+    act(&FakeHost {
+        machine,
+        owner: false,
+    });
 }
 
 /// The error that a service gives when nobody answers for it.

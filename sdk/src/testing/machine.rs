@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::disk::Disk;
-use super::{FakeAnswer, FakeExit, FakeResponse};
+use super::{FakeAnswer, FakeExit, FakeHost, FakeResponse};
 use crate::bindings::imports::freezer::plugin::{commands, http, sql, types};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::control::LogLevel;
@@ -20,6 +20,7 @@ pub(super) type WitResult<T> = std::result::Result<T, types::Error>;
 pub(super) type HttpAnswer = Box<dyn FnMut(&http::Request, &[u8]) -> Result<FakeResponse>>;
 pub(super) type CommandAnswer = Box<dyn FnMut(&commands::Command, &[u8]) -> Result<FakeExit>>;
 pub(super) type SqlAnswer = Box<dyn FnMut(&str, &[sql::Value]) -> Result<FakeAnswer>>;
+pub(super) type Intrusion = Box<dyn FnOnce(&FakeHost)>;
 pub(super) type TcpAnswer = Box<dyn FnMut(&[u8]) -> Result<Vec<u8>>>;
 
 /// One recorded call.
@@ -48,6 +49,7 @@ pub(super) struct Fault {
 pub(super) struct State {
     pub(super) calls: Vec<Call>,
     pub(super) fault: Option<Fault>,
+    pub(super) intrusion: Option<(&'static str, Intrusion)>,
     pub(super) cancelled: bool,
     pub(super) logs: Vec<(LogLevel, String)>,
     pub(super) progress: Option<(String, Option<u8>)>,
@@ -141,11 +143,21 @@ pub(super) fn call<T>(
             lost => lost,
         }
     };
+    if let Some(act) = intruder(&machine, name) {
+        super::lend(&machine, act);
+    }
     let result = act(&machine);
     match lost {
         Some(fault) => Err(fault.error),
         None => result,
     }
+}
+
+/// What another program does before this call, if anything.
+fn intruder(machine: &Machine, name: &'static str) -> Option<Intrusion> {
+    let mut state = machine.state();
+    let due = state.intrusion.take_if(|(wanted, _)| *wanted == name);
+    due.map(|(_, act)| act)
 }
 
 /// The scripted fault, if it is this call's turn.

@@ -122,7 +122,8 @@ impl Storage for Local {
             return Err(self.present(key));
         }
         let upload = Upload::new(key);
-        let stored = write_whole(directory, &upload, 0, content)
+        let stored = directory
+            .write(&upload.temporary, 0, content)
             .and_then(|_| directory.publish(&upload.temporary, key, existing));
         stored
             .context(storing)
@@ -160,7 +161,8 @@ impl Storage for Local {
         }
         let upload = Upload::new(key);
         // The empty file shows at once whether anything can be written, and lets `pending` find the upload.
-        write_whole(directory, &upload, 0, &Body::from_bytes(&[])?)
+        directory
+            .write(&upload.temporary, 0, &Body::from_bytes(&[])?)
             .context(storing)
             .inspect_err(|_| self.tidy(directory, &upload))?;
         Ok(upload.id())
@@ -179,7 +181,9 @@ impl Storage for Local {
         if directory.find(&upload.temporary).context(storing)?.is_none() {
             return Err(self.gone(&upload));
         }
-        let written = write_whole(directory, &upload, offset, content).context(storing)?;
+        let written = directory
+            .write(&upload.temporary, offset, content)
+            .context(storing)?;
         Ok(written.to_string())
     }
 
@@ -319,17 +323,6 @@ impl Local {
             "the upload of object \"{}\" to {} is gone",
             upload.key, self.container
         ))
-    }
-}
-
-/// Writes a body into the temporary file and checks that all of it arrived.
-fn write_whole(directory: &Directory, upload: &Upload, offset: u64, content: &Body) -> Result<u64> {
-    let written = directory.write(&upload.temporary, offset, content)?;
-    match content.size() {
-        Some(size) if size != written => {
-            Err(Error::corrupt(format!("{written} of {size} bytes were written")))
-        }
-        _ => Ok(written),
     }
 }
 

@@ -111,6 +111,44 @@ fn a_repeated_commit_succeeds_and_makes_the_object_durable() {
 }
 
 #[test]
+fn a_repeated_commit_of_another_size_is_told_that_the_key_is_taken() {
+    let host = host();
+    let local = open();
+    let upload = store(&host, &local, KEY).unwrap();
+    assert_kind(local.commit(&upload, 11, &[]), ErrorKind::AlreadyExists);
+    assert_eq!(host.file(ROOT, KEY).unwrap(), b"aaaabbbbcccc");
+}
+
+#[test]
+fn an_object_that_appears_at_the_last_moment_is_not_replaced() {
+    let host = host();
+    let local = open();
+    host.before_next("directory.publish", |host| host.put_file(ROOT, KEY, b"theirs"));
+    assert_kind(
+        local.put(KEY, &host.segment(b"ours"), Existing::Refuse),
+        ErrorKind::AlreadyExists,
+    );
+    assert_eq!(host.file(ROOT, KEY).unwrap(), b"theirs");
+    assert_eq!(host.paths(ROOT), [KEY]);
+}
+
+#[test]
+fn a_begin_that_fails_leaves_nothing() {
+    let host = host();
+    let local = open();
+    for position in 0.. {
+        host.lose_answer(position, Error::unavailable("broken off"));
+        let begun = local.begin(KEY, None);
+        if !host.fault_struck() {
+            begun.unwrap();
+            break;
+        }
+        assert_kind(begun, ErrorKind::Unavailable);
+        assert!(host.paths(ROOT).is_empty(), "left at {position}");
+    }
+}
+
+#[test]
 fn a_commit_refuses_what_is_not_whole() {
     let host = host();
     let local = open();
