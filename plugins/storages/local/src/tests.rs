@@ -135,10 +135,9 @@ fn an_object_that_appears_at_the_last_moment_is_not_replaced() {
 #[test]
 fn a_begin_that_fails_leaves_nothing() {
     let host = host();
-    let local = open();
     for position in 0.. {
         host.lose_answer(position, Error::unavailable("broken off"));
-        let begun = local.begin(KEY, None);
+        let begun = open().begin(KEY, None);
         if !host.fault_struck() {
             begun.unwrap();
             break;
