@@ -124,11 +124,16 @@ impl PluginHost {
         })
     }
 
-    /// Every plugin file, looked at once per host. A bad one is reported for itself and never hides the others.
+    /// Looks at every plugin file. A bad one is reported for itself and never hides the others.
     #[must_use]
-    pub fn discover(&self) -> &[Discovered] {
+    pub fn discover(&self) -> Vec<Discovered> {
+        discover::discover(&self.config.plugin_dirs)
+    }
+
+    /// The same for `find`, once per host; two of one name are said then.
+    fn found(&self) -> &[Discovered] {
         self.found.get_or_init(|| {
-            let found = discover::discover(&self.config.plugin_dirs);
+            let found = self.discover();
             for shadowed in &found {
                 if let (Some(by), Some(name)) = (&shadowed.shadowed_by, &shadowed.name) {
                     let (path, by) = (shadowed.path.display(), by.display());
@@ -144,7 +149,7 @@ impl PluginHost {
     /// # Errors
     /// [`PluginError::Unknown`] lists what is there; a plugin that was found but can't be used gives its own error.
     pub fn find(&self, kind: PluginKind, name_or_scheme: &str) -> Result<Plugin, PluginError> {
-        let usable = self.discover().iter().filter(|found| found.shadowed_by.is_none());
+        let usable = self.found().iter().filter(|found| found.shadowed_by.is_none());
         let mut available = Vec::new();
         for found in usable {
             let Ok(manifest) = &found.result else { continue };
@@ -176,7 +181,7 @@ impl PluginHost {
         mut available: Vec<String>,
     ) -> Result<Plugin, PluginError> {
         let bad = self
-            .discover()
+            .found()
             .iter()
             .filter(|found| found.result.is_err())
             .find(|found| {

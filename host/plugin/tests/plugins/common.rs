@@ -1,0 +1,70 @@
+//! What the tests of the plugin host share: where the built plugins lie, and a run that remembers what it was told.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use freezer_pipeline::cancel::Cancel;
+use freezer_pipeline::store::Store;
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
+
+/// Where `plugins/build.sh` leaves the plugins and the hostile guests.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../target/plugins")
+        .join(name);
+    assert!(
+        path.exists(),
+        "{} isn't there: run make plugins first",
+        path.display()
+    );
+    path
+}
+
+/// A run whose warnings can be looked at.
+pub(crate) struct TestRun {
+    pub(crate) run: Arc<Run>,
+    pub(crate) cancel: Cancel,
+    pub(crate) warnings: Arc<Mutex<Vec<String>>>,
+}
+
+pub(crate) fn run(named_paths: Vec<PathBuf>) -> TestRun {
+    let cancel = Cancel::new();
+    let warnings = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&warnings);
+    let run = Run::new(RunConfig {
+        cancel: cancel.clone(),
+        named_paths,
+        warn: Arc::new(move |line| told.lock().unwrap().push(line)),
+        progress: Arc::new(|_, _| {}),
+    });
+    TestRun {
+        run,
+        cancel,
+        warnings,
+    }
+}
+
+/// A host with the built plugins and its own cache and state.
+pub(crate) fn host(temp: &Path) -> PluginHost {
+    PluginHost::new(config(temp)).unwrap()
+}
+
+pub(crate) fn config(temp: &Path) -> HostConfig {
+    HostConfig {
+        plugin_dirs: vec![built("local.wasm").parent().unwrap().to_owned()],
+        cache_dir: Some(temp.join("cache")),
+        grant_files: vec![temp.join("grants.toml")],
+        state_dir: Some(temp.join("state")),
+        ..HostConfig::default()
+    }
+}
+
+/// Opens the local storage on a directory.
+pub(crate) fn open_local(host: &PluginHost, dir: &Path, run: &TestRun) -> Arc<dyn Store> {
+    let plugin = host.find(PluginKind::Storage, "local").unwrap();
+    let settings = plugin
+        .manifest()
+        .settings_from_url(&format!("local:{}", dir.display()))
+        .unwrap();
+    host.open_storage(&plugin, settings, &run.run).unwrap()
+}
