@@ -1,7 +1,7 @@
 //! The list of names GNU tar keeps with a directory of an incremental archive.
 //!
 //! Entries of a type byte, a name and a zero byte; one more zero byte ends the list. Types: `Y` is in this archive,
-//! `N` exists but isn't in this archive, `D` is a directory; `R` and `T` rename from and to, `X` gives a name for a
+//! `N` exists but isn't in this archive, `D` is a directory: these sorted by name, by bytes; `R` and `T` rename from and to, `X` gives a name for a
 //! temporary directory during swaps. At restore every name of the directory that isn't listed is removed.
 //! We write only `N` and `D` (docs/format.md says why); the original's archives hold all of them.
 
@@ -24,10 +24,16 @@ pub enum DumpdirEntry<'a> {
     Temporary(&'a [u8]),
 }
 
-/// Collects the names of one directory, in any order the caller likes; ours is sorted by bytes.
+/// Collects the names of one directory.
+///
+/// GNU tar looks names up by halving, so a list that isn't sorted by bytes makes it remove live files: names that come
+/// out of order are sorted in the end.
 #[derive(Debug, Default)]
 pub struct DumpdirWriter {
     bytes: Vec<u8>,
+    /// Where the last name starts in `bytes`.
+    last: usize,
+    is_unsorted: bool,
 }
 
 impl DumpdirWriter {
@@ -58,12 +64,23 @@ impl DumpdirWriter {
 
     /// Ends the list and returns its bytes.
     pub fn finish(mut self) -> Vec<u8> {
+        if self.is_unsorted {
+            let mut entries: Vec<&[u8]> = self.bytes.split_inclusive(|&byte| byte == 0).collect();
+            entries.sort_by(|a, b| a[1..].cmp(&b[1..]));
+            self.bytes = entries.concat();
+        }
         self.bytes.push(0);
         self.bytes
     }
 
     fn push(&mut self, kind: u8, name: &[u8]) {
+        let last = self
+            .bytes
+            .get(self.last..self.bytes.len().saturating_sub(1))
+            .unwrap_or(&[]);
+        self.is_unsorted |= name < last;
         self.bytes.push(kind);
+        self.last = self.bytes.len();
         self.bytes.extend_from_slice(name);
         self.bytes.push(0);
     }
@@ -162,6 +179,8 @@ mod tests {
             let bytes = writer.finish();
             prop_assert_eq!(bytes.len(), length);
             let read: Vec<_> = Dumpdir::new(&bytes).map(|entry| entry.unwrap()).collect();
+            let mut names = names;
+            names.sort_by(|(_, a), (_, b)| a.as_bytes().cmp(b.as_bytes()));
             let wrote: Vec<_> = names
                 .iter()
                 .map(|(is_directory, name)| match is_directory {

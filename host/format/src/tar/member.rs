@@ -54,9 +54,10 @@ pub struct Member {
     pub acl_access: Option<Vec<u8>>,
     /// Default ACL of a directory in the same text form.
     pub acl_default: Option<Vec<u8>>,
-    /// The pieces of a sparse file that hold data: (offset, length), rising, not touching zero length.
+    /// The pieces of a sparse file that hold data: (offset, length), rising, none empty.
     ///
-    /// The content of the member is then these pieces back to back.
+    /// The content of the member is then these pieces back to back. When written, all lengths but the last must be
+    /// multiples of 512.
     pub sparse: Option<Vec<(u64, u64)>>,
     /// Names in a directory, in the form of [`super::dumpdir`]; `None` outside incremental archives.
     pub dumpdir: Option<Vec<u8>>,

@@ -305,6 +305,15 @@ fn check_records(member: &Member) -> Result<(), TarError> {
         if sparse::check(pieces, member.size).is_none() || pieces.iter().any(|&(_, length)| length == 0) {
             return Err(unwritable("its pieces don't fit its size"));
         }
+        // GNU tar begins each piece at a block, other readers where the one before ended: both are right for whole
+        // blocks.
+        let is_whole = |&(_, length): &(u64, u64)| length % BLOCK as u64 == 0;
+        if !pieces
+            .split_last()
+            .is_none_or(|(_, others)| others.iter().all(is_whole))
+        {
+            return Err(unwritable("a piece before its last isn't of whole blocks"));
+        }
     }
     let acls = [&member.acl_access, &member.acl_default];
     let is_large = |bytes: usize| bytes as u64 > RECORD_MAX - 1024;
