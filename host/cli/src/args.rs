@@ -99,8 +99,12 @@ impl Verb {
             Verb::Ls(_) => "ls",
             Verb::Dump(_) => "dump",
             Verb::Check(_) => "check",
-            Verb::Plugin(PluginArgs { verb: PluginVerb::List }) => "plugin list",
-            Verb::Plugin(PluginArgs { verb: PluginVerb::Inspect(_) }) => "plugin inspect",
+            Verb::Plugin(PluginArgs {
+                verb: PluginVerb::List,
+            }) => "plugin list",
+            Verb::Plugin(PluginArgs {
+                verb: PluginVerb::Inspect(_),
+            }) => "plugin inspect",
             Verb::Completions(_) => "completions",
             Verb::Man(_) => "man",
         }

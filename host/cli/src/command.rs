@@ -203,8 +203,6 @@ pub(crate) struct Restore {
     pub(crate) resources: Resources,
     /// Write nothing.
     pub(crate) dry_run: bool,
-    /// The original's document about the run, with nothing in it for a restore.
-    pub(crate) document: Option<Document>,
 }
 
 /// Which backups, of all in a storage.

@@ -3,13 +3,13 @@
 //! Chosen by the name the program is started as. Its options become the same [`Command`] as our
 //! verbs; its way of failing is kept too: `Critical Error: …` and the exit codes 0, 1 and 2.
 
-mod options;
-mod parse;
+pub(crate) mod document;
+mod help;
 mod ini;
 mod map;
-pub(crate) mod document;
 mod messages;
-mod help;
+mod options;
+mod parse;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -79,12 +79,14 @@ pub(crate) struct Refused {
 /// # Errors
 /// [`Exit::Usage`] for a mistake on the command line, [`Exit::Failed`] for all others.
 pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) -> Result<Original, Refused> {
-    let loud = |failure| Refused { failure, quiet: false };
+    let loud = |failure| Refused {
+        failure,
+        quiet: false,
+    };
     if arguments.is_empty() {
         return Err(loud(Failure::new(Exit::Failed, help::text(era))));
     }
-    let mut map =
-        parse::parse(arguments).map_err(|error| loud(Failure::usage(error.to_string())))?;
+    let mut map = parse::parse(arguments).map_err(|error| loud(Failure::usage(error.to_string())))?;
     let mut warnings = Vec::new();
     let quiet = map.get("quiet").is_some_and(Option::is_some);
     let refused = |failure| Refused { failure, quiet };
@@ -92,9 +94,16 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
         merge(&mut map, Path::new(&path), &mut warnings).map_err(refused)?;
     }
     let options = Options { map: &map, era };
-    let refused = |failure| Refused { failure, quiet: options.flag("quiet") };
+    let refused = |failure| Refused {
+        failure,
+        quiet: options.flag("quiet"),
+    };
     warnings.extend(map::without_effect(&options));
-    let config = Config { environment, file: ConfigFile::default(), zone: jiff::tz::TimeZone::system() };
+    let config = Config {
+        environment,
+        file: ConfigFile::default(),
+        zone: jiff::tz::TimeZone::system(),
+    };
     let command = if options.flag("help") {
         Command::Print(help::text(era))
     } else if options.flag("version") {
@@ -102,13 +111,19 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
     } else {
         map::judge(&options, &config).map_err(refused)?
     };
-    let detail = options.flag("debug") || matches!(options.text("log_level").as_deref(), Some("debug" | "all"));
+    let detail =
+        options.flag("debug") || matches!(options.text("log_level").as_deref(), Some("debug" | "all"));
     let global = GlobalArgs {
         quiet: options.flag("quiet"),
         verbose: if detail { 2 } else { 0 },
         ..GlobalArgs::default()
     };
-    Ok(Original { command, global, warnings, log_file: options.get("log_file").map(PathBuf::from) })
+    Ok(Original {
+        command,
+        global,
+        warnings,
+        log_file: options.get("log_file").map(PathBuf::from),
+    })
 }
 
 /// Lays the ini file below the command line.
@@ -130,17 +145,26 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Opti
         [] => &[][..],
         [(_, entries)] => entries.as_slice(),
         several => {
-            return Err(failed(format!("{} storages in one run are not supported yet", several.len())));
+            return Err(failed(format!(
+                "{} storages in one run are not supported yet",
+                several.len()
+            )));
         }
     };
     for entry in ini.options.iter().chain(storage) {
         let Some(option) = options::by_dest(&entry.key) else {
-            warnings.push(format!("unknown option {:?} in {path:?}, line {}", entry.key, entry.line));
+            warnings.push(format!(
+                "unknown option {:?} in {path:?}, line {}",
+                entry.key, entry.line
+            ));
             continue;
         };
         let value = match &entry.value {
             Some(value) => parse::checked(option, value.into()).map_err(|error| {
-                failed(format!("invalid configuration file {path:?}, line {}: {error}", entry.line))
+                failed(format!(
+                    "invalid configuration file {path:?}, line {}: {error}",
+                    entry.line
+                ))
             })?,
             None => None,
         };
@@ -154,13 +178,23 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Opti
 /// # Errors
 /// [`Exit::Usage`] with the line and the reason.
 pub(crate) fn config_file(text: &str, path: &Path) -> Result<ConfigFile, Failure> {
-    let usage = |failure: Failure| Failure { exit: Exit::Usage, ..failure };
+    let usage = |failure: Failure| Failure {
+        exit: Exit::Usage,
+        ..failure
+    };
     let ini = ini::parse(text, path).map_err(|error| Failure::usage(error.to_string()))?;
     let mut warnings = Vec::new();
     let map = typed(&ini, path, &mut warnings).map_err(usage)?;
-    let options = Options { map: &map, era: Era::Freezerc };
+    let options = Options {
+        map: &map,
+        era: Era::Freezerc,
+    };
     let defaults = map::defaults(&options).map_err(usage)?;
-    Ok(ConfigFile { defaults, warnings, ..ConfigFile::default() })
+    Ok(ConfigFile {
+        defaults,
+        warnings,
+        ..ConfigFile::default()
+    })
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@
 //! default. Everything that contradicts itself or is missing is refused here, before anything
 //! is opened, with the option that would mend it.
 
-pub(crate) mod size;
+mod backup;
 pub(crate) mod date;
 pub(crate) mod environment;
-pub(crate) mod layer;
 pub(crate) mod file;
-mod backup;
+pub(crate) mod layer;
 mod reading;
+pub(crate) mod size;
 
 use std::path::{Path, PathBuf};
 
@@ -40,13 +40,20 @@ impl Config {
     /// When a named file can't be read, or any is invalid.
     pub(crate) fn load(environment: Environment, named: Option<&Path>) -> Result<Config, Failure> {
         let named = named.or(environment.config.as_deref());
-        let users = environment.config_home.as_ref().map(|home| home.join("freezer/config.toml"));
+        let users = environment
+            .config_home
+            .as_ref()
+            .map(|home| home.join("freezer/config.toml"));
         let file = match (named, users) {
             (Some(path), _) => read_file(path)?,
             (None, Some(path)) if path.exists() => read_file(&path)?,
             (None, _) => ConfigFile::default(),
         };
-        Ok(Config { environment, file, zone: jiff::tz::TimeZone::system() })
+        Ok(Config {
+            environment,
+            file,
+            zone: jiff::tz::TimeZone::system(),
+        })
     }
 
     /// Judges a verb.
@@ -54,13 +61,17 @@ impl Config {
     /// # Errors
     /// Whatever is missing or contradicts itself, as a usage failure with advice.
     pub(crate) fn judge(&self, args: Args) -> Result<Command, Failure> {
-        let detail = if args.global.verbose > 0 { Detail::Full } else { Detail::Short };
+        let detail = if args.global.verbose > 0 {
+            Detail::Full
+        } else {
+            Detail::Short
+        };
         if args.version {
             return Ok(Command::Version(detail));
         }
-        let verb = args.verb.ok_or_else(|| {
-            Failure::usage("no verb was given").advise("freezer --help lists the verbs")
-        })?;
+        let verb = args
+            .verb
+            .ok_or_else(|| Failure::usage("no verb was given").advise("freezer --help lists the verbs"))?;
         Ok(match verb {
             Verb::Backup(args) => Command::Backup(Box::new(self.backup(*args)?)),
             Verb::Restore(args) => Command::Restore(Box::new(self.restore(*args)?)),
@@ -97,8 +108,13 @@ impl Config {
 
     /// The layers below a verb's own options: `[backup.NAME]` if there is one, defaults, environment.
     fn below(&self, name: Option<&str>) -> Layer {
-        let named = name.and_then(|name| self.file.backup.get(name)).cloned().unwrap_or_default();
-        named.over(self.file.defaults.clone()).over(self.environment_layer())
+        let named = name
+            .and_then(|name| self.file.backup.get(name))
+            .cloned()
+            .unwrap_or_default();
+        named
+            .over(self.file.defaults.clone())
+            .over(self.environment_layer())
     }
 
     /// The lowest layer.

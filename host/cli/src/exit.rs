@@ -109,7 +109,12 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure without cause or advice.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Failure {
-        Failure { exit, message: message.into(), causes: Vec::new(), next: Vec::new() }
+        Failure {
+            exit,
+            message: message.into(),
+            causes: Vec::new(),
+            next: Vec::new(),
+        }
     }
 
     /// A mistake in the command line or the configuration.

@@ -3,16 +3,16 @@
 //! Two faces lead to the same `Command`: our verbs, and the original's options under the program
 //! names `freezerc` and `freezer-agent`. In reading order:
 
-mod program;
 mod args;
-mod config;
-mod compat;
 mod command;
-mod run;
-mod render;
-mod manual;
-mod signals;
+mod compat;
+mod config;
 mod exit;
+mod manual;
+mod program;
+mod render;
+mod run;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -11,9 +11,19 @@ use crate::exit::{Exit, Failure};
 /// When there is no such verb.
 pub(crate) fn page(verb: Option<&str>) -> Result<Vec<u8>, Failure> {
     let pages = pages()?;
-    let wanted = verb.map_or_else(|| "freezer".to_owned(), |verb| format!("freezer-{}", verb.replace(' ', "-")));
-    let names: Vec<String> = pages.iter().skip(1).map(|(name, _)| name.replacen("freezer-", "", 1)).collect();
-    let found = pages.into_iter().find(|(name, _)| *name == wanted).map(|(_, page)| page);
+    let wanted = verb.map_or_else(
+        || "freezer".to_owned(),
+        |verb| format!("freezer-{}", verb.replace(' ', "-")),
+    );
+    let names: Vec<String> = pages
+        .iter()
+        .skip(1)
+        .map(|(name, _)| name.replacen("freezer-", "", 1))
+        .collect();
+    let found = pages
+        .into_iter()
+        .find(|(name, _)| *name == wanted)
+        .map(|(_, page)| page);
     found.ok_or_else(|| {
         Failure::usage(format!("no verb is named {:?}", verb.unwrap_or_default()))
             .advise(format!("there are {}", names.join(", ")))
@@ -57,7 +67,9 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
 /// The pages of a command and of those below it.
 fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>)>) -> std::io::Result<()> {
     let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(name.to_uppercase()).render(&mut page)?;
+    clap_mangen::Man::new(command.clone())
+        .title(name.to_uppercase())
+        .render(&mut page)?;
     pages.push((name.to_owned(), page));
     for verb in command.get_subcommands() {
         collect(verb, &format!("{name}-{}", verb.get_name()), pages)?;
@@ -73,7 +85,11 @@ mod tests {
     fn every_verb_has_a_page_that_says_its_options() {
         let page = String::from_utf8(page(Some("backup")).expect("a page")).expect("text");
         assert!(page.contains("max\\-segment\\-size"), "{page}");
-        assert!(String::from_utf8(super::page(None).expect("a page")).expect("text").contains("Exit codes"));
+        assert!(
+            String::from_utf8(super::page(None).expect("a page"))
+                .expect("text")
+                .contains("Exit codes")
+        );
         assert!(super::page(Some("plugin inspect")).is_ok());
     }
 

@@ -19,9 +19,11 @@ use crate::run::{self, Context};
 
 /// Runs the program.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
-    let (program, rest) = arguments.split_first().map_or((OsStr::new("freezer"), &[][..]), |(program, rest)| {
-        (program.as_os_str(), rest)
-    });
+    let (program, rest) = arguments
+        .split_first()
+        .map_or((OsStr::new("freezer"), &[][..]), |(program, rest)| {
+            (program.as_os_str(), rest)
+        });
     let code = match Era::of(program) {
         Some(era) => original(era, rest),
         None => own(arguments),
@@ -45,11 +47,19 @@ fn own(arguments: &[OsString]) -> u8 {
     };
     if args.version {
         // Before anything else is read: it must be fast, and work whatever the configuration says.
-        let detail = if global.verbose > 0 { Detail::Full } else { Detail::Short };
+        let detail = if global.verbose > 0 {
+            Detail::Full
+        } else {
+            Detail::Short
+        };
         return ended(&output, run::version(&output, detail));
     }
     let judged = Config::load(Environment::read(), global.config.as_deref()).and_then(|config| {
-        config.file.warnings.iter().for_each(|warning| output.warn(warning));
+        config
+            .file
+            .warnings
+            .iter()
+            .for_each(|warning| output.warn(warning));
         let command = config.judge(args)?;
         Ok((config, command))
     });
@@ -61,7 +71,12 @@ fn own(arguments: &[OsString]) -> u8 {
 
 /// The original's options.
 fn original(era: Era, arguments: &[OsString]) -> u8 {
-    let output = |quiet| Output { style: Style::Original(era), quiet, verb: era.program(), stdout_is_content: false };
+    let output = |quiet| Output {
+        style: Style::Original(era),
+        quiet,
+        verb: era.program(),
+        stdout_is_content: false,
+    };
     let environment = Environment::read();
     match compat::parse(era, arguments, environment.clone()) {
         Ok(original) => {
@@ -72,7 +87,13 @@ fn original(era: Era, arguments: &[OsString]) -> u8 {
                 file: crate::config::file::ConfigFile::default(),
                 zone: jiff::tz::TimeZone::system(),
             };
-            execute(config, original.command, &original.global, output, original.log_file.as_deref())
+            execute(
+                config,
+                original.command,
+                &original.global,
+                output,
+                original.log_file.as_deref(),
+            )
         }
         Err(refused) => output(refused.quiet).fail(&refused.failure),
     }
@@ -83,7 +104,11 @@ fn execute(config: Config, command: Command, global: &GlobalArgs, output: Output
     if let Err(failure) = start_log(global.verbose, log) {
         return output.fail(&failure);
     }
-    let context = Context { plugin_dirs: config.plugin_dirs(&global.plugins_dir), config, output };
+    let context = Context {
+        plugin_dirs: config.plugin_dirs(&global.plugins_dir),
+        config,
+        output,
+    };
     let result = run::run(command, &context);
     ended(&context.output, result)
 }
@@ -101,12 +126,21 @@ fn ended(output: &Output, result: Result<Exit, Failure>) -> u8 {
 fn unparsed(arguments: &[OsString], error: &clap::Error) -> u8 {
     let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !asked && arguments.iter().any(|argument| argument == "--json") {
-        let output = Output { style: Style::Json, quiet: false, verb: "freezer", stdout_is_content: false };
+        let output = Output {
+            style: Style::Json,
+            quiet: false,
+            verb: "freezer",
+            stdout_is_content: false,
+        };
         return output.fail(&in_our_words(error));
     }
     // Nobody is left to tell when the reader is gone.
     drop(error.print());
-    if asked { Exit::Ok.code() } else { Exit::Usage.code() }
+    if asked {
+        Exit::Ok.code()
+    } else {
+        Exit::Usage.code()
+    }
 }
 
 /// clap's text cut into message and advice.
@@ -143,6 +177,7 @@ fn start_log(verbose: u8, file: Option<&Path>) -> Result<(), Failure> {
     let file = opened.map_err(|error| {
         Failure::new(Exit::Failed, format!("can't open the log file {path:?}")).because(error.to_string())
     })?;
-    log.with_writer(std::io::stderr.and(std::sync::Mutex::new(file))).init();
+    log.with_writer(std::io::stderr.and(std::sync::Mutex::new(file)))
+        .init();
     Ok(())
 }

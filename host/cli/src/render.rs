@@ -3,11 +3,14 @@
 //! One [`Output`] knows how to speak: text, one JSON document, or the original's way. A reader
 //! that closed its end is no error: the work goes on and nothing more is said there.
 
+pub(crate) mod json;
+pub(crate) mod listing;
+pub(crate) mod plugins;
+pub(crate) mod progress;
+pub(crate) mod summary;
+pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod units;
-pub(crate) mod table;
-pub(crate) mod json;
-pub(crate) mod progress;
 
 use std::io::{ErrorKind, Write};
 
@@ -68,6 +71,18 @@ impl Output {
         }
     }
 
+    /// Says something on standard error even if quiet: what changes the exit code.
+    pub(crate) fn insist(&self, text: &str) {
+        if self.style != Style::Json {
+            complain(text);
+        }
+    }
+
+    /// True if a progress line may be shown on a terminal.
+    pub(crate) fn shows_progress(&self) -> bool {
+        !self.quiet && self.style == Style::Text
+    }
+
     /// Warns on standard error, unless quiet. Documents carry their warnings inside.
     pub(crate) fn warn(&self, text: &str) {
         self.note(&format!("warning: {text}"));
@@ -126,13 +141,31 @@ pub(crate) fn failure_text(failure: &Failure) -> String {
 }
 
 /// Judges a write to standard output: a closed reader ends quietly.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+///
+/// # Errors
+/// When it can't be written for another reason.
+pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Failed, "can't write to standard output").because(error.to_string()))
         }
         _ => Ok(()),
     }
+}
+
+/// True if a failure comes from nothing but a reader that closed its end.
+pub(crate) fn is_closed_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// Writes a line to standard error. There is no one left to tell if that fails.

@@ -1,10 +1,21 @@
-//! Does a judged command.
+//! Does a judged command: one file for each verb or family of verbs, each from the command to
+//! the recipe in `freezer-agent` and from its outcome to the user.
+
+mod backup;
+mod browse;
+mod check;
+mod failure;
+mod plugins;
+mod restore;
+mod session;
 
 use std::path::PathBuf;
 
+use freezer_agent::Wanted;
+use freezer_format::name::HostBackupName;
 use serde_json::json;
 
-use crate::command::{Command, Detail, Man};
+use crate::command::{Command, Detail, Filter, Man, Selection};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::manual;
@@ -31,13 +42,40 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Print(text) if text.is_empty() => Ok(Exit::Ok),
         Command::Print(text) => output.print(&text).map(|()| Exit::Ok),
         Command::Completions(shell) => output.print_raw(&manual::completions(shell)).map(|()| Exit::Ok),
-        Command::Man(Man::Print(verb)) => output.print_raw(&manual::page(verb.as_deref())?).map(|()| Exit::Ok),
+        Command::Man(Man::Print(verb)) => output
+            .print_raw(&manual::page(verb.as_deref())?)
+            .map(|()| Exit::Ok),
         Command::Man(Man::Write(directory)) => {
             let pages = manual::write_pages(&directory)?;
             output.note(&format!("{pages} pages written"));
             Ok(Exit::Ok)
         }
-        _ => Err(Failure::new(Exit::Failed, "not wired")),
+        Command::Backup(command) => backup::run(&command, context),
+        Command::Restore(command) => restore::run(&command, context),
+        Command::List(command) => browse::list(&command, context),
+        Command::Ls(command) => browse::ls(&command, context),
+        Command::Dump(command) => browse::dump(&command, context),
+        Command::Check(command) => check::run(&command, context),
+        Command::PluginList => plugins::list(context),
+        Command::PluginInspect(name) => plugins::inspect(&name, context),
+    }
+}
+
+/// A selection as recipes take it.
+fn wanted(selection: &Selection) -> Result<Wanted, Failure> {
+    let name = HostBackupName::new(&selection.host, &selection.name)
+        .map_err(|error| Failure::usage(error.to_string()))?;
+    Ok(Wanted {
+        name,
+        at: selection.at,
+    })
+}
+
+/// A filter as recipes take it.
+fn filter(filter: &Filter) -> freezer_agent::Filter {
+    freezer_agent::Filter {
+        host: filter.host.clone(),
+        name: filter.name.clone(),
     }
 }
 
@@ -48,13 +86,15 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
 pub(crate) fn version(output: &Output, detail: Detail) -> Result<Exit, Failure> {
     const PARTS: [(&str, &str); 4] = [
         ("version", env!("CARGO_PKG_VERSION")),
-        ("plugin contract", "1.0.0"),
+        ("plugin contract", freezer_plugin::CONTRACT),
         ("plugin engine", concat!("wasmtime ", env!("FREEZER_ENGINE"))),
         ("target", env!("FREEZER_TARGET")),
     ];
     if output.style == Style::Json {
-        let parts: serde_json::Map<String, serde_json::Value> =
-            PARTS.iter().map(|(name, value)| (name.replace(' ', "_"), json!(value))).collect();
+        let parts: serde_json::Map<String, serde_json::Value> = PARTS
+            .iter()
+            .map(|(name, value)| (name.replace(' ', "_"), json!(value)))
+            .collect();
         output.finish(Exit::Ok, parts.into())?;
         return Ok(Exit::Ok);
     }

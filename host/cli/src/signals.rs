@@ -29,10 +29,16 @@ impl Signals {
         let failed = |error: std::io::Error| {
             Failure::new(Exit::Failed, "can't watch for signals").because(error.to_string())
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(failed)?;
         let (interrupt, terminate) = {
             let _inside = runtime.enter();
-            (signal(SignalKind::interrupt()).map_err(failed)?, signal(SignalKind::terminate()).map_err(failed)?)
+            (
+                signal(SignalKind::interrupt()).map_err(failed)?,
+                signal(SignalKind::terminate()).map_err(failed)?,
+            )
         };
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
@@ -40,7 +46,10 @@ impl Signals {
             .name("signals".to_owned())
             .spawn(move || runtime.block_on(listen(interrupt, terminate, &stopped, &cancel)))
             .map_err(failed)?;
-        Ok(Signals { stop, thread: Some(thread) })
+        Ok(Signals {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 

@@ -22,8 +22,8 @@ pub(crate) struct RestoreArgs {
     /// Restore into a directory that isn't empty, replacing what has the same name
     #[arg(long)]
     pub(crate) overwrite: bool,
-    /// With --overwrite: keep going past files that no longer belong to the backup, and remove them
-    #[arg(long, requires = "overwrite")]
+    /// Restore files that were unreadable at that date as an earlier backup of the chain has them
+    #[arg(long)]
     pub(crate) stale: bool,
     /// Setting of the mode plugin, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]

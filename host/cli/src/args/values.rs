@@ -22,14 +22,26 @@ impl std::str::FromStr for CompressionText {
         let compression = name
             .parse()
             .map_err(|_| format!("unknown compression {name:?}; use gzip, bzip2, xz, zstd or none"))?;
-        let Some(level) = level else { return Ok(CompressionText { compression, level: None }) };
+        let Some(level) = level else {
+            return Ok(CompressionText {
+                compression,
+                level: None,
+            });
+        };
         if compression == Compression::None {
             return Err("none has no levels".to_owned());
         }
         let range = compression.levels();
         match level.parse().ok().filter(|level| range.contains(level)) {
-            Some(level) => Ok(CompressionText { compression, level: Some(level) }),
-            None => Err(format!("the levels of {name} are {} to {}", range.start(), range.end())),
+            Some(level) => Ok(CompressionText {
+                compression,
+                level: Some(level),
+            }),
+            None => Err(format!(
+                "the levels of {name} are {} to {}",
+                range.start(),
+                range.end()
+            )),
         }
     }
 }
@@ -63,9 +75,10 @@ impl std::str::FromStr for PairText {
 
     fn from_str(text: &str) -> Result<PairText, &'static str> {
         match text.split_once('=') {
-            Some((name, value)) if !name.is_empty() => {
-                Ok(PairText { name: name.to_owned(), value: value.to_owned() })
-            }
+            Some((name, value)) if !name.is_empty() => Ok(PairText {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            }),
             _ => Err("a setting is written NAME=VALUE"),
         }
     }
@@ -81,7 +94,10 @@ impl std::str::FromStr for StorageText {
     fn from_str(text: &str) -> Result<StorageText, String> {
         let scheme = text.split_once(':').map(|(scheme, _)| scheme);
         let valid = scheme.is_some_and(|scheme| {
-            !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+            !scheme.is_empty()
+                && scheme
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
         });
         if valid {
             return Ok(StorageText(text.to_owned()));
@@ -89,7 +105,10 @@ impl std::str::FromStr for StorageText {
         if text.starts_with(['/', '.', '~']) {
             return Err(format!("a directory is written local:{text}"));
         }
-        Err("a storage is written SCHEME:…, such as local:/srv/backups, or NAME: of the configuration file".into())
+        Err(
+            "a storage is written SCHEME:…, such as local:/srv/backups, or NAME: of the configuration file"
+                .into(),
+        )
     }
 }
 
@@ -115,7 +134,11 @@ mod tests {
     #[case("zstd", Compression::Zstd, None)]
     #[case("gzip:9", Compression::Gzip, Some(9))]
     #[case("none", Compression::None, None)]
-    fn compressions_take_a_level(#[case] text: &str, #[case] compression: Compression, #[case] level: Option<u32>) {
+    fn compressions_take_a_level(
+        #[case] text: &str,
+        #[case] compression: Compression,
+        #[case] level: Option<u32>,
+    ) {
         assert_eq!(text.parse(), Ok(CompressionText { compression, level }));
     }
 

@@ -79,7 +79,10 @@ pub(super) fn of(options: &Options<'_>, host: &str, name: &str) -> Result<Docume
         pairs.push(("backup_id", Value::from(id)));
     }
     let target = options.get("metadata_out").map(Into::into);
-    Ok(Document { target, options: pairs })
+    Ok(Document {
+        target,
+        options: pairs,
+    })
 }
 
 /// A number where the text is one.
@@ -112,7 +115,9 @@ fn expand(name: &str, options: &Options<'_>, container: &str, media: &str) -> St
         ("{project_id}", options.text("project_id").unwrap_or_default()),
         ("{resource_id}", String::new()),
     ];
-    fields.iter().fold(name.to_owned(), |name, (field, value)| name.replace(field, value))
+    fields
+        .iter()
+        .fold(name.to_owned(), |name, (field, value)| name.replace(field, value))
 }
 
 impl Document {
@@ -123,7 +128,10 @@ impl Document {
         map.insert("fs_real_path".to_owned(), Value::from(facts.path.as_str()));
         map.insert("vol_snap_path".to_owned(), Value::from(facts.path.as_str()));
         map.insert("client_os".to_owned(), Value::from("linux"));
-        map.insert("client_version".to_owned(), Value::from(env!("CARGO_PKG_VERSION")));
+        map.insert(
+            "client_version".to_owned(),
+            Value::from(env!("CARGO_PKG_VERSION")),
+        );
         map.insert("time_stamp".to_owned(), Value::from(facts.time));
         for (key, value) in &self.options {
             map.insert((*key).to_owned(), value.clone());
@@ -134,8 +142,10 @@ impl Document {
     /// The document as JSON without a newline at the end, with Python's spacing.
     pub(crate) fn json(&self, facts: &Facts) -> String {
         let pairs = self.pairs(facts);
-        let pairs: Vec<String> =
-            pairs.iter().map(|(key, value)| format!("{}: {value}", Value::from(key.as_str()))).collect();
+        let pairs: Vec<String> = pairs
+            .iter()
+            .map(|(key, value)| format!("{}: {value}", Value::from(key.as_str())))
+            .collect();
         format!("{{{}}}", pairs.join(", "))
     }
 
@@ -143,7 +153,10 @@ impl Document {
     pub(crate) fn table(&self, facts: &Facts) -> String {
         let rows = self.pairs(facts).into_iter().map(|(key, value)| {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            [key.replace('_', " "), crate::render::text::escape(value.as_bytes())]
+            [
+                key.replace('_', " "),
+                crate::render::text::escape(value.as_bytes()),
+            ]
         });
         crate::render::table::boxed(["Property", "Value"], rows)
     }

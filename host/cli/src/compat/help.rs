@@ -29,8 +29,15 @@ fn line(option: &Opt) -> String {
         Takes::Size => " SIZE".to_owned(),
         Takes::Choice(choices) => format!(" {{{}}}", choices.join(",")),
     };
-    let letter = option.short.map(|letter| format!("-{letter}, ")).unwrap_or_default();
+    let letter = option
+        .short
+        .map(|letter| format!("-{letter}, "))
+        .unwrap_or_default();
     let names: Vec<String> = option.long.iter().map(|long| format!("--{long}")).collect();
     let left = format!("  {letter}{}{value}", names.join(", "));
-    if left.len() < 30 { format!("{left:<30} {}\n", option.help) } else { format!("{left}\n{:31}{}\n", "", option.help) }
+    if left.len() < 30 {
+        format!("{left:<30} {}\n", option.help)
+    } else {
+        format!("{left}\n{:31}{}\n", "", option.help)
+    }
 }

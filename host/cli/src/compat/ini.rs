@@ -67,11 +67,18 @@ struct RawEntry {
 /// # Errors
 /// A line that is no section, option, comment or continuation; an interpolation that leads nowhere.
 pub(crate) fn parse(text: &str, path: &Path) -> Result<Ini, IniError> {
-    let failed = |(line, reason)| IniError { path: path.to_owned(), line, reason };
+    let failed = |(line, reason)| IniError {
+        path: path.to_owned(),
+        line,
+        reason,
+    };
     let sections = split(text).map_err(failed)?;
     // ConfigParser's DEFAULT section lends its values to all others.
-    let shared: Vec<&RawEntry> =
-        sections.iter().filter(|section| section.name == "DEFAULT").flat_map(|section| &section.entries).collect();
+    let shared: Vec<&RawEntry> = sections
+        .iter()
+        .filter(|section| section.name == "DEFAULT")
+        .flat_map(|section| &section.entries)
+        .collect();
     let mut ini = Ini::default();
     for section in &sections {
         let mut entries = Vec::with_capacity(section.entries.len());
@@ -81,7 +88,11 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Ini, IniError> {
                 own.or_else(|| shared.iter().rev().find(|entry| entry.key == key).copied())
             };
             let value = interpolate(&raw.value, &scope, 0).map_err(|reason| failed((raw.line, reason)))?;
-            entries.push(Entry { key: raw.key.replace('-', "_"), value: meaning(&value), line: raw.line });
+            entries.push(Entry {
+                key: raw.key.replace('-', "_"),
+                value: meaning(&value),
+                line: raw.line,
+            });
         }
         match section.name.strip_prefix("storage:") {
             Some(name) => ini.storages.push((name.to_owned(), entries)),
@@ -113,7 +124,10 @@ fn split(text: &str) -> Result<Vec<Section>, (usize, String)> {
         if let Some(rest) = trimmed.strip_prefix('[') {
             let name = rest.split_once(']').map(|(name, _)| name);
             let name = name.ok_or_else(|| (line, "a section has no ]".to_owned()))?;
-            sections.push(Section { name: name.to_owned(), entries: Vec::new() });
+            sections.push(Section {
+                name: name.to_owned(),
+                entries: Vec::new(),
+            });
             indent = None;
             continue;
         }
@@ -127,7 +141,11 @@ fn split(text: &str) -> Result<Vec<Section>, (usize, String)> {
         if key.is_empty() {
             return Err((line, "a value without a key".to_owned()));
         }
-        section.entries.push(RawEntry { key, value: value.trim().to_owned(), line });
+        section.entries.push(RawEntry {
+            key,
+            value: value.trim().to_owned(),
+            line,
+        });
         indent = Some(depth);
     }
     Ok(sections)
@@ -182,7 +200,10 @@ mod tests {
 
     fn options(text: &str) -> Vec<(String, Option<String>)> {
         let ini = parse(text, Path::new("x.ini")).expect("valid");
-        ini.options.into_iter().map(|entry| (entry.key, entry.value)).collect()
+        ini.options
+            .into_iter()
+            .map(|entry| (entry.key, entry.value))
+            .collect()
     }
 
     #[rstest]
@@ -207,7 +228,11 @@ mod tests {
 
     #[test]
     fn sections_are_merged_in_file_order_and_storages_kept_apart() {
-        let ini = parse("[action]\na = 1\n[storage:x]\nb = 2\n[job]\na = 3\n", Path::new("x")).expect("valid");
+        let ini = parse(
+            "[action]\na = 1\n[storage:x]\nb = 2\n[job]\na = 3\n",
+            Path::new("x"),
+        )
+        .expect("valid");
         let values: Vec<_> = ini.options.iter().map(|entry| entry.value.as_deref()).collect();
         assert_eq!(values, [Some("1"), Some("3")]);
         assert_eq!(ini.storages[0].0, "x");
@@ -219,7 +244,11 @@ mod tests {
     #[case("[default", 1, "a section has no ]")]
     #[case("[d]\nnothing", 2, "neither a [section] nor a key = value")]
     #[case("[d]\n= x", 2, "a value without a key")]
-    #[case("[d]\n\na = 5%", 3, "a % is written %% (or %(key)s for the value of another key)")]
+    #[case(
+        "[d]\n\na = 5%",
+        3,
+        "a % is written %% (or %(key)s for the value of another key)"
+    )]
     #[case("[d]\na = %(b)s", 2, "%(b)s: there is no such key")]
     #[case("[d]\na = %(a)s", 2, "%(…)s refers to itself")]
     fn what_is_wrong_is_named_with_its_line(#[case] text: &str, #[case] line: usize, #[case] reason: &str) {

@@ -54,8 +54,13 @@ impl Options<'_> {
     }
 
     fn parsed<T: std::str::FromStr>(&self, dest: &str) -> Result<Option<T>, Failure> {
-        let Some(text) = self.text(dest) else { return Ok(None) };
-        text.trim().parse().map(Some).map_err(|_| failed(format!("invalid value {text:?} for {dest}")))
+        let Some(text) = self.text(dest) else {
+            return Ok(None);
+        };
+        text.trim()
+            .parse()
+            .map(Some)
+            .map_err(|_| failed(format!("invalid value {text:?} for {dest}")))
     }
 
     /// What to do.
@@ -116,13 +121,20 @@ pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, F
         "info" if ["local", "ssh", "ftp", "ftps"].contains(&options.storage().as_str()) => {
             Ok(Command::Print(String::new()))
         }
-        "info" => Err(failed(format!("the info action is not supported yet for storage {}", options.storage()))),
+        "info" => Err(failed(format!(
+            "the info action is not supported yet for storage {}",
+            options.storage()
+        ))),
         "admin" if removal(options).is_empty() => Err(failed(
             "Specify removal date via --remove-before-date, --remove-from-date, or --remove-older-than",
         )),
-        "admin" => Err(failed("the admin action is not supported yet: nothing was removed")),
+        "admin" => Err(failed(
+            "the admin action is not supported yet: nothing was removed",
+        )),
         "exec" if !options.flag("command") => Err(failed("--command option is required")),
-        action => Err(failed(format!("the {action} action is not supported yet: nothing was run"))),
+        action => Err(failed(format!(
+            "the {action} action is not supported yet: nothing was run"
+        ))),
     }
 }
 
@@ -138,7 +150,9 @@ fn refuse(options: &Options<'_>) -> Result<(), Failure> {
         if engine == "nova" && options.incremental() {
             return Err(failed("Incremental nova backup is not supported"));
         }
-        return Err(failed(format!("engine {engine} is not supported yet; there is tar")));
+        return Err(failed(format!(
+            "engine {engine} is not supported yet; there is tar"
+        )));
     }
     Ok(())
 }
@@ -146,7 +160,9 @@ fn refuse(options: &Options<'_>) -> Result<(), Failure> {
 /// The removal options that are given.
 fn removal(options: &Options<'_>) -> Vec<&'static str> {
     let all = ["remove_older_than", "remove_before_date", "remove_from_date"];
-    all.into_iter().filter(|dest| options.get(dest).is_some()).collect()
+    all.into_iter()
+        .filter(|dest| options.get(dest).is_some())
+        .collect()
 }
 
 /// What is accepted but has no effect, for warnings.
@@ -172,12 +188,16 @@ fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
     if !options.incremental() && levels.iter().any(|dest| options.get(dest).is_some()) {
         return Err(failed("backup-level options require the incremental option"));
     }
-    let path = options.path("path_to_backup").ok_or_else(|| failed("path-to-backup argument must be provided"))?;
+    let path = options
+        .path("path_to_backup")
+        .ok_or_else(|| failed("path-to-backup argument must be provided"))?;
     let layer = Layer {
         path: Some(config.expand_home(path)),
         ..common(options, config)?
     };
-    let mut backup = config.backup_of(layer, options.flag("dry_run")).map_err(as_failed)?;
+    let mut backup = config
+        .backup_of(layer, options.flag("dry_run"))
+        .map_err(as_failed)?;
     backup.excludes.style = ExcludeStyle::Tar;
     backup.document = Some(document::of(options, &backup.host, &backup.name)?);
     Ok(backup)
@@ -190,7 +210,9 @@ fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
 pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
     let level = |dest| -> Result<Option<u32>, Failure> {
         // The original takes any integer; a negative one switches the rule off.
-        Ok(options.parsed::<i64>(dest)?.and_then(|level| u32::try_from(level).ok()))
+        Ok(options
+            .parsed::<i64>(dest)?
+            .and_then(|level| u32::try_from(level).ok()))
     };
     let named = options.flag("storage") || options.flag("container");
     Ok(Layer {
@@ -205,13 +227,19 @@ pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
         max_level: level("max_level")?,
         always_level: level("always_level")?,
         restart_always_level: options.parsed::<Days>("restart_always_level")?,
-        exclude: options.get("exclude").map(OsStr::to_owned).into_iter().collect::<Vec<OsString>>(),
-        dereference: options.text("dereference_symlink").map(|links| match links.as_str() {
-            "soft" => DereferenceText::Soft,
-            "hard" => DereferenceText::Hard,
-            "all" => DereferenceText::All,
-            _ => DereferenceText::None,
-        }),
+        exclude: options
+            .get("exclude")
+            .map(OsStr::to_owned)
+            .into_iter()
+            .collect::<Vec<OsString>>(),
+        dereference: options
+            .text("dereference_symlink")
+            .map(|links| match links.as_str() {
+                "soft" => DereferenceText::Soft,
+                "hard" => DereferenceText::Hard,
+                "all" => DereferenceText::All,
+                _ => DereferenceText::None,
+            }),
         compression: options.parsed::<CompressionText>("compression")?,
         encrypt_pass_file: options.path("encrypt_pass_file"),
         max_segment_size: options.parsed::<Size>("max_segment_size")?,
@@ -237,7 +265,9 @@ fn common(options: &Options<'_>, config: &Config) -> Result<Layer, Failure> {
 
 /// A restore.
 fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
-    let target = options.path("restore_abs_path").ok_or_else(|| failed("--restore-abs-path is required"))?;
+    let target = options
+        .path("restore_abs_path")
+        .ok_or_else(|| failed("--restore-abs-path is required"))?;
     let layer = common(options, config)?;
     let name = options.name()?;
     let host = config.host(layer.host.as_deref(), &name).map_err(as_failed)?;
@@ -245,12 +275,21 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
         Era::Freezerc => config.zone.clone(),
         Era::Agent => TimeZone::UTC,
     };
-    let at = options.parsed::<DateText>("restore_from_date")?.map(|date| date.in_zone(&zone)).transpose();
+    let at = options
+        .parsed::<DateText>("restore_from_date")?
+        .map(|date| date.in_zone(&zone))
+        .transpose();
     let at = at.map_err(|error| failed(error.to_string()))?;
-    let storage = config.storage(layer.storage.as_ref(), layer.storage_options, "--storage").map_err(as_failed)?;
+    let storage = config
+        .storage(layer.storage.as_ref(), layer.storage_options, "--storage")
+        .map_err(as_failed)?;
     Ok(Restore {
         selection: Selection {
-            reading: Reading { storage, pass_file: layer.encrypt_pass_file, compat: true },
+            reading: Reading {
+                storage,
+                pass_file: layer.encrypt_pass_file,
+                compat: true,
+            },
             host,
             name,
             at,
@@ -262,13 +301,16 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
         mode_settings: layer.mode_options.into_iter().collect(),
         resources: config.resources(None, None)?,
         dry_run: options.flag("dry_run"),
-        document: None,
     })
 }
 
 /// A usage failure of ours under the original's exit code.
 fn as_failed(failure: Failure) -> Failure {
-    Failure { exit: Exit::Failed, next: Vec::new(), ..failure }
+    Failure {
+        exit: Exit::Failed,
+        next: Vec::new(),
+        ..failure
+    }
 }
 
 /// The URL of the original's storage options.
@@ -277,7 +319,9 @@ fn url(options: &Options<'_>) -> Result<String, Failure> {
     let storage = options.storage();
     let server = |prefix: &str| {
         let field = |name: &str| options.text(&format!("{prefix}_{name}"));
-        let user = field("username").map(|user| format!("{user}@")).unwrap_or_default();
+        let user = field("username")
+            .map(|user| format!("{user}@"))
+            .unwrap_or_default();
         let port = field("port").map(|port| format!(":{port}")).unwrap_or_default();
         let host = field("host").ok_or_else(|| failed(format!("--{prefix}-host is required")))?;
         Ok(format!("{storage}://{user}{host}{port}/{container}"))

@@ -60,7 +60,9 @@ pub(crate) enum ParseError {
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map(|name| format!(" (did you mean --{name}?)")).unwrap_or_default()
+    nearest
+        .map(|name| format!(" (did you mean --{name}?)"))
+        .unwrap_or_default()
 }
 
 /// Reads the arguments after the program's name.
@@ -85,7 +87,11 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<OptionMap, ParseError> {
 }
 
 /// One `--name`, with what follows it.
-fn take_long<'a>(long: &[u8], rest: &'a [OsString], map: &mut OptionMap) -> Result<&'a [OsString], ParseError> {
+fn take_long<'a>(
+    long: &[u8],
+    rest: &'a [OsString],
+    map: &mut OptionMap,
+) -> Result<&'a [OsString], ParseError> {
     let (name, attached) = match long.iter().position(|byte| *byte == b'=') {
         Some(at) => (&long[..at], Some(&long[at + 1..])),
         None => (long, None),
@@ -103,14 +109,24 @@ fn take_long<'a>(long: &[u8], rest: &'a [OsString], map: &mut OptionMap) -> Resu
             None => Err(unknown(OsStr::new(&written))),
         },
         several => {
-            let candidates = several.iter().filter_map(|option| option.long.first()).map(|long| format!("--{long}"));
-            Err(ParseError::Ambiguous { argument: written, candidates: candidates.collect() })
+            let candidates = several
+                .iter()
+                .filter_map(|option| option.long.first())
+                .map(|long| format!("--{long}"));
+            Err(ParseError::Ambiguous {
+                argument: written,
+                candidates: candidates.collect(),
+            })
         }
     }
 }
 
 /// One `-N`, or `-Nvalue`, or several letters of flags in one.
-fn take_short<'a>(letters: &[u8], rest: &'a [OsString], map: &mut OptionMap) -> Result<&'a [OsString], ParseError> {
+fn take_short<'a>(
+    letters: &[u8],
+    rest: &'a [OsString],
+    map: &mut OptionMap,
+) -> Result<&'a [OsString], ParseError> {
     let written = OsString::from_vec([b"-", letters].concat());
     let mut letters = letters;
     while let Some((letter, after)) = letters.split_first() {
@@ -164,16 +180,22 @@ pub(crate) fn checked(option: &'static Opt, value: OsString) -> Result<Option<Os
     }
     let text = value.to_string_lossy();
     let wrong = |kind| {
-        Err(ParseError::Type { option: shown(option), kind, value: text.clone().into_owned() })
+        Err(ParseError::Type {
+            option: shown(option),
+            kind,
+            value: text.clone().into_owned(),
+        })
     };
     match option.takes {
         Takes::Integer if text.trim().parse::<i64>().is_err() => wrong("int"),
         Takes::Days if !text.trim().parse::<f64>().is_ok_and(f64::is_finite) => wrong("float"),
         // -1 is the original's "unlimited".
         Takes::Size if text != "-1" && text.parse::<crate::config::size::Size>().is_err() => wrong("size"),
-        Takes::Choice(choices) if !choices.contains(&text.as_ref()) => {
-            Err(ParseError::Choice { option: shown(option), value: text.into_owned(), choices })
-        }
+        Takes::Choice(choices) if !choices.contains(&text.as_ref()) => Err(ParseError::Choice {
+            option: shown(option),
+            value: text.into_owned(),
+            choices,
+        }),
         _ => Ok(Some(value)),
     }
 }
@@ -181,12 +203,18 @@ pub(crate) fn checked(option: &'static Opt, value: OsString) -> Result<Option<Os
 /// An option as messages show it: `-F/--path-to-backup`.
 pub(crate) fn shown(option: &Opt) -> String {
     let long = option.long.first().copied().unwrap_or(option.dest);
-    option.short.map_or_else(|| format!("--{long}"), |letter| format!("-{letter}/--{long}"))
+    option
+        .short
+        .map_or_else(|| format!("--{long}"), |letter| format!("-{letter}/--{long}"))
 }
 
 fn unknown(argument: &OsStr) -> ParseError {
     let argument = argument.to_string_lossy().into_owned();
-    let names: Vec<&str> = options::OPTIONS.iter().flat_map(|option| option.long).copied().collect();
+    let names: Vec<&str> = options::OPTIONS
+        .iter()
+        .flat_map(|option| option.long)
+        .copied()
+        .collect();
     let name = argument.trim_start_matches('-').replace('_', "-");
     let nearest = crate::config::file::nearest(&name, &names).map(str::to_owned);
     ParseError::Unknown { argument, nearest }
@@ -200,7 +228,11 @@ mod tests {
     fn parsed(arguments: &[&str]) -> Result<Vec<(&'static str, Option<String>)>, ParseError> {
         let arguments: Vec<OsString> = arguments.iter().map(OsString::from).collect();
         let text = |value: OsString| value.to_string_lossy().into_owned();
-        parse(&arguments).map(|map| map.into_iter().map(|(dest, value)| (dest, value.map(text))).collect())
+        parse(&arguments).map(|map| {
+            map.into_iter()
+                .map(|(dest, value)| (dest, value.map(text)))
+                .collect()
+        })
     }
 
     #[rstest]
@@ -229,9 +261,18 @@ mod tests {
     #[case(&["--upload-limit", "-1"], "upload_limit", Some("-1"))]
     #[case(&["--upload-limit", "10M"], "upload_limit", Some("10M"))]
     #[case(&["-qd"], "quiet", Some("True"))]
-    fn names_of_every_era_are_taken(#[case] arguments: &[&str], #[case] dest: &str, #[case] value: Option<&str>) {
+    fn names_of_every_era_are_taken(
+        #[case] arguments: &[&str],
+        #[case] dest: &str,
+        #[case] value: Option<&str>,
+    ) {
         let options = parsed(arguments).expect("parses");
-        assert!(options.iter().any(|(key, found)| *key == dest && found.as_deref() == value), "{options:?}");
+        assert!(
+            options
+                .iter()
+                .any(|(key, found)| *key == dest && found.as_deref() == value),
+            "{options:?}"
+        );
     }
 
     #[rstest]
@@ -255,6 +296,9 @@ mod tests {
     fn values_may_be_any_bytes() {
         let arguments = [OsString::from("-F"), OsString::from_vec(b"/a\xff".to_vec())];
         let map = parse(&arguments).expect("parses");
-        assert_eq!(map["path_to_backup"].as_ref().map(|path| path.as_bytes()), Some(&b"/a\xff"[..]));
+        assert_eq!(
+            map["path_to_backup"].as_ref().map(|path| path.as_bytes()),
+            Some(&b"/a\xff"[..])
+        );
     }
 }

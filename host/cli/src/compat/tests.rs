@@ -51,7 +51,10 @@ fn a_seed_era_backup_line_is_done() {
     assert_eq!(backup.links, Links::Soft);
     assert_eq!(backup.policy.max_level, Some(3));
     assert!(backup.policy.incremental && backup.compat && !backup.cross_file_systems);
-    assert_eq!((backup.policy.chain_levels, backup.policy.chain_days), (None, None));
+    assert_eq!(
+        (backup.policy.chain_levels, backup.policy.chain_days),
+        (None, None)
+    );
     assert_eq!(backup.segment_bytes, 1 << 20);
 }
 
@@ -72,7 +75,10 @@ fn increments_are_made_as_each_era_did(#[case] era: Era, #[case] options: &str, 
 #[case("", "swift://freezer_backups")]
 #[case("--container c/p", "swift://c/p")]
 #[case("--storage local", "local:freezer_backups")]
-#[case("--storage ssh --ssh-host h --ssh-username u --ssh-port 2222 -C /srv", "ssh://u@h:2222//srv")]
+#[case(
+    "--storage ssh --ssh-host h --ssh-username u --ssh-port 2222 -C /srv",
+    "ssh://u@h:2222//srv"
+)]
 #[case("--storage s3 -C bucket", "s3://bucket")]
 fn storages_become_urls(#[case] options: &str, #[case] url: &str) {
     assert_eq!(backup(Era::Agent, &format!("-F /etc {options}")).storage.url, url);
@@ -82,14 +88,22 @@ fn storages_become_urls(#[case] options: &str, #[case] url: &str) {
 fn only_settings_of_the_storage_in_use_are_handed_on() {
     let line = "-F /x -N n --storage ssh --ssh-host h --ssh-key /k --access-key a --mysql-conf /m";
     let backup = backup(Era::Agent, line);
-    let names: Vec<&str> = backup.storage.settings.iter().map(|(name, _)| name.as_str()).collect();
+    let names: Vec<&str> = backup
+        .storage
+        .settings
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     assert_eq!(names, ["ssh-key"]);
     assert!(backup.mode.settings.is_empty());
 }
 
 #[test]
 fn the_name_19_0_0_gives_by_default_is_kept_to_the_letter() {
-    assert_eq!(backup(Era::Agent, "-F /etc --storage local").name, "freezer_{mode}_{resource_id}");
+    assert_eq!(
+        backup(Era::Agent, "-F /etc --storage local").name,
+        "freezer_{mode}_{resource_id}"
+    );
 }
 
 #[rstest]
@@ -113,26 +127,78 @@ fn a_restore_is_read(#[case] era: Era, #[case] date: &str, #[case] seconds: Opti
 }
 
 #[rstest]
-#[case(Era::Freezerc, "--storage local -N n", Exit::Failed, "path-to-backup argument must be provided")]
-#[case(Era::Freezerc, "-F /x --storage local", Exit::Failed, "A value for --backup-name is required")]
-#[case(Era::Agent, "--action restore -N n", Exit::Failed, "--restore-abs-path is required")]
+#[case(
+    Era::Freezerc,
+    "--storage local -N n",
+    Exit::Failed,
+    "path-to-backup argument must be provided"
+)]
+#[case(
+    Era::Freezerc,
+    "-F /x --storage local",
+    Exit::Failed,
+    "A value for --backup-name is required"
+)]
+#[case(
+    Era::Agent,
+    "--action restore -N n",
+    Exit::Failed,
+    "--restore-abs-path is required"
+)]
 #[case(Era::Agent, "-F /x -C=", Exit::Failed, "--container is required")]
 #[case(Era::Agent, "--action exec", Exit::Failed, "--command option is required")]
-#[case(Era::Agent, "--action admin", Exit::Failed, "Specify removal date via --remove-before-date, --remove-from-date, or --remove-older-than")]
-#[case(Era::Agent, "--action admin -R 3", Exit::Failed, "the admin action is not supported yet: nothing was removed")]
-#[case(Era::Agent, "-F /x --max-level 2", Exit::Failed, "backup-level options require the incremental option")]
-#[case(Era::Freezerc, "-F /x -N n --always-level 2 --no-incremental", Exit::Failed, "backup-level options require the incremental option")]
-#[case(Era::Agent, "-e nova -m nova --incremental", Exit::Failed, "Incremental nova backup is not supported")]
-#[case(Era::Agent, "-F /x --snapshot True", Exit::Failed, "-s/--snapshot is not supported yet")]
+#[case(
+    Era::Agent,
+    "--action admin",
+    Exit::Failed,
+    "Specify removal date via --remove-before-date, --remove-from-date, or --remove-older-than"
+)]
+#[case(
+    Era::Agent,
+    "--action admin -R 3",
+    Exit::Failed,
+    "the admin action is not supported yet: nothing was removed"
+)]
+#[case(
+    Era::Agent,
+    "-F /x --max-level 2",
+    Exit::Failed,
+    "backup-level options require the incremental option"
+)]
+#[case(
+    Era::Freezerc,
+    "-F /x -N n --always-level 2 --no-incremental",
+    Exit::Failed,
+    "backup-level options require the incremental option"
+)]
+#[case(
+    Era::Agent,
+    "-e nova -m nova --incremental",
+    Exit::Failed,
+    "Incremental nova backup is not supported"
+)]
+#[case(
+    Era::Agent,
+    "-F /x --snapshot True",
+    Exit::Failed,
+    "-s/--snapshot is not supported yet"
+)]
 #[case(Era::Agent, "-F /x --storage ssh", Exit::Failed, "--ssh-host is required")]
-#[case(Era::Agent, "-F /x --max-level two", Exit::Usage, "argument --max-level: invalid int value: \"two\"")]
+#[case(
+    Era::Agent,
+    "-F /x --max-level two",
+    Exit::Usage,
+    "argument --max-level: invalid int value: \"two\""
+)]
 fn what_is_missing_is_said_in_the_original_s_words(
     #[case] era: Era,
     #[case] line: &str,
     #[case] exit: Exit,
     #[case] message: &str,
 ) {
-    let Err(failure) = parsed(era, line) else { panic!("must be refused") };
+    let Err(failure) = parsed(era, line) else {
+        panic!("must be refused")
+    };
     assert_eq!((failure.exit, failure.message.as_str()), (exit, message));
 }
 
@@ -145,8 +211,13 @@ fn the_command_line_wins_over_the_ini_file() {
     std::fs::write(&path, text).expect("written");
     let line = format!("--config {} --backup-name cli --nodry-run", path.display());
     let original = parsed(Era::Freezerc, &line).expect("judged");
-    assert_eq!(original.warnings, [format!("unknown option \"no_such\" in {path:?}, line 7")]);
-    let Command::Backup(backup) = original.command else { panic!("a backup") };
+    assert_eq!(
+        original.warnings,
+        [format!("unknown option \"no_such\" in {path:?}, line 7")]
+    );
+    let Command::Backup(backup) = original.command else {
+        panic!("a backup")
+    };
     assert_eq!((backup.name.as_str(), backup.host.as_str()), ("cli", "machine"));
     assert_eq!(backup.storage.url, "local:/ini");
     assert_eq!(backup.path, Path::new("/ini/%x"));
@@ -158,7 +229,9 @@ fn a_bad_value_in_the_ini_file_is_named_with_its_line() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("job.ini");
     std::fs::write(&path, "[default]\n\nmax_level = two\n").expect("written");
-    let Err(failure) = parsed(Era::Agent, &format!("--config {}", path.display())) else { panic!("refused") };
+    let Err(failure) = parsed(Era::Agent, &format!("--config {}", path.display())) else {
+        panic!("refused")
+    };
     let expected = format!(
         "invalid configuration file {path:?}, line 3: argument --max-level: invalid int value: \"two\""
     );
@@ -174,10 +247,17 @@ fn options_without_effect_are_said() {
 
 #[test]
 fn the_document_about_a_backup_has_the_original_s_keys_in_order() {
-    let backup = backup(Era::Agent, "-F /etc --storage local -C /srv --metadata-out - --dry-run --backup-id i");
+    let backup = backup(
+        Era::Agent,
+        "-F /etc --storage local -C /srv --metadata-out - --dry-run --backup-id i",
+    );
     let document = backup.document.expect("a document");
     assert!(document.to_stdout());
-    let facts = Facts { level: 2, path: "/etc".into(), time: 5 };
+    let facts = Facts {
+        level: 2,
+        path: "/etc".into(),
+        time: 5,
+    };
     let version = env!("CARGO_PKG_VERSION");
     let expected = format!(
         r#"{{"curr_backup_level": 2, "fs_real_path": "/etc", "vol_snap_path": "/etc", "client_os": "linux", "client_version": "{version}", "time_stamp": 5, "action": "backup", "always_level": "", "backup_media": "fs", "backup_name": "freezer_fs_", "container": "/srv", "container_segments": "", "dry_run": true, "hostname": "machine", "path_to_backup": "/etc", "max_level": "", "log_file": "", "storage": "local", "mode": "fs", "proxy": "", "compression": "gzip", "ssh_key": "", "ssh_username": "", "ssh_host": "", "ssh_port": "", "consistency_checksum": "", "cindernative_backup_az": "", "cindernative_backup_container": "", "cindernative_vol_id": "", "nova_inst_id": "", "cinder_vol_id": "", "cinderbrick_vol_id": "", "glance_image_id": "", "engine_name": "tar", "backup_id": "i"}}"#
@@ -190,7 +270,10 @@ fn the_document_about_a_backup_has_the_original_s_keys_in_order() {
 fn an_ini_file_serves_our_own_verbs_too() {
     let text = "[default]\nstorage = local\ncontainer = /srv\nbackup_name = n\ncompression = bzip2\n";
     let file = config_file(text, Path::new("x.ini")).expect("valid");
-    assert_eq!(file.defaults.storage.map(|storage| storage.0), Some("local:/srv".to_owned()));
+    assert_eq!(
+        file.defaults.storage.map(|storage| storage.0),
+        Some("local:/srv".to_owned())
+    );
     assert_eq!(file.defaults.name.as_deref(), Some("n"));
 }
 
@@ -201,7 +284,9 @@ fn errors_end_with_the_original_s_codes() {
 
 #[test]
 fn no_options_at_all_print_the_help_and_fail() {
-    let Err(failure) = parsed(Era::Agent, "") else { panic!("refused") };
+    let Err(failure) = parsed(Era::Agent, "") else {
+        panic!("refused")
+    };
     assert_eq!(failure.exit, Exit::Failed);
     assert!(in_original_words(Era::Agent, &failure).starts_with("usage: freezer-agent"));
 }

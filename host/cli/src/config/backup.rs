@@ -40,7 +40,10 @@ impl Config {
     /// Whatever is missing or contradicts itself.
     pub(crate) fn backup_of(&self, layer: Layer, dry_run: bool) -> Result<Backup, Failure> {
         let name = layer.name.clone().ok_or_else(|| {
-            missing("the name of the backup", "--name NAME, or one [backup.NAME] in the configuration file")
+            missing(
+                "the name of the backup",
+                "--name NAME, or one [backup.NAME] in the configuration file",
+            )
         })?;
         let path = layer.path.clone().ok_or_else(|| {
             missing(
@@ -50,13 +53,17 @@ impl Config {
         })?;
         let host = self.host(layer.host.as_deref(), &name)?;
         let storage = self.storage(layer.storage.as_ref(), layer.storage_options.clone(), "--to")?;
-        let CompressionText { compression, level } =
-            layer.compression.unwrap_or(CompressionText { compression: Compression::Gzip, level: None });
+        let CompressionText { compression, level } = layer.compression.unwrap_or(CompressionText {
+            compression: Compression::Gzip,
+            level: None,
+        });
         let compat = layer.compat.unwrap_or(false);
         if compat && compression.original_name().is_none() {
-            return Err(Failure::usage(format!("the original Freezer can't read compression {compression}"))
-                .because("--compat stores what it can restore")
-                .advise("use --compression gzip, bzip2 or xz, or leave out --compat"));
+            return Err(Failure::usage(format!(
+                "the original Freezer can't read compression {compression}"
+            ))
+            .because("--compat stores what it can restore")
+            .advise("use --compression gzip, bzip2 or xz, or leave out --compat"));
         }
         let segment_bytes = layer.max_segment_size.map_or(SEGMENT_BYTES, |size| size.0);
         if segment_bytes == 0 {
@@ -126,7 +133,9 @@ impl Config {
         let StorageText(text) =
             text.ok_or_else(|| missing("a storage", &format!("{option} URL, such as local:/srv/backups")))?;
         let text = text.parse::<StorageText>().map_err(|reason| {
-            Failure::usage(format!("invalid storage {text:?}")).because(reason).advise(format!("give {option} URL"))
+            Failure::usage(format!("invalid storage {text:?}"))
+                .because(reason)
+                .advise(format!("give {option} URL"))
         })?;
         let (scheme, rest) = text.0.split_once(':').unwrap_or((&text.0, ""));
         let mut settings = settings;
@@ -135,19 +144,26 @@ impl Config {
                 for (name, setting) in &named.settings {
                     settings.entry(name.clone()).or_insert_with(|| setting.clone());
                 }
-                if rest.is_empty() { named.url.clone() } else { below_url(&named.url, rest) }
+                if rest.is_empty() {
+                    named.url.clone()
+                } else {
+                    below_url(&named.url, rest)
+                }
             }
             None if rest.is_empty() => return Err(self.no_storage(scheme)),
             None => text.0.clone(),
         };
-        Ok(StorageSpec { url, settings: settings.into_iter().collect() })
+        Ok(StorageSpec {
+            url,
+            settings: settings.into_iter().collect(),
+        })
     }
 
     /// `NAME:` isn't in the configuration file.
     fn no_storage(&self, name: &str) -> Failure {
         let known: Vec<&str> = self.file.storage.keys().map(String::as_str).collect();
-        let failure = Failure::usage(format!("no storage is named {name:?}"))
-            .because(match known.is_empty() {
+        let failure =
+            Failure::usage(format!("no storage is named {name:?}")).because(match known.is_empty() {
                 true => "the configuration file names no storages".to_owned(),
                 false => format!("the configuration file names {}", known.join(", ")),
             });
@@ -224,7 +240,9 @@ mod tests {
 
     fn backup(config: &Config, arguments: &[&str]) -> Result<Backup, Failure> {
         let args = Args::try_parse_from([&["freezer", "backup"], arguments].concat()).expect("parses");
-        let Some(Verb::Backup(args)) = args.verb else { panic!("a backup") };
+        let Some(Verb::Backup(args)) = args.verb else {
+            panic!("a backup")
+        };
         config.backup(*args)
     }
 
@@ -234,9 +252,15 @@ mod tests {
     #[test]
     fn a_named_backup_brings_its_own_options() {
         let backup = backup(&config(FILE), &["--name", "etc"]).expect("judged");
-        assert_eq!((backup.path.as_path(), backup.host.as_str()), (Path::new("/etc"), "from-backup"));
+        assert_eq!(
+            (backup.path.as_path(), backup.host.as_str()),
+            (Path::new("/etc"), "from-backup")
+        );
         assert_eq!(backup.storage.url, "local:/srv/nas");
-        assert_eq!(backup.storage.settings, [("fsync".to_owned(), Setting("true".into()))]);
+        assert_eq!(
+            backup.storage.settings,
+            [("fsync".to_owned(), Setting("true".into()))]
+        );
         assert_eq!(backup.resources.workers, 7);
     }
 
@@ -254,14 +278,30 @@ mod tests {
         let backup = backup(&config(""), &["/x", "--name", "n", "--to", "local:/b"]).expect("judged");
         assert_eq!(backup.policy, LevelPolicy::default());
         assert_eq!(backup.segment_bytes, 32 << 20);
-        assert_eq!(backup.resources, Resources { workers: 2, memory_bytes: 128 << 20 });
+        assert_eq!(
+            backup.resources,
+            Resources {
+                workers: 2,
+                memory_bytes: 128 << 20
+            }
+        );
         assert_eq!(backup.compression, Compression::Gzip);
         assert!(!backup.cross_file_systems && !backup.compat && !backup.dry_run);
     }
 
     #[test]
     fn zero_switches_a_limit_of_the_chain_off() {
-        let arguments = ["/x", "--name", "n", "--to", "local:/b", "--chain-levels", "0", "--chain-days", "0"];
+        let arguments = [
+            "/x",
+            "--name",
+            "n",
+            "--to",
+            "local:/b",
+            "--chain-levels",
+            "0",
+            "--chain-days",
+            "0",
+        ];
         let policy = backup(&config(""), &arguments).expect("judged").policy;
         assert_eq!((policy.chain_levels, policy.chain_days), (None, None));
     }
@@ -271,7 +311,7 @@ mod tests {
     #[case(&["--name", "n", "--to", "local:/b"], "what to back up is missing")]
     #[case(&["/x", "--name", "n"], "a storage is missing")]
     #[case(&["/x", "--name", "n", "--to", "nas:"], "no storage is named \"nas\"")]
-    #[case(&["/x", "--name", "a/b", "--to", "local:/b"], "the backup name \"a/b\" holds '/'")]
+    #[case(&["/x", "--name", "a/b", "--to", "local:/b"], "the backup name \"from-environment_a/b\" holds '/'")]
     #[case(&["/x", "--name", "n", "--to", "local:/b", "--max-segment-size", "0"], "--max-segment-size is 0")]
     #[case(&["/x", "--name", "n", "--to", "local:/b", "--workers", "0"], "--workers must be 1 to 1024")]
     #[case(&["/x", "--name", "n", "--to", "local:/b", "--compat", "--compression", "zstd"], "the original Freezer can't read compression zstd")]

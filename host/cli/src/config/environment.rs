@@ -37,8 +37,6 @@ pub(crate) struct Environment {
     pub(crate) program: Option<PathBuf>,
     /// Processors this process may use.
     pub(crate) processors: usize,
-    /// Standard output is a terminal.
-    pub(crate) stdout_is_terminal: bool,
     /// Standard error is a terminal that understands cursor movement.
     pub(crate) stderr_is_terminal: bool,
 }
@@ -58,7 +56,11 @@ impl Environment {
             state_home: below("XDG_STATE_HOME", ".local/state"),
             config: variable("FREEZER_CONFIG").map(PathBuf::from),
             plugins: variable("FREEZER_PLUGINS")
-                .map(|list| std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect())
+                .map(|list| {
+                    std::env::split_paths(&list)
+                        .filter(|path| !path.as_os_str().is_empty())
+                        .collect()
+                })
                 .unwrap_or_default(),
             storage: text("FREEZER_STORAGE"),
             host: text("FREEZER_HOST"),
@@ -66,7 +68,6 @@ impl Environment {
             machine: machine(),
             program: std::env::current_exe().ok(),
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-            stdout_is_terminal: std::io::stdout().is_terminal(),
             stderr_is_terminal: std::io::stderr().is_terminal() && !dumb,
             home,
         }
@@ -101,7 +102,9 @@ fn text(name: &str) -> Option<String> {
 
 /// A variable that holds an absolute path; others are ignored, as the base directory rules say.
 fn absolute(name: &str) -> Option<PathBuf> {
-    variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    variable(name)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
 }
 
 /// The host name as the kernel has it.
@@ -135,6 +138,9 @@ mod tests {
 
     #[test]
     fn without_a_home_there_are_fewer_places_and_no_error() {
-        assert_eq!(Environment::default().plugin_dirs(&[]), [PathBuf::from("/usr/lib/freezer/plugins")]);
+        assert_eq!(
+            Environment::default().plugin_dirs(&[]),
+            [PathBuf::from("/usr/lib/freezer/plugins")]
+        );
     }
 }

@@ -132,7 +132,11 @@ impl Layer {
             mode: self.mode.or(below.mode),
             mode_options: joined(self.mode_options, below.mode_options),
             full: if kind_given { self.full } else { below.full },
-            differential: if kind_given { self.differential } else { below.differential },
+            differential: if kind_given {
+                self.differential
+            } else {
+                below.differential
+            },
             max_level: self.max_level.or(below.max_level),
             always_level: self.always_level.or(below.always_level),
             restart_always_level: self.restart_always_level.or(below.restart_always_level),
@@ -156,9 +160,24 @@ impl Layer {
 
 impl From<BackupArgs> for Layer {
     fn from(args: BackupArgs) -> Layer {
-        let BackupArgs { path, name, host, to, storage_option, mode, mode_option, level, tree, encoding, .. } =
-            args;
-        let cross = if tree.one_file_system { Some(false) } else { flag(tree.cross_file_systems) };
+        let BackupArgs {
+            path,
+            name,
+            host,
+            to,
+            storage_option,
+            mode,
+            mode_option,
+            level,
+            tree,
+            encoding,
+            ..
+        } = args;
+        let cross = if tree.one_file_system {
+            Some(false)
+        } else {
+            flag(tree.cross_file_systems)
+        };
         Layer {
             path,
             name,
@@ -197,7 +216,10 @@ pub(crate) fn flag(given: bool) -> Option<bool> {
 
 /// Pairs of the command line as settings; of equal names the last counts.
 pub(crate) fn settings(pairs: Vec<PairText>) -> BTreeMap<String, Setting> {
-    pairs.into_iter().map(|pair| (pair.name, Setting(pair.value))).collect()
+    pairs
+        .into_iter()
+        .map(|pair| (pair.name, Setting(pair.value)))
+        .collect()
 }
 
 /// A plugin's setting as text: the plugin's manifest knows its type.
@@ -219,9 +241,15 @@ impl<'de> Deserialize<'de> for Setting {
             toml::Value::Boolean(flag) => flag.to_string(),
             toml::Value::Array(values) => {
                 let texts: Option<Vec<&str>> = values.iter().map(toml::Value::as_str).collect();
-                texts.ok_or_else(|| serde::de::Error::custom("a list of texts"))?.join(",")
+                texts
+                    .ok_or_else(|| serde::de::Error::custom("a list of texts"))?
+                    .join(",")
             }
-            _ => return Err(serde::de::Error::custom("a setting is a text, a number, true, false or a list")),
+            _ => {
+                return Err(serde::de::Error::custom(
+                    "a setting is a text, a number, true, false or a list",
+                ));
+            }
         };
         Ok(Setting(text))
     }
@@ -234,7 +262,10 @@ where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    String::deserialize(deserializer)?.parse().map(Some).map_err(serde::de::Error::custom)
+    String::deserialize(deserializer)?
+        .parse()
+        .map(Some)
+        .map_err(serde::de::Error::custom)
 }
 
 /// A size: a number of bytes, or a text with a unit.
@@ -244,7 +275,9 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::E
             .map(|bytes| Some(Size(bytes)))
             .map_err(|_| serde::de::Error::custom("a size is not negative")),
         toml::Value::String(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
-        _ => Err(serde::de::Error::custom("a size is a number of bytes or a text such as \"32M\"")),
+        _ => Err(serde::de::Error::custom(
+            "a size is a number of bytes or a text such as \"32M\"",
+        )),
     }
 }
 
@@ -287,7 +320,11 @@ mod tests {
 
     #[test]
     fn the_nearer_layer_wins_and_patterns_are_joined() {
-        let near = Layer { host: Some("near".into()), exclude: vec!["a".into()], ..Layer::default() };
+        let near = Layer {
+            host: Some("near".into()),
+            exclude: vec!["a".into()],
+            ..Layer::default()
+        };
         let far = Layer {
             host: Some("far".into()),
             workers: Some(3),
@@ -302,14 +339,23 @@ mod tests {
 
     #[test]
     fn differential_on_the_command_line_overrules_full_in_the_file() {
-        let near = Layer { differential: Some(true), ..Layer::default() };
-        let both = near.over(Layer { full: Some(true), ..Layer::default() });
+        let near = Layer {
+            differential: Some(true),
+            ..Layer::default()
+        };
+        let both = near.over(Layer {
+            full: Some(true),
+            ..Layer::default()
+        });
         assert_eq!((both.full, both.differential), (None, Some(true)));
     }
 
     #[test]
     fn settings_never_show_in_debug_output() {
-        let layer = Layer { storage_options: settings(vec!["key=hush".parse().unwrap()]), ..Layer::default() };
+        let layer = Layer {
+            storage_options: settings(vec!["key=hush".parse().unwrap()]),
+            ..Layer::default()
+        };
         assert!(!format!("{layer:?}").contains("hush"));
     }
 }

@@ -22,7 +22,9 @@ impl Config {
         let below = self.below(args.source.name.as_deref());
         let resources = self.resources(args.workers.or(below.workers), args.memory.or(below.memory))?;
         let selection = self.selection(args.source)?;
-        let target = args.target.ok_or_else(|| missing("where to restore to", "--target DIR"))?;
+        let target = args
+            .target
+            .ok_or_else(|| missing("where to restore to", "--target DIR"))?;
         let mode_settings = settings(args.mode_option).into_iter().collect();
         Ok(Restore {
             selection,
@@ -33,7 +35,6 @@ impl Config {
             mode_settings,
             resources,
             dry_run: args.dry_run,
-            document: None,
         })
     }
 
@@ -52,8 +53,16 @@ impl Config {
             }),
             _ => None,
         };
-        let filter = Filter { name: args.name, host: args.host };
-        Ok(List { reading, filter, verify: args.verify, recovery })
+        let filter = Filter {
+            name: args.name,
+            host: args.host,
+        };
+        Ok(List {
+            reading,
+            filter,
+            verify: args.verify,
+            recovery,
+        })
     }
 
     /// Judges the options of `ls`.
@@ -62,7 +71,11 @@ impl Config {
     /// Whatever is missing.
     pub(crate) fn ls(&self, args: LsArgs) -> Result<Ls, Failure> {
         let path = args.path.map(below_root).unwrap_or_default();
-        Ok(Ls { selection: self.selection(args.source)?, path, recursive: args.recursive })
+        Ok(Ls {
+            selection: self.selection(args.source)?,
+            path,
+            recursive: args.recursive,
+        })
     }
 
     /// Judges the options of `dump`.
@@ -70,7 +83,10 @@ impl Config {
     /// # Errors
     /// Whatever is missing.
     pub(crate) fn dump(&self, args: DumpArgs) -> Result<Dump, Failure> {
-        Ok(Dump { selection: self.selection(args.source)?, path: below_root(args.path) })
+        Ok(Dump {
+            selection: self.selection(args.source)?,
+            path: below_root(args.path),
+        })
     }
 
     /// Judges the options of `check`.
@@ -79,16 +95,30 @@ impl Config {
     /// Whatever is missing.
     pub(crate) fn check(&self, args: CheckArgs) -> Result<Check, Failure> {
         let reading = self.reading(args.storage, None)?;
-        let filter = Filter { name: args.name, host: args.host };
-        Ok(Check { reading, filter, read_data: args.read_data })
+        let filter = Filter {
+            name: args.name,
+            host: args.host,
+        };
+        Ok(Check {
+            reading,
+            filter,
+            read_data: args.read_data,
+        })
     }
 
     /// Which backup, from where, as it was when.
     fn selection(&self, args: SourceArgs) -> Result<Selection, Failure> {
-        let name = args.name.ok_or_else(|| missing("the name of the backup", "--name NAME"))?;
+        let name = args
+            .name
+            .ok_or_else(|| missing("the name of the backup", "--name NAME"))?;
         let host = self.host_of(args.host.as_deref(), &name)?;
         let at = self.at(args.at)?;
-        Ok(Selection { reading: self.reading(args.storage, Some(&name))?, host, name, at })
+        Ok(Selection {
+            reading: self.reading(args.storage, Some(&name))?,
+            host,
+            name,
+            at,
+        })
     }
 
     /// The host part of `name`: the option, else what the layers below say, else the machine's.
@@ -116,14 +146,18 @@ impl Config {
 
     /// A date in the user's time zone.
     fn at(&self, date: Option<DateText>) -> Result<Option<Timestamp>, Failure> {
-        date.map(|date| date.in_zone(&self.zone)).transpose().map_err(|error| Failure::usage(error.to_string()))
+        date.map(|date| date.in_zone(&self.zone))
+            .transpose()
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 }
 
 /// A path as the index has it: below the root, without `/` and `./` in front and `/` behind.
 fn below_root(path: OsString) -> Vec<u8> {
     let path = path.into_vec();
-    let parts = path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".");
+    let parts = path
+        .split(|byte| *byte == b'/')
+        .filter(|part| !part.is_empty() && *part != b".");
     parts.collect::<Vec<_>>().join(&b'/')
 }
 

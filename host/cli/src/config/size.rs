@@ -37,7 +37,9 @@ impl std::str::FromStr for Size {
 
     fn from_str(text: &str) -> Result<Size, SizeError> {
         let text = text.trim();
-        let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
         let (number, unit) = text.split_at(end);
         let unit = unit.trim().to_ascii_lowercase();
         let power = UNITS
@@ -51,14 +53,19 @@ impl std::str::FromStr for Size {
         }
         let whole: u64 = whole.parse().map_err(|_| SizeError::TooLarge)?;
         let bytes = whole.checked_mul(factor).ok_or(SizeError::TooLarge)?;
-        bytes.checked_add(fraction_of(fraction, factor)).map(Size).ok_or(SizeError::TooLarge)
+        bytes
+            .checked_add(fraction_of(fraction, factor))
+            .map(Size)
+            .ok_or(SizeError::TooLarge)
     }
 }
 
 /// `0.digits × factor`, rounded down. Digits past the 15th are below one byte of any unit's share.
 fn fraction_of(digits: &str, factor: u64) -> u64 {
     let digits = &digits[..digits.len().min(15)];
-    let Ok(value) = digits.parse::<u64>() else { return 0 };
+    let Ok(value) = digits.parse::<u64>() else {
+        return 0;
+    };
     let scale = 10u128.pow(u32::try_from(digits.len()).unwrap_or(0));
     u64::try_from(u128::from(value) * u128::from(factor) / scale).unwrap_or(0)
 }

@@ -66,7 +66,12 @@ mod tests {
 
     #[test]
     fn an_error_is_a_whole_document() {
-        let document = failure("ls", &Failure::new(Exit::NothingFound, "no \"x\"").because("why").advise("do"));
+        let document = failure(
+            "ls",
+            &Failure::new(Exit::NothingFound, "no \"x\"")
+                .because("why")
+                .advise("do"),
+        );
         assert_eq!(
             document,
             r#"{"schema":"freezer/1","verb":"ls","status":"nothing-found","exit_code":4,"error":{"message":"no \"x\"","causes":["why"],"next":["do"]}}"#

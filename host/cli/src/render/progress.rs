@@ -28,7 +28,11 @@ pub(crate) struct Progress {
 impl Progress {
     /// A line that is never shown.
     pub(crate) fn hidden() -> Progress {
-        Progress { bar: None, stop: None, thread: None }
+        Progress {
+            bar: None,
+            stop: None,
+            thread: None,
+        }
     }
 
     /// Starts to show `counters` on standard error.
@@ -37,16 +41,22 @@ impl Progress {
         bar.set_style(ProgressStyle::default_spinner().tick_chars("-\\|/ "));
         let (stop, stopped) = sync_channel(0);
         let drawn = bar.clone();
-        let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
-            let mut rate = Rate::new();
-            while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                let sample = Sample::of(&counters);
-                rate.add(sample.bytes, Instant::now());
-                drawn.set_message(line(verb, &sample, rate.per_second));
-                drawn.tick();
-            }
-        });
-        Progress { bar: Some(bar), stop: Some(stop), thread: thread.ok() }
+        let thread = std::thread::Builder::new()
+            .name("progress".to_owned())
+            .spawn(move || {
+                let mut rate = Rate::new();
+                while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    let sample = Sample::of(&counters);
+                    rate.add(sample.bytes, Instant::now());
+                    drawn.set_message(line(verb, &sample, rate.per_second));
+                    drawn.tick();
+                }
+            });
+        Progress {
+            bar: Some(bar),
+            stop: Some(stop),
+            thread: thread.ok(),
+        }
     }
 
     /// Takes the line away while `say` writes to the terminal.
@@ -96,10 +106,16 @@ struct Rate {
 
 impl Rate {
     fn new() -> Rate {
-        Rate { last: None, per_second: 0.0 }
+        Rate {
+            last: None,
+            per_second: 0.0,
+        }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate to three figures needs no more than 53 bits")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a rate to three figures needs no more than 53 bits"
+    )]
     fn add(&mut self, bytes: u64, now: Instant) {
         if let Some((before, then)) = self.last {
             let seconds = now.duration_since(then).as_secs_f64().max(0.001);
@@ -123,13 +139,20 @@ fn line(verb: &str, sample: &Sample, per_second: f64) -> String {
     let mut line = format!("{verb}: {}, ", units::counted(sample.files, "file", "files"));
     let known = sample.total > sample.bytes;
     match known {
-        true => line.push_str(&format!("{} of {}", units::bytes(sample.bytes), units::bytes(sample.total))),
+        true => line.push_str(&format!(
+            "{} of {}",
+            units::bytes(sample.bytes),
+            units::bytes(sample.total)
+        )),
         false => line.push_str(&units::bytes(sample.bytes)),
     }
     line.push_str(&format!(", {}/s", units::bytes(per_second as u64)));
     if known && per_second >= 1.0 {
         let left = ((sample.total - sample.bytes) as f64 / per_second).min(1e9);
-        line.push_str(&format!(", {} left", units::duration(Duration::from_secs(left as u64 + 1))));
+        line.push_str(&format!(
+            ", {} left",
+            units::duration(Duration::from_secs(left as u64 + 1))
+        ));
     }
     line
 }
@@ -140,9 +163,20 @@ mod tests {
 
     #[test]
     fn the_time_left_is_shown_once_the_total_is_known() {
-        let sample = Sample { files: 2, bytes: 1 << 20, total: 0 };
-        assert_eq!(line("backup", &sample, 1024.0), "backup: 2 files, 1.0 MiB, 1.0 KiB/s");
-        let sample = Sample { files: 1, bytes: 1 << 20, total: 11 << 20 };
+        let sample = Sample {
+            files: 2,
+            bytes: 1 << 20,
+            total: 0,
+        };
+        assert_eq!(
+            line("backup", &sample, 1024.0),
+            "backup: 2 files, 1.0 MiB, 1.0 KiB/s"
+        );
+        let sample = Sample {
+            files: 1,
+            bytes: 1 << 20,
+            total: 11 << 20,
+        };
         assert_eq!(
             line("backup", &sample, 1_048_576.0),
             "backup: 1 file, 1.0 MiB of 11.0 MiB, 1.0 MiB/s, 11.0 s left"

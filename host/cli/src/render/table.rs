@@ -5,7 +5,9 @@ use comfy_table::{CellAlignment, ContentLineStyle, LineStyle, Table, TableStyle,
 /// Columns under headings, two blanks between them, no lines; `right` columns hold numbers.
 pub(crate) fn columns(headings: &[&str], right: &[usize], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(headings.iter().copied());
+    table
+        .load_style(presets::NOTHING)
+        .set_header(headings.iter().copied());
     table.add_rows(rows);
     for (at, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -42,8 +44,14 @@ mod tests {
 
     #[test]
     fn columns_stand_below_their_headings() {
-        let rows = [vec!["etc".to_owned(), "12".to_owned()], vec!["longer".to_owned(), "7".to_owned()]];
-        assert_eq!(columns(&["NAME", "FILES"], &[1], &rows), "NAME    FILES\netc        12\nlonger      7");
+        let rows = [
+            vec!["etc".to_owned(), "12".to_owned()],
+            vec!["longer".to_owned(), "7".to_owned()],
+        ];
+        assert_eq!(
+            columns(&["NAME", "FILES"], &[1], &rows),
+            "NAME    FILES\netc        12\nlonger      7"
+        );
     }
 
     #[test]

@@ -30,7 +30,9 @@ fn push(out: &mut String, character: char) {
         '\n' => out.push_str("\\n"),
         '\t' => out.push_str("\\t"),
         '\r' => out.push_str("\\r"),
-        character if character.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(character))),
+        character if character.is_ascii_control() => {
+            out.push_str(&format!("\\x{:02x}", u32::from(character)))
+        }
         character if character.is_control() || misleads(character) => {
             out.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
         }

@@ -53,7 +53,12 @@ pub(crate) fn duration(time: Duration) -> String {
         0..10 => format!("{:.2} s", time.as_secs_f64()),
         10..60 => format!("{:.1} s", time.as_secs_f64()),
         60..3600 => format!("{}:{:02} min", seconds / 60, seconds % 60),
-        _ => format!("{}:{:02}:{:02} h", seconds / 3600, seconds / 60 % 60, seconds % 60),
+        _ => format!(
+            "{}:{:02}:{:02} h",
+            seconds / 3600,
+            seconds / 60 % 60,
+            seconds % 60
+        ),
     }
 }
 
@@ -69,7 +74,10 @@ pub(crate) fn ratio(plain: u64, stored: u64) -> String {
 /// `2026-03-01 02:00:00` in the given zone; bare seconds where the calendar ends.
 pub(crate) fn date(time: Timestamp, zone: &TimeZone) -> String {
     match jiff::Timestamp::from_second(time.0) {
-        Ok(instant) => instant.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(instant) => instant
+            .to_zoned_datetime(zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string(),
         Err(_) => time.0.to_string(),
     }
 }

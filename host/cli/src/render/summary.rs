@@ -1,0 +1,283 @@
+//! What a backup or a restore came to: a few lines for people, the same facts for documents.
+
+use std::time::Duration;
+
+use freezer_agent::{BackupOutcome, RestoreOutcome};
+use freezer_pipeline::counters::Warning;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use super::{json, text, units};
+
+/// Lines of `name   value`, aligned.
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: &str) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+        self.0.push_str(&format!("{name:<9}{value}"));
+    }
+}
+
+/// The summary of a backup.
+pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -> String {
+    let report = &outcome.report;
+    let counts = &report.counts;
+    let mut lines = Lines(String::new());
+    let verb = if outcome.dry_run { "would be" } else { "backup" };
+    let name = text::escape(outcome.name.as_str().as_bytes());
+    let why = match (&outcome.full_reason, &outcome.parent) {
+        (Some(reason), _) => format!("full: {reason}"),
+        (None, Some(parent)) => {
+            format!(
+                "changes since level {} of {}",
+                parent.level.0,
+                units::date(parent.time, zone)
+            )
+        }
+        (None, None) => "full".to_owned(),
+    };
+    lines.add(
+        verb,
+        &format!(
+            "{name} level {} of {} ({why})",
+            outcome.id.level.0,
+            units::date(outcome.id.time, zone)
+        ),
+    );
+    let files = units::counted(counts.files, "file", "files");
+    let directories = units::counted(counts.directories, "directory", "directories");
+    let others = counts.symlinks + counts.hard_links + counts.others;
+    lines.add(
+        "tree",
+        &format!(
+            "{files}, {directories}, {} others, {}",
+            units::count(others),
+            units::bytes(counts.bytes)
+        ),
+    );
+    lines.add(
+        "changes",
+        &format!(
+            "{} new, {} changed, {} removed, {} unchanged",
+            units::count(counts.new),
+            units::count(counts.changed),
+            units::count(counts.removed),
+            units::count(counts.unchanged)
+        ),
+    );
+    let form = match outcome.encrypted {
+        true => format!("{}, encrypted", outcome.compression),
+        false => outcome.compression.to_string(),
+    };
+    lines.add(
+        "stored",
+        &format!(
+            "{} \u{2192} {} (ratio {}, {form})",
+            units::bytes(report.data.plain),
+            units::bytes(report.data.bytes),
+            units::ratio(report.data.plain, report.data.bytes)
+        ),
+    );
+    lines.add(
+        "took",
+        &format!(
+            "{}, {}",
+            units::duration(took),
+            units::rate(report.data.plain, took)
+        ),
+    );
+    let place = text::lines(&outcome.storage);
+    lines.add(
+        "where",
+        &if outcome.dry_run {
+            format!("nothing was written to {place}")
+        } else {
+            place
+        },
+    );
+    let left_out = left_out(&[
+        (counts.unreadable, "unreadable"),
+        (counts.inexact, "changed while being read"),
+        (counts.vanished, "vanished"),
+        (counts.sockets_skipped, "sockets skipped"),
+        (counts.excluded, "excluded"),
+    ]);
+    if !left_out.is_empty() {
+        lines.add("except", &left_out);
+    }
+    if report.partial {
+        lines.add(
+            "partial",
+            "not all of it is as it should be; the warnings above name what",
+        );
+    }
+    lines.0
+}
+
+/// The document of a backup.
+pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value {
+    let report = &outcome.report;
+    let counts = &report.counts;
+    json!({
+        "name": outcome.name.as_str(),
+        "zero": outcome.id.zero.0,
+        "level": outcome.id.level.0,
+        "time": outcome.id.time.0,
+        "date": units::instant(outcome.id.time),
+        "parent": outcome.parent.map(|parent| json!({ "level": parent.level.0, "time": parent.time.0 })),
+        "full_reason": outcome.full_reason.as_ref().map(ToString::to_string),
+        "storage": outcome.storage,
+        "compression": outcome.compression.name(),
+        "encrypted": outcome.encrypted,
+        "dry_run": outcome.dry_run,
+        "bytes": counts.bytes,
+        "plain_bytes": report.data.plain,
+        "stored_bytes": report.data.bytes,
+        "index_bytes": report.index.bytes,
+        "segments": report.data.segments,
+        "seconds": seconds(took),
+        "counts": {
+            "files": counts.files,
+            "directories": counts.directories,
+            "symlinks": counts.symlinks,
+            "hard_links": counts.hard_links,
+            "others": counts.others,
+            "new": counts.new,
+            "changed": counts.changed,
+            "unchanged": counts.unchanged,
+            "removed": counts.removed,
+            "excluded": counts.excluded,
+            "sockets_skipped": counts.sockets_skipped,
+            "unreadable": counts.unreadable,
+            "inexact": counts.inexact,
+            "vanished": counts.vanished,
+        },
+        "warning_count": report.warning_count,
+        "warnings": warnings(&report.warnings),
+    })
+}
+
+/// The summary of a restore.
+pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration, zone: &TimeZone) -> String {
+    let report = &outcome.report;
+    let mut lines = Lines(String::new());
+    let verb = if outcome.dry_run { "would be" } else { "restored" };
+    let name = text::escape(outcome.name.as_str().as_bytes());
+    let authentic = if outcome.authentic { ", authenticated" } else { "" };
+    lines.add(
+        verb,
+        &format!(
+            "{name} level {} of {}{authentic}",
+            outcome.level.0,
+            units::date(outcome.time, zone)
+        ),
+    );
+    let files = units::counted(report.files, "file", "files");
+    let directories = units::counted(report.directories, "directory", "directories");
+    let others = report.symlinks + report.hard_links + report.others;
+    lines.add(
+        "tree",
+        &format!(
+            "{files}, {directories}, {} others, {}",
+            units::count(others),
+            units::bytes(report.bytes)
+        ),
+    );
+    lines.add(
+        "took",
+        &format!("{}, {}", units::duration(took), units::rate(report.bytes, took)),
+    );
+    let place = text::escape(outcome.target.as_os_str().as_encoded_bytes());
+    lines.add(
+        "where",
+        &if outcome.dry_run {
+            format!("nothing was written to {place}")
+        } else {
+            place
+        },
+    );
+    let left_out = left_out(&[
+        (report.refused, "refused"),
+        (report.unreadable, "unreadable when backed up"),
+        (report.stale, "as an earlier level has them"),
+        (report.setuid_kept, "with setuid or setgid bits"),
+        (report.setuid_dropped, "lost setuid or setgid bits"),
+        (report.removed, "removed"),
+    ]);
+    if !left_out.is_empty() {
+        lines.add("except", &left_out);
+    }
+    if report.partial {
+        lines.add(
+            "partial",
+            "not all of it is as the backup has it; the warnings above name what",
+        );
+    }
+    lines.0
+}
+
+/// The document of a restore.
+pub(crate) fn restore_document(outcome: &RestoreOutcome, took: Duration) -> Value {
+    let report = &outcome.report;
+    let mut map = Map::new();
+    json::put_path(&mut map, "target", outcome.target.as_os_str().as_encoded_bytes());
+    let Value::Object(facts) = json!({
+        "name": outcome.name.as_str(),
+        "level": outcome.level.0,
+        "time": outcome.time.0,
+        "date": units::instant(outcome.time),
+        "authentic": outcome.authentic,
+        "dry_run": outcome.dry_run,
+        "bytes": report.bytes,
+        "seconds": seconds(took),
+        "counts": {
+            "files": report.files,
+            "directories": report.directories,
+            "symlinks": report.symlinks,
+            "hard_links": report.hard_links,
+            "others": report.others,
+            "removed": report.removed,
+            "refused": report.refused,
+            "unreadable": report.unreadable,
+            "stale": report.stale,
+            "setuid_kept": report.setuid_kept,
+            "setuid_dropped": report.setuid_dropped,
+        },
+        "warning_count": report.warning_count,
+        "warnings": warnings(&report.warnings),
+    }) else {
+        return Value::Object(map);
+    };
+    map.extend(facts);
+    Value::Object(map)
+}
+
+/// `3 unreadable, 1 vanished`: what isn't zero.
+fn left_out(counts: &[(u64, &str)]) -> String {
+    let said = counts.iter().filter(|(number, _)| *number > 0);
+    said.map(|(number, what)| format!("{} {what}", units::count(*number)))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Seconds to the millisecond.
+fn seconds(took: Duration) -> Value {
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    json!(Duration::from_millis(milliseconds).as_secs_f64())
+}
+
+/// Warnings as documents have them.
+fn warnings(warnings: &[Warning]) -> Value {
+    let one = |warning: &Warning| {
+        let mut map = Map::new();
+        json::put_path(&mut map, "path", &warning.path);
+        map.insert("kind".to_owned(), json!(warning.kind.name()));
+        map.insert("message".to_owned(), json!(warning.message));
+        map.insert("partial".to_owned(), json!(warning.partial));
+        Value::Object(map)
+    };
+    warnings.iter().map(one).collect()
+}

@@ -1,0 +1,200 @@
+//! `backup`: from the judged command to the recipe, and its outcome to the user.
+
+use std::io::BufRead;
+use std::time::Instant;
+
+use freezer_agent::{BackupOptions, BackupOutcome, Excludes as Patterns, Keyring, PluginMode};
+use freezer_format::manifest::PluginUse;
+use freezer_format::name::HostBackupName;
+use freezer_pipeline::Dereference;
+use freezer_plugin::Plugin;
+use serde_json::{Map, Value, json};
+
+use super::session::{Session, absolute, passphrase};
+use super::{Context, failure};
+use crate::command::{Backup, ExcludeStyle, Excludes, Links};
+use crate::compat::document::Facts;
+use crate::exit::{Exit, Failure};
+use crate::render::{Style, summary};
+
+/// The largest file of patterns; real ones have a few kilobytes.
+const MAX_PATTERN_FILE: u64 = 16 << 20;
+
+/// Backs up.
+///
+/// # Errors
+/// Whatever kept the backup from being made.
+pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let path = absolute(&backup.path)?;
+    let keyring = Keyring::new(
+        passphrase(backup.pass_file.as_deref(), &context.output)?,
+        backup.compat,
+    );
+    let excludes = patterns(&backup.excludes)?;
+    let session = Session::start(context, vec![path.clone()])?;
+    let (storage, store) = session.open(&backup.storage)?;
+    let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
+    session.undo_leftovers();
+    let options = BackupOptions {
+        name: HostBackupName::new(&backup.host, &backup.name)
+            .map_err(|error| Failure::usage(error.to_string()))?,
+        host: backup.host.clone(),
+        policy: backup.policy.clone(),
+        path: Some(path.clone()),
+        mode: backup.mode.name.clone(),
+        plugins: vec![plugin_use(&storage), plugin_use(&mode)],
+        tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
+        options: recorded(backup),
+        excludes,
+        one_file_system: !backup.cross_file_systems,
+        dereference: match backup.links {
+            Links::Keep => Dereference::None,
+            Links::Soft => Dereference::Soft,
+            Links::Hard => Dereference::Hard,
+            Links::All => Dereference::All,
+        },
+        compression: backup.compression,
+        compression_level: backup.compression_level,
+        compat: backup.compat,
+        wrap_iterations: None,
+        segment_bytes: backup.segment_bytes,
+        memory_bytes: backup.resources.memory_bytes,
+        workers: backup.resources.workers,
+        dry_run: backup.dry_run,
+    };
+    let mode = PluginMode {
+        host: &session.host,
+        plugin: mode,
+        settings,
+        path: Some(path),
+        run: std::sync::Arc::clone(&session.run),
+    };
+    let result =
+        session.with_context(|recipe| freezer_agent::backup(&store, &options, &keyring, &mode, recipe));
+    drop((store, mode.plugin));
+    match result {
+        Ok(outcome) => {
+            let exit = session.end_with(failure::exit(outcome.exit_class()));
+            tell(backup, &outcome, exit, started, context)?;
+            Ok(exit)
+        }
+        Err(error) => {
+            drop(session.end());
+            Err(failure::of_agent(&error))
+        }
+    }
+}
+
+/// Shows the outcome in the style asked for.
+fn tell(
+    backup: &Backup,
+    outcome: &BackupOutcome,
+    exit: Exit,
+    started: Instant,
+    context: &Context,
+) -> Result<(), Failure> {
+    let output = &context.output;
+    match (output.style, &backup.document) {
+        (Style::Text, _) => {
+            if !output.quiet {
+                output.print(&summary::backup(outcome, started.elapsed(), &context.config.zone))?;
+            }
+            Ok(())
+        }
+        (Style::Json, _) => output.finish(exit, summary::backup_document(outcome, started.elapsed())),
+        (Style::Original(_), Some(document)) => {
+            let facts = Facts {
+                level: outcome.id.level.0,
+                path: backup.path.to_string_lossy().into_owned(),
+                time: outcome.id.time.0,
+            };
+            match (&document.target, document.to_stdout()) {
+                (None, _) => output.print(&document.table(&facts)),
+                (Some(_), true) => output.print_raw(document.json(&facts).as_bytes()),
+                (Some(path), false) => std::fs::write(path, document.json(&facts)).map_err(|error| {
+                    Failure::new(
+                        Exit::Failed,
+                        format!("can't write {path:?}; the backup itself is stored"),
+                    )
+                    .because(error.to_string())
+                }),
+            }
+        }
+        (Style::Original(_), None) => Ok(()),
+    }
+}
+
+/// The patterns, those of files included.
+fn patterns(excludes: &Excludes) -> Result<Patterns, Failure> {
+    let mut all = Vec::with_capacity(excludes.patterns.len());
+    for pattern in &excludes.patterns {
+        let text = pattern.to_str().ok_or_else(|| {
+            Failure::usage(format!("the pattern {pattern:?} is not UTF-8"))
+                .advise("use ? or * for the bytes that are no text")
+        })?;
+        all.push(text.to_owned());
+    }
+    for path in &excludes.files {
+        let failed = |error: std::io::Error| {
+            Failure::usage(format!("can't read the patterns in {path:?}")).because(error.to_string())
+        };
+        let file = std::fs::File::open(path).map_err(failed)?;
+        for line in std::io::BufReader::new(std::io::Read::take(file, MAX_PATTERN_FILE)).lines() {
+            all.push(line.map_err(failed)?);
+        }
+    }
+    Ok(match excludes.style {
+        ExcludeStyle::Gitignore => Patterns {
+            gitignore: all,
+            tar: Vec::new(),
+            caches: excludes.caches,
+        },
+        ExcludeStyle::Tar => Patterns {
+            gitignore: Vec::new(),
+            tar: all,
+            caches: excludes.caches,
+        },
+    })
+}
+
+/// The options that shape the content, for the manifest.
+fn recorded(backup: &Backup) -> Map<String, Value> {
+    let mut map = Map::new();
+    let patterns: Vec<_> = backup
+        .excludes
+        .patterns
+        .iter()
+        .map(|pattern| pattern.to_string_lossy())
+        .collect();
+    let mut record = |key: &str, said: bool, value: Value| {
+        if said {
+            map.insert(key.to_owned(), value);
+        }
+    };
+    record("exclude", !patterns.is_empty(), json!(patterns));
+    record(
+        "exclude-from",
+        !backup.excludes.files.is_empty(),
+        json!(backup.excludes.files.len()),
+    );
+    record("exclude-caches", backup.excludes.caches, json!(true));
+    record("cross-file-systems", backup.cross_file_systems, json!(true));
+    let links = match backup.links {
+        Links::Keep => "none",
+        Links::Soft => "soft",
+        Links::Hard => "hard",
+        Links::All => "all",
+    };
+    record("dereference", backup.links != Links::Keep, json!(links));
+    map
+}
+
+/// A plugin as the manifest names it.
+fn plugin_use(plugin: &Plugin) -> PluginUse {
+    PluginUse {
+        name: plugin.manifest().name.clone(),
+        version: plugin.manifest().version.clone(),
+        sha256: plugin.sha256().to_owned(),
+    }
+}

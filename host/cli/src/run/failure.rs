@@ -1,0 +1,93 @@
+//! Failures of recipes and plugins as the user sees them.
+
+use std::error::Error;
+
+use freezer_agent::{AgentError, ExitClass};
+use freezer_pipeline::store::ErrorKind;
+use freezer_plugin::PluginError;
+
+use crate::exit::{Exit, Failure};
+
+/// The exit code of a recipe's result.
+pub(super) fn exit(class: ExitClass) -> Exit {
+    match class {
+        ExitClass::Ok => Exit::Ok,
+        ExitClass::Failed => Exit::Failed,
+        ExitClass::Partial => Exit::Partial,
+        ExitClass::NothingFound => Exit::NothingFound,
+        ExitClass::Damaged => Exit::Damaged,
+        ExitClass::Interrupted => Exit::Interrupted,
+    }
+}
+
+/// A recipe's failure, with its advice.
+pub(super) fn of_agent(error: &AgentError) -> Failure {
+    if let AgentError::Plugin(error) = error {
+        return of_plugin(error);
+    }
+    let mut failure = Failure::from_error(exit(error.exit_class()), error);
+    failure.next = error.next();
+    failure
+}
+
+/// A plugin's failure, with its advice.
+pub(super) fn of_plugin(error: &PluginError) -> Failure {
+    let exit = match (error, error.kind()) {
+        (PluginError::Unknown { .. } | PluginError::Setting { .. } | PluginError::Grants { .. }, _) => {
+            Exit::Usage
+        }
+        (_, ErrorKind::Cancelled) => Exit::Interrupted,
+        (PluginError::Failed { .. }, ErrorKind::Corrupt) => Exit::Damaged,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::from_error(exit, error as &dyn Error);
+    match error {
+        PluginError::Unknown { .. } => failure.advise(
+            "freezer plugin list shows the plugins that are found, --plugins-dir names another place",
+        ),
+        PluginError::NotAPlugin { path, .. } | PluginError::Manifest { path, .. } => failure.advise(format!(
+            "take {path:?} out of the plugin directory, or put a whole build of it there"
+        )),
+        PluginError::Trap { plugin, .. } | PluginError::Broken { plugin, .. } => failure.advise(format!(
+            "report it to the makers of {plugin}; freezer plugin inspect {plugin} shows its version"
+        )),
+        PluginError::Limit { plugin, .. } => failure.advise(format!(
+            "raise it in [limits.{plugin}] of the configuration file, if you trust the plugin"
+        )),
+        PluginError::Setting { plugin, .. } => {
+            failure.advise(format!("freezer plugin inspect {plugin} lists its settings"))
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use freezer_plugin::PluginKind;
+
+    #[test]
+    fn an_unknown_plugin_is_a_usage_failure_with_advice() {
+        let failure = of_plugin(&PluginError::Unknown {
+            kind: PluginKind::Storage,
+            wanted: "locale".into(),
+            available: vec!["local".into()],
+            nearest: Some("local".into()),
+        });
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.contains("did you mean local?"), "{failure:?}");
+        assert_eq!(failure.next.len(), 1);
+    }
+
+    #[test]
+    fn a_recipe_s_advice_is_kept() {
+        let failure = of_agent(&AgentError::NoPassphrase {
+            backup: "h_n level 0".into(),
+        });
+        assert_eq!(failure.exit, Exit::Failed);
+        assert_eq!(
+            failure.next,
+            ["give the pass phrase with --encrypt-pass-file FILE"]
+        );
+    }
+}

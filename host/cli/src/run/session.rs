@@ -1,0 +1,297 @@
+//! What a recipe is given: the plugin host, an opened storage, the way to stop, and the way to the user.
+//!
+//! Clock and randomness are read here and handed down; nothing below asks the machine for them. Whatever plugins
+//! hold through the host is released when the session ends, however it ends.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use freezer_format::openssl::Passphrase;
+use freezer_format::time::Time;
+use freezer_pipeline::RunContext;
+use freezer_pipeline::cancel::Cancel;
+use freezer_pipeline::counters::{Counters, Warning};
+use freezer_pipeline::store::Store;
+use freezer_plugin::{
+    HostConfig, Plugin, PluginError, PluginHost, PluginKind, PluginManifest, Run, RunConfig, Settings,
+};
+
+use super::Context;
+use super::failure;
+use crate::command::StorageSpec;
+use crate::config::Config;
+use crate::config::layer::Setting;
+use crate::exit::{Exit, Failure};
+use crate::render::Output;
+use crate::render::progress::Progress;
+use crate::render::text;
+use crate::signals::Signals;
+
+/// Warnings that are told one by one; a summary says how many more there are. A tree that can't be read at all
+/// must not fill a terminal or a mail.
+const MAX_TOLD: u64 = 100;
+/// The largest pass file that is read; openssl reads no more than 1023 bytes of its first line.
+const MAX_PASS_FILE: u64 = 64 << 10;
+
+/// The way to the user while a recipe runs: shared with plugins and the road's threads.
+pub(super) struct Teller {
+    output: Output,
+    progress: Mutex<Progress>,
+    told: AtomicU64,
+}
+
+impl Teller {
+    /// Tells a warning, above the progress line. What makes a result partial is told even if quiet.
+    fn warn(&self, warning: &str, partial: bool) {
+        if self.told.fetch_add(1, Ordering::Relaxed) >= MAX_TOLD {
+            return;
+        }
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.suspend(|| match partial {
+            true => self.output.insist(&format!("warning: {warning}")),
+            false => self.output.warn(warning),
+        });
+    }
+
+    /// Ends the progress line and says how many warnings were not told.
+    fn finish(&self) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::hidden();
+        let told = self.told.load(Ordering::Relaxed);
+        if told > MAX_TOLD {
+            self.output.insist(&format!(
+                "warning: {} more warnings are not shown",
+                told - MAX_TOLD
+            ));
+        }
+    }
+}
+
+/// One run of one verb.
+pub(super) struct Session<'a> {
+    pub(super) host: PluginHost,
+    pub(super) run: Arc<Run>,
+    cancel: Cancel,
+    counters: Arc<Counters>,
+    teller: Arc<Teller>,
+    context: &'a Context,
+    // Kept for its end: from then on a signal ends the process again.
+    _signals: Signals,
+}
+
+impl<'a> Session<'a> {
+    /// Starts a run. `named` are the paths that the user named: plugins may use them as roots.
+    ///
+    /// # Errors
+    /// When signals can't be watched, the machine has no randomness, or a grants file is invalid.
+    pub(super) fn start(context: &'a Context, named: Vec<PathBuf>) -> Result<Session<'a>, Failure> {
+        let mut probe = [0; 1];
+        getrandom::fill(&mut probe).map_err(|error| {
+            Failure::new(Exit::Failed, "the system gives no random numbers").because(error.to_string())
+        })?;
+        let cancel = Cancel::new();
+        let signals = Signals::watch(cancel.clone())?;
+        let host = plugin_host(context)?;
+        let counters = Arc::new(Counters::default());
+        let shown = context.config.environment.stderr_is_terminal && context.output.shows_progress();
+        let progress = match shown {
+            true => Progress::start(context.output.verb, Arc::clone(&counters)),
+            false => Progress::hidden(),
+        };
+        let teller = Arc::new(Teller {
+            output: context.output.clone(),
+            progress: Mutex::new(progress),
+            told: AtomicU64::new(0),
+        });
+        let told = Arc::clone(&teller);
+        let run = Run::new(RunConfig {
+            cancel: cancel.clone(),
+            named_paths: named,
+            warn: Arc::new(move |warning| told.warn(&warning, false)),
+            progress: Arc::new(|activity, _| tracing::debug!(activity, "a plugin reports its progress")),
+        });
+        Ok(Session {
+            host,
+            run,
+            cancel,
+            counters,
+            teller,
+            context,
+            _signals: signals,
+        })
+    }
+
+    /// Finds, sets and opens a storage.
+    ///
+    /// # Errors
+    /// When there is no such plugin, its settings are wrong, or it can't be opened.
+    pub(super) fn open(&self, spec: &StorageSpec) -> Result<(Plugin, Arc<dyn Store>), Failure> {
+        let scheme = spec
+            .url
+            .split_once(':')
+            .map_or(spec.url.as_str(), |(scheme, _)| scheme);
+        let plugin = self
+            .host
+            .find(PluginKind::Storage, scheme)
+            .map_err(|error| failure::of_plugin(&error))?;
+        let settings = plugin.manifest().settings_from_url(&spec.url);
+        let settings = settings.and_then(|settings| with(plugin.manifest(), settings, &spec.settings));
+        let settings = settings.map_err(|error| failure::of_plugin(&error))?;
+        let store = self.host.open_storage(&plugin, settings, &self.run);
+        let store = store.map_err(|error| failure::of_plugin(&error))?;
+        Ok((plugin, store))
+    }
+
+    /// Finds a mode and types its settings.
+    ///
+    /// # Errors
+    /// When there is no such plugin or its settings are wrong.
+    pub(super) fn mode(
+        &self,
+        name: &str,
+        given: &[(String, Setting)],
+    ) -> Result<(Plugin, Settings), Failure> {
+        let plugin = self
+            .host
+            .find(PluginKind::Mode, name)
+            .map_err(|error| failure::of_plugin(&error))?;
+        let settings = with(plugin.manifest(), Settings::new(), given);
+        let settings = settings.map_err(|error| failure::of_plugin(&error))?;
+        Ok((plugin, settings))
+    }
+
+    /// Undoes what runs that were killed left behind, and tells it. Before anything is written.
+    pub(super) fn undo_leftovers(&self) {
+        for leftover in self.host.undo_leftovers(&self.run) {
+            let what = text::lines(&leftover.description);
+            match leftover.result {
+                Ok(()) => self
+                    .context
+                    .output
+                    .note(&format!("undone, left by a killed run: {what}")),
+                Err(error) => self.teller.warn(
+                    &format!("left by a killed run and still there: {what} ({error})"),
+                    false,
+                ),
+            }
+        }
+    }
+
+    /// Runs `work` with what recipes ask for.
+    pub(super) fn with_context<T>(&self, work: impl FnOnce(&RunContext<'_>) -> T) -> T {
+        let warn = |warning: &Warning| {
+            self.teller
+                .warn(&text::lines(&warning.to_string()), warning.partial)
+        };
+        work(&RunContext {
+            counters: &self.counters,
+            warn: &warn,
+            cancel: &self.cancel,
+            now: &now,
+            random: &random,
+        })
+    }
+
+    /// Ends the run: releases what plugins hold, ends the progress line. Answers what is still held.
+    pub(super) fn end(self) -> Vec<String> {
+        let held = self.run.release_all();
+        for thing in &held {
+            self.teller
+                .warn(&format!("still held: {}", text::lines(thing)), true);
+        }
+        self.teller.finish();
+        held
+    }
+
+    /// A partial result for what is still held after the run; other results stay.
+    pub(super) fn end_with(self, exit: Exit) -> Exit {
+        match (self.end().is_empty(), exit) {
+            (false, Exit::Ok) => Exit::Partial,
+            _ => exit,
+        }
+    }
+}
+
+/// Makes the plugin host of this process; nothing is loaded yet.
+///
+/// # Errors
+/// When a grants file is there but invalid.
+pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
+    let Config {
+        environment, file, ..
+    } = &context.config;
+    let mut grant_files = vec![PathBuf::from("/etc/freezer/grants.toml")];
+    grant_files.extend(
+        environment
+            .config_home
+            .iter()
+            .map(|home| home.join("freezer/grants.toml")),
+    );
+    let host = PluginHost::new(HostConfig {
+        plugin_dirs: context.plugin_dirs.clone(),
+        cache_dir: environment.cache_home.as_ref().map(|home| home.join("freezer")),
+        grant_files,
+        state_dir: environment.state_home.as_ref().map(|home| home.join("freezer")),
+        limits: file.limits.clone(),
+    });
+    host.map_err(|error| failure::of_plugin(&error))
+}
+
+/// Adds given settings to those of a URL; the given ones win.
+fn with(
+    manifest: &PluginManifest,
+    mut settings: Settings,
+    given: &[(String, Setting)],
+) -> Result<Settings, PluginError> {
+    for (name, Setting(value)) in given {
+        let (name, value) = manifest.parse_setting(name, value)?;
+        settings.set(&name, value);
+    }
+    Ok(settings)
+}
+
+/// Reads the pass phrase, the first line of a file; tells what is odd about it.
+///
+/// # Errors
+/// When the file can't be read or its first line can't be a pass phrase.
+pub(super) fn passphrase(path: Option<&Path>, output: &Output) -> Result<Option<Passphrase>, Failure> {
+    use std::io::Read;
+    let Some(path) = path else { return Ok(None) };
+    let failed = |error: &dyn std::error::Error| {
+        let shown = text::escape(path.as_os_str().as_encoded_bytes());
+        Failure::new(Exit::Failed, format!("can't use the pass file {shown}"))
+            .because(error.to_string())
+            .advise("name a file whose first line is the pass phrase with --encrypt-pass-file")
+    };
+    let mut content = zeroize::Zeroizing::new(Vec::new());
+    let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    file.take(MAX_PASS_FILE)
+        .read_to_end(&mut content)
+        .map_err(|error| failed(&error))?;
+    let (passphrase, warnings) = Passphrase::from_file_bytes(&content).map_err(|error| failed(&error))?;
+    warnings
+        .iter()
+        .for_each(|warning| output.warn(&warning.to_string()));
+    Ok(Some(passphrase))
+}
+
+/// An absolute form of a path that the user named; links in it stay.
+///
+/// # Errors
+/// When the path is empty or there is no current directory.
+pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::usage(format!("{path:?} is no usable path")).because(error.to_string()))
+}
+
+/// The kernel's clock, which also stamps files.
+fn now() -> Time {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    Time::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Randomness fit for keys and salts.
+fn random(buffer: &mut [u8]) {
+    // A session doesn't start without it, and a kernel that gave it once gives it for ever.
+    getrandom::fill(buffer).expect("the system gave random numbers when the session started");
+}
