@@ -3,6 +3,7 @@
 #
 #   plugins/build.sh setup    installs what compiles for wasm32-wasip2, if it isn't there
 #   plugins/build.sh          builds and packs
+#   plugins/build.sh guests   the same for the hostile guests of the tests, into target/guests and without pinned digests
 #
 # Two ways to compile, tried in this order: rustup's wasm32-wasip2 target; else the distribution's rustc-web, which builds the
 # standard library from source and borrows its linkers from the rustup toolchain.
@@ -16,6 +17,7 @@ wasm_dir=$root/target/wasm
 out_dir=$root/target/plugins
 packages="rustc-web cargo-web rust-web-src wasi-libc"
 wasi_libc=/usr/lib/wasm32-wasi
+std_source=/usr/lib/rustlib/src/rust
 
 say() { echo "plugins: $*" >&2; }
 fail() { say "$*"; exit 1; }
@@ -25,7 +27,7 @@ rustup_has_target() {
 }
 
 distribution_has_target() {
-    [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -f $wasi_libc/libc.a ] && [ -e /usr/lib/rustlib/src/rust/library/std ]
+    [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -f $wasi_libc/libc.a ] && [ -e $std_source/library/std ]
 }
 
 install_packages() {
@@ -49,25 +51,27 @@ setup() {
     distribution_has_target || fail "$packages are installed, but don't hold what is needed to compile for $target"
 }
 
-# Makes the folders of this machine invisible in the components, so that the same source gives the same bytes anywhere.
-remapped() {
-    printf '%s' "--remap-path-prefix=$root=/freezer --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
-    printf '%s' " --remap-path-prefix=$1=/rust --remap-path-prefix=$wasm_dir=/build"
+# The compiler's options, separated as cargo wants them so that folders may have spaces in their names. They make the folders of
+# this machine invisible in the components: the same source gives the same bytes anywhere. The last match wins.
+flags() {
+    printf -- '--remap-path-prefix=%s=/freezer\037' "$root"
+    printf -- '--remap-path-prefix=%s=/cargo\037' "${CARGO_HOME:-$HOME/.cargo}"
+    printf -- '--remap-path-prefix=%s=/build\037' "$wasm_dir"
+    printf -- '--remap-path-prefix=%s=/rust' "$1"
 }
 
 compile() {
     # shellcheck disable=SC2086 # a list of options
     if rustup_has_target; then
-        CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="$(remapped "$(rustc --print sysroot)/lib/rustlib/src/rust")" \
+        CARGO_ENCODED_RUSTFLAGS=$(flags "$(rustc --print sysroot)/lib/rustlib/src/rust") \
             cargo build --quiet --profile plugin --target $target --target-dir "$wasm_dir" $1
         return
     fi
     sysroot=$(rustc --print sysroot)
-    host=$(rustc -vV | sed -n 's/^host: //p')
-    linkers=$sysroot/lib/rustlib/$host/bin
+    linkers=$sysroot/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
     [ -x "$linkers/wasm-component-ld" ] || fail "no wasm-component-ld in $linkers"
-    PATH="$linkers:$linkers/gcc-ld:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_WASM32_WASIP2_RUSTFLAGS="-L native=$wasi_libc $(remapped /usr/lib/rustlib/src/rust)" \
+    CARGO_ENCODED_RUSTFLAGS=$(printf -- '-L\037native=%s\037' $wasi_libc; flags $std_source) \
+        PATH="$linkers:$linkers/gcc-ld:$PATH" RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
         /usr/bin/cargo build --quiet --profile plugin --target $target --target-dir "$wasm_dir" \
         -Zbuild-std=std,panic_abort $1
 }
@@ -87,18 +91,41 @@ build() {
     cargo build --quiet --release -p freezer-format --bin freezer-pack
     pack=${CARGO_TARGET_DIR:-$root/target}/release/freezer-pack
     digests=$out_dir/digests.new
+    names=" "
     : >"$digests"
     for folder in plugins/modes/*/ plugins/storages/*/; do
         [ -f "$folder/plugin.toml" ] || continue
+        name=$(basename "$folder")
+        case $names in *" $name "*) fail "two plugins are named $name" ;; esac
+        names="$names$name "
         package=$(sed -n 's/^name = "\(.*\)"$/\1/p' "$folder/Cargo.toml" | head -n 1)
         component=$wasm_dir/$target/plugin/$(printf '%s' "$package" | tr - _).wasm
-        name=$(basename "$folder")
         "$pack" "$component" "$folder/plugin.toml" "$out_dir/$name.wasm.new" >>"$digests"
         keep_if_same "$out_dir/$name.wasm"
     done
     sort -k 2 -o "$digests" "$digests"
     keep_if_same "$out_dir/digests"
+    remove_others
     say "$(wc -l <"$out_dir/digests") in $out_dir"
+}
+
+# Removes the components of plugins whose folders are gone: their digests are pinned no more.
+remove_others() {
+    for component in "$out_dir"/*.wasm; do
+        case $names in *" $(basename "$component" .wasm) "*) ;; *) rm "$component" ;; esac
+    done
+}
+
+guests() {
+    rustup_has_target || distribution_has_target || fail "nothing here compiles for $target: run plugins/build.sh setup"
+    compile "-p freezer-guest-storage -p freezer-guest-mode"
+    cargo build --quiet --release -p freezer-format --bin freezer-pack
+    pack=${CARGO_TARGET_DIR:-$root/target}/release/freezer-pack
+    mkdir -p "$root/target/guests"
+    for kind in storage mode; do
+        "$pack" "$wasm_dir/$target/plugin/freezer_guest_$kind.wasm" "tests/guests/$kind/plugin.toml" \
+            "$root/target/guests/$kind.wasm" >/dev/null
+    done
 }
 
 # Replaces FILE by FILE.new only if they differ: what depends on it is then not built again.
@@ -109,5 +136,6 @@ keep_if_same() {
 case "${1:-build}" in
 setup) setup ;;
 build) build ;;
-*) fail "usage: plugins/build.sh [setup]" ;;
+guests) guests ;;
+*) fail "usage: plugins/build.sh [setup|guests]" ;;
 esac

@@ -19,5 +19,6 @@ if ! .venv/bin/freezer-agent --version >/dev/null 2>&1; then
     filter="$filter & !binary(agent)"
 fi
 
+plugins/build.sh guests
 cargo test --quiet --release --locked --doc -p freezer-sdk
 exec cargo nextest run --release --locked --workspace --no-fail-fast -E "$filter" "$@"

@@ -91,9 +91,11 @@ impl PluginStore {
         make: impl Fn(&mut Instance) -> Result<Result<T, types::Error>, PluginError>,
     ) -> Result<T, StoreError> {
         let judge = |error: &PluginError| match error {
-            _ if !call.idempotent || !error.kind().is_retryable() => Verdict::GiveUp,
-            PluginError::Failed { retry_after, .. } => Verdict::TryAgain(*retry_after),
-            _ => Verdict::TryAgain(None),
+            PluginError::Failed {
+                kind, retry_after, ..
+            } if call.idempotent && kind.is_retryable() => Verdict::TryAgain(*retry_after),
+            // A plugin that crashed or hit a limit would do so again.
+            _ => Verdict::GiveUp,
         };
         let attempt = || {
             let plugin = &self.pool.context().name;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
+use freezer_plugin::limits::{LimitOverride, LimitOverrides};
 use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
 
 /// Where `plugins/build.sh` leaves the plugins and the hostile guests.
@@ -67,4 +68,39 @@ pub(crate) fn open_local(host: &PluginHost, dir: &Path, run: &TestRun) -> Arc<dy
         .settings_from_url(&format!("local:{}", dir.display()))
         .unwrap();
     host.open_storage(&plugin, settings, &run.run).unwrap()
+}
+
+/// A directory with copies of hostile guests under the names given.
+pub(crate) fn guests(temp: &Path) -> PathBuf {
+    let dir = temp.join("guests");
+    std::fs::create_dir_all(&dir).unwrap();
+    for kind in ["storage.wasm", "mode.wasm"] {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../../target/guests")
+            .join(kind);
+        assert!(
+            from.exists(),
+            "{} isn't there: run plugins/build.sh guests first",
+            from.display()
+        );
+        std::fs::copy(from, dir.join(kind)).unwrap();
+    }
+    dir
+}
+
+/// A host that knows the hostile guests only. They share a cache, since compiling is slow.
+pub(crate) fn hostile_host(temp: &Path, limits: LimitOverride) -> PluginHost {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache");
+    let limits = [
+        ("hostile".to_owned(), limits.clone()),
+        ("hostile-mode".to_owned(), limits),
+    ];
+    let config = HostConfig {
+        plugin_dirs: vec![guests(temp)],
+        cache_dir: Some(cache),
+        grant_files: vec![temp.join("grants.toml")],
+        state_dir: Some(temp.join("state")),
+        limits: LimitOverrides(limits.into_iter().collect()),
+    };
+    PluginHost::new(config).unwrap()
 }

@@ -1,6 +1,8 @@
 //! The plugin host with real components: the built plugins, and guests that sin in every way they can.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic where something is missing")]
+
 mod common;
-mod local;
 mod discovery;
 mod hostile;
+mod local;

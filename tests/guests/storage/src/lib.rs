@@ -1,0 +1,188 @@
+//! A storage that sins: the key or prefix that it is asked for says how. The tests of the plugin host hold each sin to its
+//! consequence.
+
+use std::time::Duration;
+
+use freezer_sdk::error::{Error, Result};
+use freezer_sdk::export_storage;
+use freezer_sdk::host::bodies::{Body, DigestAlgorithm};
+use freezer_sdk::host::{control, directories, http, tcp};
+use freezer_sdk::settings::Settings;
+use freezer_sdk::storage::{Existing, KeyEntry, KeyKind, KeyPage, Storage};
+
+struct Hostile;
+
+export_storage!(Hostile);
+
+/// An object of this key.
+fn object(key: &str, size: u64) -> KeyEntry {
+    KeyEntry {
+        key: key.to_owned(),
+        kind: KeyKind::Object,
+        size,
+        modified: None,
+    }
+}
+
+/// Eats memory until there is none.
+fn devour() -> u64 {
+    let mut eaten: Vec<Vec<u8>> = Vec::new();
+    loop {
+        eaten.push(vec![1; 1 << 20]);
+        if eaten.len() == usize::MAX {
+            return 0;
+        }
+    }
+}
+
+/// Computes without an end in sight.
+fn spin() -> u64 {
+    let mut number = 1_u64;
+    while number != 0 {
+        number = std::hint::black_box(number | 1);
+    }
+    number
+}
+
+fn recurse(depth: u64) -> u64 {
+    let room = std::hint::black_box([depth; 64]);
+    if depth == u64::MAX {
+        0
+    } else {
+        recurse(depth + 1) + room[0]
+    }
+}
+
+/// Takes handles and gives none back.
+fn hoard() -> u64 {
+    let mut bodies = Vec::new();
+    while let Ok(body) = Body::from_bytes(b"x") {
+        bodies.push(body);
+    }
+    0
+}
+
+fn flood() -> u64 {
+    for number in 0..5000 {
+        control::warning(format!("\u{1b}[31mred {number}\u{1b}[0m\nsecond line"));
+    }
+    0
+}
+
+impl Storage for Hostile {
+    fn open(_settings: Settings) -> Result<Self> {
+        Ok(Self)
+    }
+
+    fn stat(&self, key: &str) -> Result<KeyEntry> {
+        let size = match key {
+            "loop" => spin(),
+            "memory" => devour(),
+            "recursion" => recurse(0),
+            "panic" => panic!("on purpose"),
+            "handles" => hoard(),
+            "transfer" => {
+                control::debug("x".repeat(20 << 20));
+                0
+            }
+            "flood" => flood(),
+            "output" => {
+                println!("{}", "\u{1b}[2Jx".repeat(100_000));
+                0
+            }
+            "wait" => {
+                control::wait(Duration::from_secs(60))?;
+                0
+            }
+            "environment" => std::env::vars().count() as u64 + std::env::args().count() as u64,
+            "directory" => {
+                directories::open("/etc", directories::Access::ReadOnly)?;
+                0
+            }
+            "relative" => {
+                directories::open("etc/../..", directories::Access::ReadWrite)?;
+                0
+            }
+            "secret" => control::secret("password")?.expose().len() as u64,
+            "undeclared" => control::secret("other")?.expose().len() as u64,
+            "tcp" => {
+                tcp::connect("169.254.169.254", 80, None)?;
+                0
+            }
+            "http" => {
+                let request = http::Request {
+                    method: "GET".to_owned(),
+                    url: "http://169.254.169.254/latest".to_owned(),
+                    headers: Vec::new(),
+                    follow_redirects: 0,
+                    timeout_ms: None,
+                };
+                http::send(&request, None)?;
+                0
+            }
+            "escapes" => return Err(Error::invalid("\u{1b}]0;owned\u{7}\nnext line")),
+            "other" => return Ok(object("somebody/else", 1)),
+            _ => 1,
+        };
+        Ok(object(key, size))
+    }
+
+    fn list(&self, prefix: &str, _cursor: Option<&str>) -> Result<KeyPage> {
+        let below = |name: &str| object(&format!("{prefix}{name}"), 1);
+        let page = |entries| KeyPage { entries, next: None };
+        Ok(match prefix {
+            "many/" => page((0..1001).map(|number| below(&number.to_string())).collect()),
+            "dots/" => page(vec![below("../x")]),
+            "nul/" => page(vec![below("a\0b")]),
+            "deep/" => page(vec![below("a/b")]),
+            "elsewhere/" => page(vec![object("x", 1)]),
+            "long/" => page(vec![below(&"x".repeat(5000))]),
+            "huge/" => page(vec![below(&"x".repeat(10 << 20))]),
+            "forever/" => KeyPage {
+                entries: Vec::new(),
+                next: Some("again".to_owned()),
+            },
+            _ => page(Vec::new()),
+        })
+    }
+
+    fn read(&self, key: &str, _offset: u64, _length: Option<u64>) -> Result<Body> {
+        Body::from_bytes(if key == "short" { b"x" } else { b"0123456789" })
+    }
+
+    fn put(&self, key: &str, content: &Body, _existing: Existing) -> Result<()> {
+        match key {
+            "read" => content.read(10).map(drop),
+            "digest" => content.digest(DigestAlgorithm::Md5).map(drop),
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(&self, _keys: &[String]) -> Result<()> {
+        Ok(())
+    }
+
+    fn begin(&self, key: &str, _size: Option<u64>) -> Result<String> {
+        Ok(if key == "long" {
+            "x".repeat(2000)
+        } else {
+            key.to_owned()
+        })
+    }
+
+    fn put_segment(&self, upload: &str, _number: u32, _offset: u64, _content: &Body) -> Result<String> {
+        Ok(if upload == "receipt" {
+            "x".repeat(300)
+        } else {
+            String::new()
+        })
+    }
+
+    fn commit(&self, _upload: &str, _size: u64, _receipts: &[String]) -> Result<()> {
+        Ok(())
+    }
+
+    fn abort(&self, _upload: &str) -> Result<()> {
+        Ok(())
+    }
+}
