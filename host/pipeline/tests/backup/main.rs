@@ -1,0 +1,8 @@
+//! Backups into memory, read back by GNU tar, the compressors' own programs and openssl: nothing of ours reads here.
+
+mod faults;
+mod histories;
+mod odd_trees;
+mod resources;
+mod round_trips;
+mod support;
