@@ -22,7 +22,7 @@ use freezer_format::time::Time;
 
 use crate::tree::{Node, Tree, assert_same, join, run};
 
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 80;
 const LEVELS: usize = 4;
 
 /// Numbers that a seed decides.
@@ -161,8 +161,18 @@ impl Disk {
         }
     }
 
-    /// Returns a place for a name, in any directory, taken or not.
+    /// Returns a place for a name in any directory: mostly a free one, so that trees grow.
     fn place(&self, random: &mut Random) -> Vec<u8> {
+        let places = [
+            self.any_place(random),
+            self.any_place(random),
+            self.any_place(random),
+        ];
+        let free = places.iter().find(|place| !self.tree.contains_key(*place));
+        free.unwrap_or(&places[0]).clone()
+    }
+
+    fn any_place(&self, random: &mut Random) -> Vec<u8> {
         let directories: Vec<_> = self.tree.keys().filter(|path| self.is_directory(path)).collect();
         let directory = directories[random.below(directories.len())];
         join(
@@ -178,22 +188,22 @@ impl Disk {
         );
         let content = vec![random.below(256) as u8; random.below(2000)];
         let place = self.place(random);
-        match random.below(14) {
-            0 | 1 => self.replace(place, MemberKind::File, content),
-            2 => self.replace(place, MemberKind::Directory, Vec::new()),
-            3 => self.replace(place, MemberKind::Symlink, b"../a".to_vec()),
-            4 => self.replace(place, MemberKind::Fifo, Vec::new()),
-            5 | 6 => {
+        match random.below(20) {
+            0..=3 => self.replace(place, MemberKind::File, content),
+            4 | 5 => self.replace(place, MemberKind::Directory, Vec::new()),
+            6 => self.replace(place, MemberKind::Symlink, b"../a".to_vec()),
+            7 => self.replace(place, MemberKind::Fifo, Vec::new()),
+            8..=10 => {
                 if let Some(path) = self.pick(random, file) {
                     self.link(&path, place);
                 }
             }
-            7 => {
+            11 | 12 => {
                 if let Some(path) = self.pick(random, file) {
                     self.change(&path, |node, now| (node.content, node.mtime) = (content, now));
                 }
             }
-            8 => {
+            13 => {
                 if let Some(path) = self.pick(random, file) {
                     // The same size and time: only ctime tells.
                     self.change(&path, |node, _| {
@@ -201,17 +211,17 @@ impl Disk {
                     });
                 }
             }
-            9 => {
+            14 => {
                 if let Some(path) = self.pick(random, |disk, path| disk.kind(path) != MemberKind::Symlink) {
                     self.change(&path, |node, _| node.mode ^= 0o044);
                 }
             }
-            10 => {
+            15 => {
                 if let Some(path) = self.pick(random, |_, _| true) {
                     self.remove(&path);
                 }
             }
-            11 => {
+            16 => {
                 if let Some(path) = self.pick(random, |disk, path| !disk.is_directory(path)) {
                     self.rename(&path, place);
                 }
@@ -432,23 +442,19 @@ fn gnu_tar_restores_every_level_of_random_histories() {
     }
 }
 
-/// A file replaced by a new one while its other name stays: `--overwrite` would write the new content through the old
-/// link, were the name listed.
-#[test]
-fn a_replaced_name_of_a_linked_file_does_not_write_through_the_other() {
+/// Applies two levels of a history to a fresh directory in both ways and compares.
+fn check_two_levels(before: impl Fn(&mut Disk), change: impl Fn(&mut Disk)) {
     let directory = tempfile::tempdir().unwrap();
     let owner = std::fs::metadata(directory.path()).unwrap();
     let owner = (u64::from(owner.uid()), u64::from(owner.gid()));
     let mut disk = Disk::new();
-    disk.make(b"f".to_vec(), MemberKind::File, b"old".to_vec());
-    disk.link(b"f", b"g".to_vec());
+    before(&mut disk);
     let zero = archive(&disk, &BTreeMap::new(), owner);
-    let before = disk.rows();
-    disk.replace(b"f".to_vec(), MemberKind::File, b"new".to_vec());
-    let one = archive(&disk, &before, owner);
-    let file = directory.path().join("level.tar");
+    let rows = disk.rows();
+    change(&mut disk);
+    let one = archive(&disk, &rows, owner);
+    let (file, out) = (directory.path().join("level.tar"), directory.path().join("out"));
     for way in WAYS {
-        let out = directory.path().join("out");
         std::fs::create_dir(&out).unwrap();
         for level in [&zero, &one] {
             std::fs::write(&file, level).unwrap();
@@ -462,5 +468,33 @@ fn a_replaced_name_of_a_linked_file_does_not_write_through_the_other() {
         }
         assert_same(&Tree::of_disk(&out), &disk.to_tree(), &format!("{way:?}"));
         std::fs::remove_dir_all(&out).unwrap();
+    }
+}
+
+/// A file replaced by a new one while its other name stays: `--overwrite` would write the new content through the old
+/// link, were the name listed.
+#[test]
+fn a_replaced_name_of_a_linked_file_does_not_write_through_the_other() {
+    check_two_levels(
+        |disk| {
+            disk.make(b"f".to_vec(), MemberKind::File, b"old".to_vec());
+            disk.link(b"f", b"g".to_vec());
+        },
+        |disk| disk.replace(b"f".to_vec(), MemberKind::File, b"new".to_vec()),
+    );
+}
+
+/// Renaming a directory changes no ctime of the files in it, so one name is new and the other unchanged.
+#[test]
+fn a_link_into_a_renamed_directory_stays_a_link() {
+    for kept in ["a", "z"] {
+        check_two_levels(
+            |disk| {
+                disk.make(b"m".to_vec(), MemberKind::Directory, Vec::new());
+                disk.make(b"m/f".to_vec(), MemberKind::File, b"content".to_vec());
+                disk.link(b"m/f", kept.into());
+            },
+            |disk| disk.rename(b"m", b"n".to_vec()),
+        );
     }
 }
