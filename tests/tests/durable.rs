@@ -130,7 +130,7 @@ fn assert_durable(lines: &[&str], store: &str) {
     }
     let late = lines[commit..]
         .iter()
-        .find(|line| line.contains("write") && line.contains(store));
+        .find(|line| line.contains("write") && line.contains(&format!("<{store}")));
     assert!(late.is_none(), "written after the commit: {late:?}");
 }
 

@@ -223,6 +223,20 @@ fn symlinks_are_followed_on_request() {
 }
 
 #[test]
+fn symlinks_and_fifos_with_several_names_stay_one() {
+    let sandbox = Sandbox::new();
+    let source = sandbox.source();
+    fs::create_dir(source.join("d")).expect("mkdir");
+    symlink("somewhere", source.join("symlink")).expect("symlink");
+    program("mkfifo").arg(source.join("fifo")).run().expect(0);
+    for name in ["symlink", "fifo"] {
+        fs::hard_link(source.join(name), source.join("d").join(name)).expect("link");
+    }
+    sandbox.backup(&[]);
+    assert_same(&source, &sandbox.restore("out", &[]), &[]);
+}
+
+#[test]
 fn hard_links_become_files_on_request() {
     let sandbox = Sandbox::new();
     write(&sandbox.path("source/a"), b"content");

@@ -84,10 +84,6 @@ def links(root):
         os.link(base + b"/z/first-made-last-sorted", base + name)
     write(base + b"/empty1")
     os.link(base + b"/empty1", base + b"/a/empty2")
-    os.symlink(b"somewhere", base + b"/sym1")
-    os.link(base + b"/sym1", base + b"/b/sym2", follow_symlinks=False)
-    os.mkfifo(base + b"/pipe1")
-    os.link(base + b"/pipe1", base + b"/a/pipe2")
 
 
 def holes(root):
