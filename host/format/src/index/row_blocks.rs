@@ -56,3 +56,49 @@ impl<R: ReadRange> RowBlocks<'_, R> {
         Err(IndexError::Damaged("it has fewer blocks than asked for"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::index::{EntryBlocks, EntryKind, Header, IndexWriter};
+    use crate::time::Time;
+
+    use super::*;
+
+    fn index(rows: u64) -> IndexReader<Vec<u8>> {
+        let header = Header { flags: 0, frame_size: 1, segment_size: 1 };
+        let mut writer = IndexWriter::new(Vec::new(), &header).unwrap();
+        let mut blocks = EntryBlocks::new();
+        let mut write = |both: Option<(crate::index::Block, crate::index::Block)>| {
+            for block in both.into_iter().flat_map(|(entries, states)| [entries, states]) {
+                writer.write(block).unwrap();
+            }
+        };
+        for row in 0..rows {
+            let entry = Entry { offset: row, ..Entry::new(format!("{row:08}"), EntryKind::File) };
+            let ctime = Time { seconds: 1, nanoseconds: 0 };
+            write(blocks.push(&entry, &State { inode: row, ctime, nlink: 1, racy: false }).unwrap());
+        }
+        write(blocks.flush());
+        let finished = writer.finish(&[]).unwrap();
+        IndexReader::open(finished.inner, finished.body_bytes, Some(&finished.trailer)).unwrap()
+    }
+
+    #[test]
+    fn blocks_are_read_in_any_order() {
+        let reader = index(50_000);
+        let mut blocks = reader.row_blocks().unwrap();
+        let count = blocks.count();
+        assert!(count > 5, "{count} blocks");
+        let forth = (0..count).chain((0..count).rev());
+        for number in forth {
+            let mut rows = Vec::new();
+            blocks.read(number, |entry, state| rows.push((entry.path.clone(), entry.offset, state.inode))).unwrap();
+            for (path, offset, inode) in &rows {
+                assert_eq!(*path, format!("{offset:08}").into_bytes());
+                assert_eq!(offset, inode);
+                assert_eq!(blocks.holding(path), number);
+            }
+        }
+        assert!(blocks.read(count, |_, _| {}).is_err());
+    }
+}

@@ -228,6 +228,8 @@ impl<R: ReadRange> Rows<'_, R> {
         let state = states
             .get(number)
             .ok_or(IndexError::Damaged("it has fewer blocks than asked for"))?;
+        // The order of paths holds within the stream that is left behind, not across the jump.
+        self.entries.cursor = EntryCursor::new();
         self.entries.count = state.first_row;
         self.entries.block = number;
         self.entries.payload.clear();
