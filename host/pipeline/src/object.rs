@@ -12,7 +12,7 @@ use aes::cipher::KeyIvInit;
 use freezer_format::chain_key::Cipher;
 use freezer_format::compression::Compression;
 use freezer_format::index::{IndexError, IndexReader, ReadRange};
-use freezer_format::openssl::{KeyIv, Kdf, Passphrase, SALTED};
+use freezer_format::openssl::{Kdf, KeyIv, Passphrase, SALTED};
 
 use crate::job::IndexFacts;
 use crate::store::{Store, StoreError};
@@ -123,8 +123,18 @@ impl StoredObject {
         stored_bytes: u64,
         cipher: Option<&Cipher>,
     ) -> Result<Self, ObjectError> {
-        let mut object = Self { store, key: key.to_owned(), stored_bytes, keys: None, start: Vec::new() };
-        let start = if stored_bytes <= WHOLE_BYTES { stored_bytes } else { START_BYTES };
+        let mut object = Self {
+            store,
+            key: key.to_owned(),
+            stored_bytes,
+            keys: None,
+            start: Vec::new(),
+        };
+        let start = if stored_bytes <= WHOLE_BYTES {
+            stored_bytes
+        } else {
+            START_BYTES
+        };
         if cipher.is_some() || stored_bytes <= WHOLE_BYTES {
             object.start = object.fetch(0, start)?;
         }
@@ -137,9 +147,21 @@ impl StoredObject {
 
     /// Opens an object whose salt is known from its manifest, without any request.
     #[must_use]
-    pub fn with_salt(store: Arc<dyn Store>, key: &str, stored_bytes: u64, cipher: &Cipher, salt: &[u8; 8]) -> Self {
+    pub fn with_salt(
+        store: Arc<dyn Store>,
+        key: &str,
+        stored_bytes: u64,
+        cipher: &Cipher,
+        salt: &[u8; 8],
+    ) -> Self {
         let keys = Some(cipher.key_iv(salt));
-        Self { store, key: key.to_owned(), stored_bytes, keys, start: Vec::new() }
+        Self {
+            store,
+            key: key.to_owned(),
+            stored_bytes,
+            keys,
+            start: Vec::new(),
+        }
     }
 
     /// The object's key in its storage.
@@ -168,7 +190,12 @@ impl StoredObject {
         let end = offset.saturating_add(length as u64);
         if end > self.content_bytes() {
             let (key, bytes) = (self.key.clone(), self.content_bytes());
-            return Err(ObjectError::Beyond { key, offset, end, bytes });
+            return Err(ObjectError::Beyond {
+                key,
+                offset,
+                end,
+                bytes,
+            });
         }
         let Some(keys) = &self.keys else {
             return self.fetch(offset, length as u64);
@@ -220,11 +247,18 @@ impl StoredObject {
 
     fn salt(&self) -> Result<[u8; 8], ObjectError> {
         if self.stored_bytes < HEAD_BYTES {
-            return Err(ObjectError::TooShort { key: self.key.clone(), bytes: self.stored_bytes });
+            return Err(ObjectError::TooShort {
+                key: self.key.clone(),
+                bytes: self.stored_bytes,
+            });
         }
         let head = self.start.first_chunk::<16>();
-        let salt = head.filter(|head| head.starts_with(SALTED)).and_then(|head| head.last_chunk::<8>());
-        salt.copied().ok_or_else(|| ObjectError::Salt { key: self.key.clone() })
+        let salt = head
+            .filter(|head| head.starts_with(SALTED))
+            .and_then(|head| head.last_chunk::<8>());
+        salt.copied().ok_or_else(|| ObjectError::Salt {
+            key: self.key.clone(),
+        })
     }
 
     /// Reads stored bytes, as they are.
@@ -238,7 +272,11 @@ impl StoredObject {
         let reader = self.store.read(&self.key, offset, Some(length))?;
         let read = reader.take(length).read_to_end(&mut bytes);
         let at = offset + bytes.len() as u64;
-        let failed = |source| ObjectError::Read { key: self.key.clone(), offset: at, source };
+        let failed = |source| ObjectError::Read {
+            key: self.key.clone(),
+            offset: at,
+            source,
+        };
         read.map_err(failed)?;
         if (bytes.len() as u64) < length {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
@@ -278,7 +316,11 @@ impl<R: Read> ObjectReader<R> {
         self.position = 0;
         if let Err(source) = self.inner.read_exact(&mut self.piece) {
             self.piece.clear();
-            return Err(io::Error::other(ObjectError::Read { key: self.key.clone(), offset: self.offset, source }));
+            return Err(io::Error::other(ObjectError::Read {
+                key: self.key.clone(),
+                offset: self.offset,
+                source,
+            }));
         }
         self.left -= length as u64;
         self.offset += length as u64;
@@ -354,7 +396,10 @@ pub fn detect_cipher(
     compression: Option<Compression>,
 ) -> Result<Cipher, ObjectError> {
     for kdf in [Kdf::BytesToKeySha256, Kdf::BytesToKeyMd5] {
-        let cipher = Cipher::Password { passphrase: passphrase.clone(), kdf };
+        let cipher = Cipher::Password {
+            passphrase: passphrase.clone(),
+            kdf,
+        };
         let object = StoredObject::open(Arc::clone(&store), key, stored_bytes, Some(&cipher))?;
         let length = object.content_bytes().min(6) as usize;
         let found = Compression::detect(&object.read_at(0, length)?);

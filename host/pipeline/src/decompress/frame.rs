@@ -34,7 +34,12 @@ impl FrameDecoder {
     /// Makes a decoder for frames of at most `frame_bytes` bytes of archive.
     #[must_use]
     pub(crate) fn new(compression: Compression, frame_bytes: usize) -> Self {
-        Self { compression, frame_bytes, gzip: Decompressor::new(), zstd: None }
+        Self {
+            compression,
+            frame_bytes,
+            gzip: Decompressor::new(),
+            zstd: None,
+        }
     }
 
     /// Decompresses one frame into `out`, whose previous content is lost.
@@ -48,9 +53,11 @@ impl FrameDecoder {
             Compression::Zstd => self.decode_zstd(frame, out),
             Compression::Bzip2 => read_capped(bzip2::read::BzDecoder::new(frame), self.frame_bytes, out),
             Compression::Xz => match Stream::new_stream_decoder(XZ_MEMORY_BYTES, 0) {
-                Ok(stream) => {
-                    read_capped(xz2::read::XzDecoder::new_stream(frame, stream), self.frame_bytes, out)
-                }
+                Ok(stream) => read_capped(
+                    xz2::read::XzDecoder::new_stream(frame, stream),
+                    self.frame_bytes,
+                    out,
+                ),
                 Err(_) => Err(None),
             },
         };
@@ -75,7 +82,9 @@ impl FrameDecoder {
     fn decode_zstd(&mut self, frame: &[u8], out: &mut Vec<u8>) -> Result<(), Option<FrameError>> {
         let decoder = match &mut self.zstd {
             Some(decoder) => decoder,
-            None => self.zstd.insert(zstd::bulk::Decompressor::new().map_err(|_| None)?),
+            None => self
+                .zstd
+                .insert(zstd::bulk::Decompressor::new().map_err(|_| None)?),
         };
         // The content size stands in our frames; one that claims more is refused before anything is allocated.
         if let Ok(Some(claimed)) = zstd::zstd_safe::get_frame_content_size(frame)
@@ -85,7 +94,10 @@ impl FrameDecoder {
         }
         out.clear();
         out.reserve(self.frame_bytes);
-        decoder.decompress_to_buffer(frame, out).map(drop).map_err(|_| None)
+        decoder
+            .decompress_to_buffer(frame, out)
+            .map(drop)
+            .map_err(|_| None)
     }
 }
 
@@ -101,7 +113,10 @@ fn copy(frame: &[u8], frame_bytes: usize, out: &mut Vec<u8>) -> Result<(), Optio
 fn read_capped(reader: impl Read, frame_bytes: usize, out: &mut Vec<u8>) -> Result<(), Option<FrameError>> {
     out.clear();
     // One byte more than allowed tells a frame that is too large from one that fits exactly.
-    reader.take(frame_bytes as u64 + 1).read_to_end(out).map_err(|_| None)?;
+    reader
+        .take(frame_bytes as u64 + 1)
+        .read_to_end(out)
+        .map_err(|_| None)?;
     if out.len() > frame_bytes {
         return Err(Some(FrameError::TooLarge(frame_bytes)));
     }
@@ -138,7 +153,13 @@ mod tests {
 
     #[rstest]
     fn a_frame_gives_its_content(
-        #[values(Compression::None, Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd)]
+        #[values(
+            Compression::None,
+            Compression::Gzip,
+            Compression::Bzip2,
+            Compression::Xz,
+            Compression::Zstd
+        )]
         compression: Compression,
         #[values(0, 1, 9_999, 10_000)] length: usize,
     ) {
@@ -153,12 +174,20 @@ mod tests {
 
     #[rstest]
     fn a_frame_that_swells_beyond_the_frame_size_is_refused(
-        #[values(Compression::None, Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd)]
+        #[values(
+            Compression::None,
+            Compression::Gzip,
+            Compression::Bzip2,
+            Compression::Xz,
+            Compression::Zstd
+        )]
         compression: Compression,
     ) {
         let bomb = encode(compression, &vec![0; 5_000_000]);
         let mut out = Vec::new();
-        let error = FrameDecoder::new(compression, 10_000).decode(&bomb, &mut out).unwrap_err();
+        let error = FrameDecoder::new(compression, 10_000)
+            .decode(&bomb, &mut out)
+            .unwrap_err();
         assert!(matches!(error, FrameError::TooLarge(10_000)), "{error}");
         assert!(out.is_empty() && out.capacity() < 100_000, "{}", out.capacity());
     }

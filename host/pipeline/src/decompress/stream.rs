@@ -70,7 +70,9 @@ pub(crate) fn open_stream(
         }
         Compression::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(inner).map_err(StreamError::Codec)?;
-            decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(StreamError::Codec)?;
+            decoder
+                .window_log_max(ZSTD_WINDOW_LOG)
+                .map_err(StreamError::Codec)?;
             Box::new(decoder)
         }
     })
@@ -85,7 +87,8 @@ fn peek<R: Read>(mut inner: R) -> io::Result<(Vec<u8>, impl Read + use<R>)> {
 }
 
 fn looks_like_tar(start: &[u8]) -> bool {
-    start.get(USTAR_AT..USTAR_AT + 5) == Some(b"ustar") || (start.len() == 512 && start.iter().all(|b| *b == 0))
+    start.get(USTAR_AT..USTAR_AT + 5) == Some(b"ustar")
+        || (start.len() == 512 && start.iter().all(|b| *b == 0))
 }
 
 #[cfg(test)]
@@ -121,7 +124,10 @@ mod tests {
         stored.extend(run(compression.name(), b"second"));
         let mut read = Vec::new();
         let told = told.then_some(compression);
-        open_stream(io::Cursor::new(stored), told).unwrap().read_to_end(&mut read).unwrap();
+        open_stream(io::Cursor::new(stored), told)
+            .unwrap()
+            .read_to_end(&mut read)
+            .unwrap();
         assert!(read[..300_000] == content && &read[300_000..] == b"second");
     }
 
@@ -134,7 +140,12 @@ mod tests {
         let mut stored = run(compression.name(), &content);
         stored.truncate(stored.len() - 3);
         let mut read = Vec::new();
-        assert!(open_stream(io::Cursor::new(stored), None).unwrap().read_to_end(&mut read).is_err());
+        assert!(
+            open_stream(io::Cursor::new(stored), None)
+                .unwrap()
+                .read_to_end(&mut read)
+                .is_err()
+        );
     }
 
     #[rstest]
@@ -152,7 +163,10 @@ mod tests {
         let mut block = vec![0u8; 1024];
         block[257..262].copy_from_slice(b"ustar");
         let mut read = Vec::new();
-        open_stream(io::Cursor::new(block.clone()), None).unwrap().read_to_end(&mut read).unwrap();
+        open_stream(io::Cursor::new(block.clone()), None)
+            .unwrap()
+            .read_to_end(&mut read)
+            .unwrap();
         assert_eq!(read, block);
     }
 }

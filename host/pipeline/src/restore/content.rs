@@ -47,7 +47,9 @@ pub(super) struct ContentMover {
 
 impl ContentMover {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; PIECE_BYTES] }
+        Self {
+            buffer: vec![0; PIECE_BYTES],
+        }
     }
 
     /// Makes a file, or only reads its content if there is no writer. Answers whether it is there now.
@@ -101,10 +103,18 @@ impl ContentMover {
         let has_holes = member.sparse.is_some();
         let mut failure = None;
         let passed = self.pass_on(member, content, context, |offset, bytes| {
-            let written = if has_holes { file.write_at(offset, bytes) } else { file.write(bytes) };
+            let written = if has_holes {
+                file.write_at(offset, bytes)
+            } else {
+                file.write(bytes)
+            };
             written.map_err(|error| failure = Some(error))
         });
-        let sized = if has_holes && failure.is_none() { file.set_size(member.size) } else { Ok(()) };
+        let sized = if has_holes && failure.is_none() {
+            file.set_size(member.size)
+        } else {
+            Ok(())
+        };
         match failure.or(sized.err()) {
             None => Ok(Ok(passed?)),
             Some(error) => {
@@ -126,7 +136,10 @@ impl ContentMover {
         let whole = [(0, member.size)];
         let mut passed = 0;
         for (start, length) in member.sparse.as_deref().unwrap_or(&whole) {
-            let end = start.checked_add(*length).filter(|end| *end <= member.size).ok_or(ContentError::Short)?;
+            let end = start
+                .checked_add(*length)
+                .filter(|end| *end <= member.size)
+                .ok_or(ContentError::Short)?;
             let mut at = *start;
             while at < end {
                 let wanted = (end - at).min(self.buffer.len() as u64) as usize;

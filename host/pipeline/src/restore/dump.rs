@@ -48,9 +48,16 @@ pub(super) fn dump(
 /// Finds the row that has the content of a path.
 fn find(newest: &LevelData, index: &StoredIndex, path: &[u8]) -> Result<Entry, RestoreError> {
     let level = newest.id.level.0;
-    let look_up = |path: &[u8]| index.find(path).map_err(|source| RestoreError::Index { level, source });
+    let look_up = |path: &[u8]| {
+        index
+            .find(path)
+            .map_err(|source| RestoreError::Index { level, source })
+    };
     let mut found = look_up(path)?;
-    if let Some(link) = found.as_ref().filter(|entry| entry.kind == EntryKind::HardLink && !entry.unindexed) {
+    if let Some(link) = found
+        .as_ref()
+        .filter(|entry| entry.kind == EntryKind::HardLink && !entry.unindexed)
+    {
         found = look_up(&link.link.clone())?;
     }
     let shown = || path.escape_ascii().to_string();
@@ -61,7 +68,10 @@ fn find(newest: &LevelData, index: &StoredIndex, path: &[u8]) -> Result<Entry, R
     match entry.kind {
         EntryKind::File => Ok(entry),
         EntryKind::HardLink if entry.unindexed => Ok(entry),
-        kind => Err(RestoreError::NotAFile { path: shown(), kind: word(kind) }),
+        kind => Err(RestoreError::NotAFile {
+            path: shown(),
+            kind: word(kind),
+        }),
     }
 }
 
@@ -122,7 +132,9 @@ fn write_content(
     if let Err(error) = passed {
         return Ok(Err(error));
     }
-    fill(out, &mut at, member.size).and_then(|()| out.flush()).map_err(RestoreError::Output)?;
+    fill(out, &mut at, member.size)
+        .and_then(|()| out.flush())
+        .map_err(RestoreError::Output)?;
     Ok(Ok(member.size))
 }
 
@@ -166,7 +178,9 @@ fn scan(
             Said::Earlier(path) | Said::Link(path) => sought = path,
         }
     }
-    Err(RestoreError::NotFound { path: path.escape_ascii().to_string() })
+    Err(RestoreError::NotFound {
+        path: path.escape_ascii().to_string(),
+    })
 }
 
 fn scan_level(
@@ -193,10 +207,17 @@ fn scan_level(
         match member.kind {
             MemberKind::File => {
                 let written = write_content(&member, &mut archive.members, out, reporter.context)?;
-                return written.map(Said::Written).map_err(|error| archive.content_error(error));
+                return written
+                    .map(Said::Written)
+                    .map_err(|error| archive.content_error(error));
             }
             MemberKind::HardLink => return Ok(Said::Link(member.link)),
-            kind => return Err(RestoreError::NotAFile { path: shown(), kind: word(super::unit::kind(kind)) }),
+            kind => {
+                return Err(RestoreError::NotAFile {
+                    path: shown(),
+                    kind: word(super::unit::kind(kind)),
+                });
+            }
         }
     }
     // Backwards: what was renamed last had its old name just before.
@@ -210,10 +231,14 @@ fn scan_level(
 }
 
 fn lists(names: &[u8], name: &[u8]) -> bool {
-    Dumpdir::new(names).filter_map(Result::ok).any(|entry| match entry {
-        DumpdirEntry::Dumped(listed) | DumpdirEntry::Kept(listed) | DumpdirEntry::Directory(listed) => listed == name,
-        _ => false,
-    })
+    Dumpdir::new(names)
+        .filter_map(Result::ok)
+        .any(|entry| match entry {
+            DumpdirEntry::Dumped(listed) | DumpdirEntry::Kept(listed) | DumpdirEntry::Directory(listed) => {
+                listed == name
+            }
+            _ => false,
+        })
 }
 
 /// Notes the renames of a list, old name and new; the temporary name of a swap is a path that no member can have.

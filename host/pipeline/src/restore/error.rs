@@ -113,8 +113,13 @@ impl RestoreError {
         match self {
             Self::Damaged { .. } => true,
             Self::Object { source, .. } => source.is_damage(),
-            Self::Index { source: IndexError::Io(error), .. } => {
-                let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ObjectError>());
+            Self::Index {
+                source: IndexError::Io(error),
+                ..
+            } => {
+                let inner = error
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<ObjectError>());
                 inner.is_some_and(ObjectError::is_damage)
             }
             Self::Index { .. } => true,

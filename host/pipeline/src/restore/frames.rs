@@ -53,7 +53,13 @@ impl<'a> LevelFrames<'a> {
             });
         };
         let data = open_data(level)?;
-        Ok(Self { level: number, index, data, compression, frame_bytes })
+        Ok(Self {
+            level: number,
+            index,
+            data,
+            compression,
+            frame_bytes,
+        })
     }
 
     /// Bytes of archive per frame.
@@ -69,11 +75,19 @@ impl<'a> LevelFrames<'a> {
     /// Makes the error that says that something in the stored stream is wrong.
     pub(super) fn damaged(&self, offset: u64, reason: impl Into<String>) -> RestoreError {
         let object = self.data.key().to_owned();
-        RestoreError::Damaged { object, level: self.level, offset, reason: reason.into() }
+        RestoreError::Damaged {
+            object,
+            level: self.level,
+            offset,
+            reason: reason.into(),
+        }
     }
 
     fn object_error(&self, source: ObjectError) -> RestoreError {
-        RestoreError::Object { level: self.level, source }
+        RestoreError::Object {
+            level: self.level,
+            source,
+        }
     }
 }
 
@@ -84,7 +98,10 @@ pub(super) fn open_data(level: &LevelData) -> Result<StoredObject, RestoreError>
         (Some(cipher), Some(salt)) => Ok(StoredObject::with_salt(store, key, bytes, cipher, salt)),
         (cipher, _) => StoredObject::open(store, key, bytes, cipher.as_ref()),
     };
-    opened.map_err(|source| RestoreError::Object { level: level.id.level.0, source })
+    opened.map_err(|source| RestoreError::Object {
+        level: level.id.level.0,
+        source,
+    })
 }
 
 /// Reads the archive of one level, for one thread.
@@ -157,16 +174,20 @@ impl<'a> FrameReader<'a> {
         }
         self.context.cancel.check()?;
         // A short frame is the last one.
-        let is_behind_end = self.number.is_some_and(|at| at < number)
-            && (self.plain.len() as u64) < self.frames.frame_bytes;
+        let is_behind_end =
+            self.number.is_some_and(|at| at < number) && (self.plain.len() as u64) < self.frames.frame_bytes;
         if is_behind_end {
             return Ok(false);
         }
         self.number = None;
-        let Some(row) = self.row(number)? else { return Ok(false) };
+        let Some(row) = self.row(number)? else {
+            return Ok(false);
+        };
         let offset = self.frames.data.head_bytes() + row.offset;
         if u64::from(row.length) > self.frames.frame_bytes.saturating_mul(2).saturating_add(1 << 16) {
-            return Err(self.frames.damaged(offset, "a frame is longer than frames can be"));
+            return Err(self
+                .frames
+                .damaged(offset, "a frame is longer than frames can be"));
         }
         self.fetch(number, row)?;
         let start = (row.offset - self.window_start) as usize;
@@ -183,7 +204,10 @@ impl<'a> FrameReader<'a> {
 
     /// The row of a frame, and with it those of the wanted frames that follow.
     fn row(&mut self, number: u64) -> Result<Option<FrameRow>, RestoreError> {
-        if let Some(row) = number.checked_sub(self.first_row).and_then(|at| self.rows.get(at as usize)) {
+        if let Some(row) = number
+            .checked_sub(self.first_row)
+            .and_then(|at| self.rows.get(at as usize))
+        {
             return Ok(Some(*row));
         }
         let end = self.planned_end(number).min(number.saturating_add(ROWS_MAX));
@@ -191,7 +215,13 @@ impl<'a> FrameReader<'a> {
         let failed = |source| RestoreError::Index { level, source };
         self.rows.clear();
         self.first_row = number;
-        for row in self.frames.index.frames_from(number).map_err(failed)?.take((end - number) as usize) {
+        for row in self
+            .frames
+            .index
+            .frames_from(number)
+            .map_err(failed)?
+            .take((end - number) as usize)
+        {
             self.rows.push(row.map_err(failed)?);
         }
         Ok(self.rows.first().copied())
@@ -212,7 +242,8 @@ impl<'a> FrameReader<'a> {
         }
         let mut end = end;
         let planned = self.planned_end(number);
-        let following = (number - self.first_row + 1) as usize..(planned - self.first_row).min(self.rows.len() as u64) as usize;
+        let following = (number - self.first_row + 1) as usize
+            ..(planned - self.first_row).min(self.rows.len() as u64) as usize;
         for next in self.rows.get(following).unwrap_or_default() {
             let next_end = next.offset.saturating_add(u64::from(next.length));
             if next_end - row.offset > WINDOW_BYTES {
@@ -224,7 +255,11 @@ impl<'a> FrameReader<'a> {
         self.window = Vec::new();
         self.window_start = row.offset;
         let length = (end - row.offset) as usize;
-        self.window = self.frames.data.read_at(row.offset, length).map_err(|source| self.frames.object_error(source))?;
+        self.window = self
+            .frames
+            .data
+            .read_at(row.offset, length)
+            .map_err(|source| self.frames.object_error(source))?;
         Counters::add(&self.context.counters.bytes_stored, length as u64);
         Ok(())
     }

@@ -60,16 +60,37 @@ pub(super) fn restore(
     run: &str,
 ) -> Result<(), RestoreError> {
     let own_level = job.levels.last().map_or(0, |level| level.id.level.0);
-    let run_of = Run { job, index, selection, reporter, own_level };
+    let run_of = Run {
+        job,
+        index,
+        selection,
+        reporter,
+        own_level,
+    };
     let survey = run_of.survey()?;
     if !selection.is_all() && survey.found.iter().all(|found| !found) {
-        return Err(RestoreError::NothingMatched { paths: for_people(selection.paths()) });
+        return Err(RestoreError::NothingMatched {
+            paths: for_people(selection.paths()),
+        });
     }
-    for (path, _) in selection.paths().iter().zip(&survey.found).filter(|(_, found)| !**found) {
+    for (path, _) in selection
+        .paths()
+        .iter()
+        .zip(&survey.found)
+        .filter(|(_, found)| !**found)
+    {
         reporter.warn(path, WarningKind::Source, "isn't in the backup".to_owned(), true);
     }
-    reporter.context.counters.total_bytes.store(survey.bytes, Ordering::Relaxed);
-    reporter.context.counters.total_entries.store(survey.entries, Ordering::Relaxed);
+    reporter
+        .context
+        .counters
+        .total_bytes
+        .store(survey.bytes, Ordering::Relaxed);
+    reporter
+        .context
+        .counters
+        .total_entries
+        .store(survey.entries, Ordering::Relaxed);
     let levels = run_of.open_levels(&survey)?;
     let shared = Shared::new(levels, reporter);
     if job.dry_run {
@@ -80,7 +101,11 @@ pub(super) fn restore(
         return run_of.write(&shared, &survey, Some(&target), None);
     }
     let (staging, name) = target.staging()?;
-    let without: Vec<&LevelData> = job.levels.iter().take_while(|level| level.index.is_none()).collect();
+    let without: Vec<&LevelData> = job
+        .levels
+        .iter()
+        .take_while(|level| level.index.is_none())
+        .collect();
     let written = sequential::replay(&without, &staging, reporter)
         .and_then(|()| run_of.write(&shared, &survey, Some(&target), Some(name.as_bytes())));
     let removed = target.remove_staging(&name);
@@ -90,7 +115,10 @@ pub(super) fn restore(
 impl<'r, 'a> Run<'r, 'a> {
     /// Looks over the selected rows, and names what can't be restored.
     fn survey(&self) -> Result<Survey, RestoreError> {
-        let mut survey = Survey { found: vec![false; self.selection.paths().len()], ..Survey::default() };
+        let mut survey = Survey {
+            found: vec![false; self.selection.paths().len()],
+            ..Survey::default()
+        };
         self.for_each(|entry| {
             if let Some(root) = self.selection.root_of(&entry.path) {
                 survey.found[root] = true;
@@ -131,7 +159,10 @@ impl<'r, 'a> Run<'r, 'a> {
             .for_each(self.index, |entry| visit(entry).map_err(Stop::Restore))
             .map_err(|stop| match stop {
                 Stop::Restore(error) => error,
-                Stop::Index(source) => RestoreError::Index { level: self.own_level, source },
+                Stop::Index(source) => RestoreError::Index {
+                    level: self.own_level,
+                    source,
+                },
             })
     }
 
@@ -157,14 +188,20 @@ impl<'r, 'a> Run<'r, 'a> {
                 let receiver = receiver.clone();
                 let writer = target.map(|target| TargetWriter::new(target, number));
                 let work = move || work(Worker::new(shared, writer), &receiver);
-                std::thread::Builder::new().name(format!("restore-{number}")).spawn_scoped(scope, work)
+                std::thread::Builder::new()
+                    .name(format!("restore-{number}"))
+                    .spawn_scoped(scope, work)
             };
             let threads: Result<Vec<_>, _> = (0..workers).map(spawn).collect();
             let threads = threads.map_err(RestoreError::Spool);
             // The workers hold the only other ends: if all stop early, sending fails and this thread stops too.
             drop(receiver);
-            let mut making =
-                Making { maker: maker.as_mut(), links: &mut links, directories: &mut unindexed, staging };
+            let mut making = Making {
+                maker: maker.as_mut(),
+                links: &mut links,
+                directories: &mut unindexed,
+                staging,
+            };
             let passed = match &threads {
                 Ok(_) => self.passes(shared, survey, &sender, &mut making),
                 Err(_) => Ok(()),
@@ -173,7 +210,9 @@ impl<'r, 'a> Run<'r, 'a> {
             let mut later = Vec::new();
             let mut first = Ok(());
             for thread in threads? {
-                let done = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+                let done = thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
                 first = first.and(done.map(|done| later.push(done)));
             }
             // A worker's error is the cause of this thread's "nobody takes units".
@@ -195,7 +234,12 @@ impl<'r, 'a> Run<'r, 'a> {
 
     /// How many threads the memory allows: each holds a window, a frame as stored and as it was, and its rows.
     fn workers(&self, shared: &Shared<'_>) -> usize {
-        let frame = shared.levels.iter().map(LevelFrames::frame_bytes).max().unwrap_or(1 << 20);
+        let frame = shared
+            .levels
+            .iter()
+            .map(LevelFrames::frame_bytes)
+            .max()
+            .unwrap_or(1 << 20);
         let each = WINDOW_BYTES + 3 * frame + (2 << 20);
         let fitting = usize::try_from(self.job.memory_bytes / each).unwrap_or(usize::MAX);
         self.job.workers.min(fitting).max(1)
@@ -212,7 +256,9 @@ impl<'r, 'a> Run<'r, 'a> {
         let share = survey.bytes / (self.job.workers.max(1) as u64 * UNITS_PER_WORKER);
         let unit_bytes = share.clamp(*UNIT_BYTES.start(), *UNIT_BYTES.end());
         let send = |unit: Option<Unit>| match unit {
-            Some(unit) => sender.send(unit).map_err(|_| RestoreError::Cancelled(crate::cancel::Cancelled)),
+            Some(unit) => sender
+                .send(unit)
+                .map_err(|_| RestoreError::Cancelled(crate::cancel::Cancelled)),
             None => Ok(()),
         };
         let mut is_first = true;
@@ -229,9 +275,12 @@ impl<'r, 'a> Run<'r, 'a> {
                 if is_first {
                     self.prepare(entry, making)?;
                 }
-                let is_member = entry.kind != EntryKind::HardLink && !entry.unindexed && self.is_available(entry);
+                let is_member =
+                    entry.kind != EntryKind::HardLink && !entry.unindexed && self.is_available(entry);
                 match &mut builder {
-                    Some(builder) if is_member && frames.is_some_and(|frames| frames.level == entry.level) => {
+                    Some(builder)
+                        if is_member && frames.is_some_and(|frames| frames.level == entry.level) =>
+                    {
                         send(builder.push(Row::new(entry)))
                     }
                     _ => Ok(()),
@@ -249,7 +298,8 @@ impl<'r, 'a> Run<'r, 'a> {
             if !self.is_available(entry) {
                 self.reporter.count(|report| report.unreadable += 1);
                 let text = "couldn't be read when it was backed up".to_owned();
-                self.reporter.warn(&entry.path, WarningKind::Unreadable, text, true);
+                self.reporter
+                    .warn(&entry.path, WarningKind::Unreadable, text, true);
                 return Ok(());
             }
             self.reporter.count(|report| report.stale += 1);
@@ -260,13 +310,22 @@ impl<'r, 'a> Run<'r, 'a> {
             EntryKind::Directory => {
                 self.reporter.count_directory();
                 if entry.unindexed {
-                    making.directories.push(&as_member(entry)).map_err(RestoreError::Spool)?;
+                    making
+                        .directories
+                        .push(&as_member(entry))
+                        .map_err(RestoreError::Spool)?;
                 }
-                let made = making.maker.as_mut().map_or(Ok(()), |maker| maker.make_directory(&entry.path));
+                let made = making
+                    .maker
+                    .as_mut()
+                    .map_or(Ok(()), |maker| maker.make_directory(&entry.path));
                 made.or_else(|error| self.reporter.left_out(&entry.path, &error))
             }
             EntryKind::HardLink if !entry.unindexed => {
-                let member = Member { link: entry.link.clone(), ..Member::new(&entry.path[..], MemberKind::HardLink) };
+                let member = Member {
+                    link: entry.link.clone(),
+                    ..Member::new(&entry.path[..], MemberKind::HardLink)
+                };
                 making.links.push(&member).map_err(RestoreError::Spool)
             }
             _ if entry.unindexed => self.take_from_staging(entry, making),
@@ -276,9 +335,13 @@ impl<'r, 'a> Run<'r, 'a> {
 
     /// Moves what the replay of the original's levels made to its place.
     fn take_from_staging(&self, entry: &Entry, making: &mut Making<'_, '_>) -> Result<(), RestoreError> {
-        let (Some(maker), Some(staging)) = (&mut making.maker, making.staging) else { return Ok(()) };
+        let (Some(maker), Some(staging)) = (&mut making.maker, making.staging) else {
+            return Ok(());
+        };
         let from = [staging, b"/", &entry.path].concat();
-        maker.rename(&from, &entry.path).or_else(|error| self.reporter.left_out(&entry.path, &error))
+        maker
+            .rename(&from, &entry.path)
+            .or_else(|error| self.reporter.left_out(&entry.path, &error))
     }
 
     /// Makes the selected names of files whose content lies at a path that isn't selected.
@@ -296,22 +359,32 @@ impl<'r, 'a> Run<'r, 'a> {
         while let Some(link) = links.next().map_err(RestoreError::Spool)? {
             self.reporter.context.cancel.check()?;
             let found = self.index.find(&link.link);
-            let found = found.map_err(|source| RestoreError::Index { level: self.own_level, source })?;
-            let Some(content) = found.filter(|entry| entry.kind == EntryKind::File && !entry.unindexed) else {
+            let found = found.map_err(|source| RestoreError::Index {
+                level: self.own_level,
+                source,
+            })?;
+            let Some(content) = found.filter(|entry| entry.kind == EntryKind::File && !entry.unindexed)
+            else {
                 let text = "the content of this name isn't in the backup".to_owned();
-                self.reporter.warn(&link.path, WarningKind::Unsupported, text, true);
+                self.reporter
+                    .warn(&link.path, WarningKind::Unsupported, text, true);
                 continue;
             };
             // The second name of a file finds it there already.
             let place = format!("{name}/{}-{}", content.level, content.offset).into_bytes();
-            if maker.hard_link(&link.path, &place).is_err() {
-                let row = Row { place: Some(place.clone()), ..Row::new(&content) };
-                worker.run(&Unit { level: content.level, rows: vec![row] })?;
-                if let Err(error) = maker.hard_link(&link.path, &place) {
-                    self.reporter.left_out(&link.path, &error)?;
-                }
-            } else {
-                self.reporter.count_other(|report| report.hard_links += 1);
+            let mut linked = maker.hard_link(&link.path, &place);
+            if linked.is_err() {
+                let mut row = Row::new(&content);
+                row.place = Some(place.clone());
+                worker.run(&Unit {
+                    level: content.level,
+                    rows: vec![row],
+                })?;
+                linked = maker.hard_link(&link.path, &place);
+            }
+            match linked {
+                Ok(()) => self.reporter.count_other(|report| report.hard_links += 1),
+                Err(error) => self.reporter.left_out(&link.path, &error)?,
             }
         }
         target.remove_staging(&name)

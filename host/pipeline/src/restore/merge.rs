@@ -27,10 +27,18 @@ pub(super) fn merge(
 ) -> Result<(), RestoreError> {
     let from = TargetWriter::new(staging, 0);
     judge(&from, selection, reporter)?;
-    let mut merge =
-        Merge { from, name, maker: TargetWriter::new(target, 0), selection, reporter, directories: Spool::new() };
+    let mut merge = Merge {
+        from,
+        name,
+        maker: TargetWriter::new(target, 0),
+        selection,
+        reporter,
+        directories: Spool::new(),
+    };
     if selection.is_all() {
-        let (_, member) = merge.enter(b"").map_err(|errno| target.failure("list a temporary directory", errno.into()))?;
+        let (_, member) = merge
+            .enter(b"")
+            .map_err(|errno| target.failure("list a temporary directory", errno.into()))?;
         merge.directories.push(&member).map_err(RestoreError::Spool)?;
     }
     // Directories that both sides have, not yet looked into.
@@ -39,12 +47,20 @@ pub(super) fn merge(
         reporter.context.cancel.check()?;
         merge.directory(&path, &mut waiting)?;
     }
-    let Merge { mut maker, directories, .. } = merge;
+    let Merge {
+        mut maker,
+        directories,
+        ..
+    } = merge;
     finish_directories(vec![directories], &mut maker, reporter, selection)
 }
 
 /// Names the paths asked for that aren't there.
-fn judge(from: &TargetWriter<'_>, selection: &Selection, reporter: &Reporter<'_>) -> Result<(), RestoreError> {
+fn judge(
+    from: &TargetWriter<'_>,
+    selection: &Selection,
+    reporter: &Reporter<'_>,
+) -> Result<(), RestoreError> {
     let is_there = |path: &[u8]| {
         let (parent, name) = super::target::path::split(path);
         let parent = from.directory(parent, OFlags::PATH);
@@ -52,7 +68,9 @@ fn judge(from: &TargetWriter<'_>, selection: &Selection, reporter: &Reporter<'_>
     };
     let absent: Vec<&Vec<u8>> = selection.paths().iter().filter(|path| !is_there(path)).collect();
     if !selection.is_all() && absent.len() == selection.paths().len() {
-        return Err(RestoreError::NothingMatched { paths: for_people(selection.paths()) });
+        return Err(RestoreError::NothingMatched {
+            paths: for_people(selection.paths()),
+        });
     }
     for path in absent {
         reporter.warn(path, WarningKind::Source, "isn't in the backup".to_owned(), true);
@@ -77,7 +95,9 @@ impl Merge<'_, '_> {
         let listed = match listed {
             Ok(listed) => listed,
             Err(errno) => {
-                return self.reporter.left_out(path, &EntryError::system("list a temporary directory")(errno));
+                return self
+                    .reporter
+                    .left_out(path, &EntryError::system("list a temporary directory")(errno));
             }
         };
         for (name, is_directory) in listed {
@@ -96,10 +116,17 @@ impl Merge<'_, '_> {
         Ok(())
     }
 
-    fn move_directory(&mut self, path: &[u8], is_wanted: bool, waiting: &mut Vec<Vec<u8>>) -> Result<(), EntryError> {
+    fn move_directory(
+        &mut self,
+        path: &[u8],
+        is_wanted: bool,
+        waiting: &mut Vec<Vec<u8>>,
+    ) -> Result<(), EntryError> {
         let fail = EntryError::system("move the directory");
         let (directory, member) = self.enter(path).map_err(&fail)?;
         if is_wanted && self.maker.directory(path, OFlags::PATH).is_err() {
+            // A link or file of that name gives way, as anywhere else.
+            self.maker.remove_file(path)?;
             // Moving a directory writes to it; its mode comes back afterwards.
             self.maker.rename(&self.staged(path), path)?;
             return rustix::fs::fchmod(&directory, Mode::from_raw_mode(member.mode)).map_err(&fail);
@@ -117,7 +144,10 @@ impl Merge<'_, '_> {
         let opened = self.from.directory(path, OFlags::PATH)?;
         let state = rustix::fs::fstat(&opened)?;
         if state.st_mode & 0o700 != 0o700 {
-            let own_path = format!("/proc/self/fd/{}", rustix::fd::AsRawFd::as_raw_fd(&opened.as_fd()));
+            let own_path = format!(
+                "/proc/self/fd/{}",
+                rustix::fd::AsRawFd::as_raw_fd(&opened.as_fd())
+            );
             rustix::fs::chmod(own_path, Mode::from_raw_mode(state.st_mode & 0o7777) | Mode::RWXU)?;
         }
         let opened = self.from.directory(path, OFlags::RDONLY)?;
@@ -144,7 +174,10 @@ fn as_member(path: &[u8], state: &Stat, directory: &OwnedFd) -> Result<Member, E
         Err(errno) => return Err(errno),
     };
     let mut value = vec![0; 64 * 1024];
-    for name in names[..listed].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names[..listed]
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
         // Lists of rights come back as the attributes that they are.
         let length = rustix::fs::fgetxattr(directory, name, &mut value[..])?;
         member.xattrs.push((name.to_vec(), value[..length].to_vec()));

@@ -5,20 +5,20 @@
 //! directory (`target`), never through a link, and each file gets its name when it is complete and verified.
 //! Which levels belong together, and whether they are authentic, the caller has settled before.
 
-mod error;
-mod selection;
-mod report;
-mod target;
-mod spool;
-mod frames;
-mod plan;
 mod content;
-mod unit;
-mod finish;
-mod indexed;
-mod sequential;
-mod merge;
 mod dump;
+mod error;
+mod finish;
+mod frames;
+mod indexed;
+mod merge;
+mod plan;
+mod report;
+mod selection;
+mod sequential;
+mod spool;
+mod target;
+mod unit;
 mod verify;
 
 use std::io::Write;

@@ -31,7 +31,11 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(entry: &Entry) -> Self {
-        let content = if entry.kind == EntryKind::File { entry.size } else { 0 };
+        let content = if entry.kind == EntryKind::File {
+            entry.size
+        } else {
+            0
+        };
         let end = entry.offset.saturating_add(content).saturating_add(HEADERS_BYTES);
         Self {
             path: entry.path.clone(),
@@ -69,7 +73,12 @@ pub(super) struct UnitBuilder {
 impl UnitBuilder {
     /// Begins a level; `unit_bytes` is the archive length that a unit shall have.
     pub(super) fn new(level: u32, frame_bytes: u64, unit_bytes: u64) -> Self {
-        Self { level, frame_bytes, unit_bytes, rows: Vec::new() }
+        Self {
+            level,
+            frame_bytes,
+            unit_bytes,
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; answers the unit that is complete before it.
@@ -95,7 +104,10 @@ impl UnitBuilder {
     /// Ends the level; answers the rest.
     pub(super) fn finish(&mut self) -> Option<Unit> {
         let rows = std::mem::take(&mut self.rows);
-        (!rows.is_empty()).then_some(Unit { level: self.level, rows })
+        (!rows.is_empty()).then_some(Unit {
+            level: self.level,
+            rows,
+        })
     }
 }
 
@@ -104,25 +116,44 @@ mod tests {
     use super::*;
 
     fn row(offset: u64, size: u64) -> Row {
-        Row::new(&Entry { offset, size, ..Entry::new(format!("f{offset}"), EntryKind::File) })
+        Row::new(&Entry {
+            offset,
+            size,
+            ..Entry::new(format!("f{offset}"), EntryKind::File)
+        })
     }
 
     fn cut(rows: &[(u64, u64)]) -> Vec<Vec<u64>> {
         let mut builder = UnitBuilder::new(3, 1000, 4000);
-        let mut units: Vec<Unit> = rows.iter().filter_map(|(offset, size)| builder.push(row(*offset, *size))).collect();
+        let mut units: Vec<Unit> = rows
+            .iter()
+            .filter_map(|(offset, size)| builder.push(row(*offset, *size)))
+            .collect();
         units.extend(builder.finish());
-        units.iter().map(|unit| unit.rows.iter().map(|row| row.offset).collect()).collect()
+        units
+            .iter()
+            .map(|unit| unit.rows.iter().map(|row| row.offset).collect())
+            .collect()
     }
 
     #[test]
     fn units_end_at_frame_borders() {
         let rows: Vec<_> = (0..12).map(|number| (number * 700, 100)).collect();
-        assert_eq!(cut(&rows), [vec![0, 700, 1400, 2100, 2800, 3500], vec![4200, 4900, 5600, 6300, 7000, 7700]]);
+        assert_eq!(
+            cut(&rows),
+            [
+                vec![0, 700, 1400, 2100, 2800, 3500],
+                vec![4200, 4900, 5600, 6300, 7000, 7700]
+            ]
+        );
     }
 
     #[test]
     fn a_large_file_is_alone() {
-        assert_eq!(cut(&[(0, 5), (600, LARGE_FILE_BYTES), (90_000_000, 5)]), [vec![0], vec![600], vec![90_000_000]]);
+        assert_eq!(
+            cut(&[(0, 5), (600, LARGE_FILE_BYTES), (90_000_000, 5)]),
+            [vec![0], vec![600], vec![90_000_000]]
+        );
     }
 
     #[test]

@@ -18,7 +18,10 @@ pub(super) struct Reporter<'a> {
 
 impl<'a> Reporter<'a> {
     pub(super) fn new(context: &'a RunContext<'a>) -> Self {
-        Self { context, report: Mutex::default() }
+        Self {
+            context,
+            report: Mutex::default(),
+        }
     }
 
     /// Ends the run; answers the report.
@@ -54,7 +57,12 @@ impl<'a> Reporter<'a> {
 
     /// Tells the user about one path.
     pub(super) fn warn(&self, path: &[u8], kind: WarningKind, message: String, partial: bool) {
-        let warning = Warning { path: path.to_vec(), kind, message, partial };
+        let warning = Warning {
+            path: path.to_vec(),
+            kind,
+            message,
+            partial,
+        };
         Counters::add(&self.context.counters.warnings, 1);
         (self.context.warn)(&warning);
         self.count(|report| {
@@ -76,7 +84,11 @@ impl<'a> Reporter<'a> {
             });
         }
         self.count(|report| report.refused += 1);
-        let kind = if error.is_refusal() { WarningKind::Refused } else { WarningKind::Unsupported };
+        let kind = if error.is_refusal() {
+            WarningKind::Refused
+        } else {
+            WarningKind::Unsupported
+        };
         self.warn(path, kind, error.to_string(), true);
         Ok(())
     }
@@ -92,7 +104,11 @@ impl<'a> Reporter<'a> {
         for failure in outcome.failures {
             if let Some(errno) = failure.fatal() {
                 let (operation, source) = (failure.operation, errno.into());
-                return Err(RestoreError::Target { operation, path: path_for_people(path), source });
+                return Err(RestoreError::Target {
+                    operation,
+                    path: path_for_people(path),
+                    source,
+                });
             }
             self.warn(path, WarningKind::Attribute, failure.to_string(), true);
         }

@@ -40,14 +40,18 @@ impl Selection {
 
     /// The number of the wanted path that `path` is or lies below.
     pub(super) fn root_of(&self, path: &[u8]) -> Option<usize> {
-        let after = self.paths.partition_point(|root| compare_paths(root, path).is_le());
+        let after = self
+            .paths
+            .partition_point(|root| compare_paths(root, path).is_le());
         let candidate = after.checked_sub(1)?;
         is_within(path, &self.paths[candidate]).then_some(candidate)
     }
 
     /// Whether a path is a directory above something wanted.
     pub(super) fn leads_to(&self, path: &[u8]) -> bool {
-        let after = self.paths.partition_point(|root| compare_paths(root, path).is_le());
+        let after = self
+            .paths
+            .partition_point(|root| compare_paths(root, path).is_le());
         self.paths.get(after).is_some_and(|root| is_within(root, path))
     }
 
@@ -100,7 +104,11 @@ fn simplify(path: &[u8]) -> &[u8] {
 /// Paths for a message: escaped, separated by commas, cut if there are very many.
 pub(super) fn for_people(paths: &[Vec<u8>]) -> String {
     const SHOWN: usize = 10;
-    let mut shown: Vec<String> = paths.iter().take(SHOWN).map(|path| path.escape_ascii().to_string()).collect();
+    let mut shown: Vec<String> = paths
+        .iter()
+        .take(SHOWN)
+        .map(|path| path.escape_ascii().to_string())
+        .collect();
     if paths.len() > SHOWN {
         shown.push(format!("and {} more", paths.len() - SHOWN));
     }
@@ -112,7 +120,12 @@ mod tests {
     use super::*;
 
     fn selection(paths: &[&str]) -> Selection {
-        Selection::new(&paths.iter().map(|path| path.as_bytes().to_vec()).collect::<Vec<_>>())
+        Selection::new(
+            &paths
+                .iter()
+                .map(|path| path.as_bytes().to_vec())
+                .collect::<Vec<_>>(),
+        )
     }
 
     #[test]

@@ -49,7 +49,11 @@ pub(super) fn restore(
 }
 
 /// Brings an empty target to the state of the last of the levels.
-pub(super) fn replay(levels: &[&LevelData], target: &Target, reporter: &Reporter<'_>) -> Result<(), RestoreError> {
+pub(super) fn replay(
+    levels: &[&LevelData],
+    target: &Target,
+    reporter: &Reporter<'_>,
+) -> Result<(), RestoreError> {
     let mut maker = TargetWriter::new(target, 0);
     let mut mover = ContentMover::new();
     for (number, level) in levels.iter().enumerate() {
@@ -62,7 +66,12 @@ pub(super) fn replay(levels: &[&LevelData], target: &Target, reporter: &Reporter
             directories: Spool::new(),
         };
         replay.run()?;
-        finish_directories(vec![replay.directories], &mut maker, reporter, &Selection::new(&[]))?;
+        finish_directories(
+            vec![replay.directories],
+            &mut maker,
+            reporter,
+            &Selection::new(&[]),
+        )?;
     }
     Ok(())
 }
@@ -96,16 +105,24 @@ impl<'a> Archive<'a> {
     pub(super) fn open(level: &'a LevelData, reporter: &Reporter<'_>) -> Result<Self, RestoreError> {
         let number = level.id.level.0;
         reporter.context.cancel.check()?;
-        let object = |source| RestoreError::Object { level: number, source };
+        let object = |source| RestoreError::Object {
+            level: number,
+            source,
+        };
         let reader = open_data(level)?.reader().map_err(object)?;
         let stream = open_stream(reader, level.compression).map_err(|error| match error {
             StreamError::Read(error) => failure(level, 0, error),
             StreamError::Unrecognised { .. } if level.cipher.is_some() => {
-                object(ObjectError::Undecipherable { key: level.data_key.clone() })
+                object(ObjectError::Undecipherable {
+                    key: level.data_key.clone(),
+                })
             }
             error => damaged(level, 0, error.to_string()),
         })?;
-        Ok(Self { level, members: MemberReader::new(stream, 0, ReadOptions::default()) })
+        Ok(Self {
+            level,
+            members: MemberReader::new(stream, 0, ReadOptions::default()),
+        })
     }
 
     /// The next member; `None` at the end of a whole archive, whose stream has been read to its end.
@@ -125,7 +142,11 @@ impl<'a> Archive<'a> {
     /// What follows the archive's end is padding; reading it makes the codec check its sums.
     fn drain(&mut self) -> Result<(), RestoreError> {
         let position = self.members.position();
-        let ended = MemberReader::new(Box::new(io::empty()) as ArchiveStream, position, ReadOptions::default());
+        let ended = MemberReader::new(
+            Box::new(io::empty()) as ArchiveStream,
+            position,
+            ReadOptions::default(),
+        );
         // The reader that takes its place keeps saying that the archive is over.
         let mut stream = std::mem::replace(&mut self.members, ended).into_inner();
         io::copy(&mut stream, &mut io::sink())
@@ -145,23 +166,33 @@ impl<'a> Archive<'a> {
     fn tar_error(&self, error: TarError) -> RestoreError {
         match error {
             TarError::Io { offset, source } => failure(self.level, offset, source),
-            TarError::Truncated { offset } | TarError::Damaged { offset, .. } | TarError::Unsupported { offset, .. } => {
-                damaged(self.level, offset, error.to_string())
+            TarError::Truncated { offset }
+            | TarError::Damaged { offset, .. }
+            | TarError::Unsupported { offset, .. } => damaged(self.level, offset, error.to_string()),
+            TarError::Unwritable { reason } => {
+                damaged(self.level, self.members.position(), reason.to_owned())
             }
-            TarError::Unwritable { reason } => damaged(self.level, self.members.position(), reason.to_owned()),
         }
     }
 }
 
 fn damaged(level: &LevelData, offset: u64, reason: String) -> RestoreError {
     let reason = format!("{reason} (offset in the archive inside it)");
-    RestoreError::Damaged { object: level.data_key.clone(), level: level.id.level.0, offset, reason }
+    RestoreError::Damaged {
+        object: level.data_key.clone(),
+        level: level.id.level.0,
+        offset,
+        reason,
+    }
 }
 
 /// Tells a failure of the storage, which comes through the codec as it is, from damage that the codec found.
 fn failure(level: &LevelData, offset: u64, error: io::Error) -> RestoreError {
     match error.downcast::<ObjectError>() {
-        Ok(source) => RestoreError::Object { level: level.id.level.0, source },
+        Ok(source) => RestoreError::Object {
+            level: level.id.level.0,
+            source,
+        },
         Err(error) => damaged(level, offset, format!("it can't be decompressed: {error}")),
     }
 }
@@ -189,8 +220,12 @@ impl Replay<'_, '_> {
             match member.kind {
                 MemberKind::Directory => self.directory(&member)?,
                 MemberKind::File => {
-                    let made =
-                        self.mover.make_file(Some(&mut *self.maker), &member, &mut archive.members, self.reporter);
+                    let made = self.mover.make_file(
+                        Some(&mut *self.maker),
+                        &member,
+                        &mut archive.members,
+                        self.reporter,
+                    );
                     made.map_err(|error| archive.content_error(error))?;
                 }
                 MemberKind::HardLink => match self.maker.hard_link(&member.path, &member.link) {
@@ -199,7 +234,8 @@ impl Replay<'_, '_> {
                 },
                 _ => match self.maker.make_special(&member) {
                     Ok(outcome) => {
-                        self.reporter.count_other(|report| count_special(report, member.kind));
+                        self.reporter
+                            .count_other(|report| count_special(report, member.kind));
                         self.reporter.attributes(&member.path, outcome)?;
                     }
                     Err(error) => self.reporter.left_out(&member.path, &error)?,
@@ -238,7 +274,13 @@ impl Replay<'_, '_> {
                 DumpdirEntry::RenameFrom(path) => from = Some(path),
                 DumpdirEntry::RenameTo(path) => {
                     let Some(from) = from.take() else { continue };
-                    let named = |path| if simplify(path).is_empty() { &swap[..] } else { simplify(path) };
+                    let named = |path| {
+                        if simplify(path).is_empty() {
+                            &swap[..]
+                        } else {
+                            simplify(path)
+                        }
+                    };
                     let (from, to) = (named(from), named(path));
                     self.rename_one(from, to)?;
                 }
@@ -249,12 +291,19 @@ impl Replay<'_, '_> {
     }
 
     fn rename_one(&mut self, from: &[u8], to: &[u8]) -> Result<(), RestoreError> {
-        let renamed = self.maker.make_parents(to).and_then(|()| self.maker.rename(from, to));
+        let renamed = self
+            .maker
+            .make_parents(to)
+            .and_then(|()| self.maker.rename(from, to));
         let Err(error) = renamed else { return Ok(()) };
         if error.fatal().is_some() {
             return self.reporter.left_out(from, &error);
         }
-        let text = format!("{error} (to \"{}\", as level {} says)", to.escape_ascii(), self.level.id.level);
+        let text = format!(
+            "{error} (to \"{}\", as level {} says)",
+            to.escape_ascii(),
+            self.level.id.level
+        );
         self.reporter.warn(from, WarningKind::Replay, text, true);
         Ok(())
     }

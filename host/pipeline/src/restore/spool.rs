@@ -25,14 +25,20 @@ pub(super) struct Spool {
 impl Spool {
     pub(super) fn new() -> Self {
         let file = BufWriter::with_capacity(16 * 1024, SpooledTempFile::new(MEMORY_BYTES));
-        Self { file, record: Vec::new(), bytes: 0 }
+        Self {
+            file,
+            record: Vec::new(),
+            bytes: 0,
+        }
     }
 
     /// Appends what is needed to make the member later: all but its content, holes and list of names.
     pub(super) fn push(&mut self, member: &Member) -> io::Result<()> {
         self.record.clear();
         encode(member, &mut self.record);
-        let length = u32::try_from(self.record.len()).map_err(io::Error::other)?.to_le_bytes();
+        let length = u32::try_from(self.record.len())
+            .map_err(io::Error::other)?
+            .to_le_bytes();
         self.file.write_all(&length)?;
         self.file.write_all(&self.record)?;
         self.file.write_all(&length)?;
@@ -48,13 +54,21 @@ impl Spool {
     pub(super) fn forward(self) -> io::Result<Forward> {
         let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.seek(SeekFrom::Start(0))?;
-        Ok(Forward { file: BufReader::with_capacity(WINDOW_BYTES as usize, file), left: self.bytes })
+        Ok(Forward {
+            file: BufReader::with_capacity(WINDOW_BYTES as usize, file),
+            left: self.bytes,
+        })
     }
 
     /// Ends writing and reads from the last to the first.
     pub(super) fn backward(self) -> io::Result<Backward> {
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        Ok(Backward { file, window: Vec::new(), start: self.bytes, end: self.bytes })
+        Ok(Backward {
+            file,
+            window: Vec::new(),
+            start: self.bytes,
+            end: self.bytes,
+        })
     }
 }
 
@@ -104,7 +118,10 @@ impl Backward {
 
     /// The `length` bytes before those taken last.
     fn take(&mut self, length: usize) -> io::Result<&[u8]> {
-        let from = self.end.checked_sub(length as u64).ok_or(io::ErrorKind::InvalidData)?;
+        let from = self
+            .end
+            .checked_sub(length as u64)
+            .ok_or(io::ErrorKind::InvalidData)?;
         if from < self.start {
             self.start = from.min(self.end.saturating_sub(WINDOW_BYTES));
             self.window.resize((self.end - self.start) as usize, 0);
@@ -133,9 +150,8 @@ impl MergedBackward {
 
     pub(super) fn next(&mut self) -> io::Result<Option<Member>> {
         // A list per thread and level: too few for a heap to be worth its code.
-        let greatest = (0..self.lists.len()).max_by(|a, b| {
-            compare_paths(&self.lists[*a].0.path, &self.lists[*b].0.path)
-        });
+        let greatest = (0..self.lists.len())
+            .max_by(|a, b| compare_paths(&self.lists[*a].0.path, &self.lists[*b].0.path));
         let Some(greatest) = greatest else { return Ok(None) };
         let (member, list) = self.lists.swap_remove(greatest);
         self.refill(list)?;
@@ -195,11 +211,27 @@ fn read_member(mut record: &[u8]) -> Option<Member> {
     let rest = &mut record;
     let kind = *KINDS.get(usize::from(number::<1>(rest)?[0]))?;
     let mode = u32::from_le_bytes(number(rest)?);
-    let (uid, gid) = (u64::from_le_bytes(number(rest)?), u64::from_le_bytes(number(rest)?));
+    let (uid, gid) = (
+        u64::from_le_bytes(number(rest)?),
+        u64::from_le_bytes(number(rest)?),
+    );
     let seconds = i64::from_le_bytes(number(rest)?);
-    let mtime = Time { seconds, nanoseconds: u32::from_le_bytes(number(rest)?) };
-    let rdev = (u32::from_le_bytes(number(rest)?), u32::from_le_bytes(number(rest)?));
-    let mut member = Member { mode, uid, gid, mtime, rdev, ..Member::new(take(rest)?, kind) };
+    let mtime = Time {
+        seconds,
+        nanoseconds: u32::from_le_bytes(number(rest)?),
+    };
+    let rdev = (
+        u32::from_le_bytes(number(rest)?),
+        u32::from_le_bytes(number(rest)?),
+    );
+    let mut member = Member {
+        mode,
+        uid,
+        gid,
+        mtime,
+        rdev,
+        ..Member::new(take(rest)?, kind)
+    };
     member.link = take(rest)?;
     member.uname = take(rest)?;
     member.gname = take(rest)?;
@@ -233,11 +265,17 @@ mod tests {
 
     fn member(number: usize) -> Member {
         let mut member = Member::new(format!("d/{number:06}"), KINDS[number % KINDS.len()]);
-        member.mtime = Time { seconds: -(number as i64), nanoseconds: 7 };
+        member.mtime = Time {
+            seconds: -(number as i64),
+            nanoseconds: 7,
+        };
         member.link = vec![b'l'; number % 300];
         member.rdev = (number as u32, 1);
         if number % 5 == 0 {
-            member.xattrs = vec![(b"user.a".to_vec(), vec![0, 1, 255]), (b"user.b".to_vec(), Vec::new())];
+            member.xattrs = vec![
+                (b"user.a".to_vec(), vec![0, 1, 255]),
+                (b"user.b".to_vec(), Vec::new()),
+            ];
             member.acl_access = Some(b"user::rwx".to_vec());
         }
         member

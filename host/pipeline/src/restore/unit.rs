@@ -9,13 +9,13 @@ use std::sync::{Mutex, PoisonError};
 use freezer_format::index::EntryKind;
 use freezer_format::tar::{Member, MemberKind, MemberReader, ReadOptions};
 
+use super::RestoreError;
 use super::content::{ContentError, ContentMover};
 use super::frames::{FrameReader, LevelFrames};
 use super::plan::{Row, Unit};
 use super::report::Reporter;
 use super::spool::Spool;
 use super::target::TargetWriter;
-use super::RestoreError;
 
 /// Most files remembered as failed, so that no hard link is made to something else of their name.
 const FAILED_MAX: usize = 100_000;
@@ -30,7 +30,11 @@ pub(super) struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     pub(super) fn new(levels: Vec<LevelFrames<'a>>, reporter: &'a Reporter<'a>) -> Self {
-        Self { levels, reporter, failed: Mutex::default() }
+        Self {
+            levels,
+            reporter,
+            failed: Mutex::default(),
+        }
     }
 
     /// The opened level of a number.
@@ -40,7 +44,10 @@ impl<'a> Shared<'a> {
 
     /// Whether a file couldn't be made.
     pub(super) fn has_failed(&self, path: &[u8]) -> bool {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+        self.failed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(path)
     }
 
     fn remember_failure(&self, path: &[u8]) {
@@ -72,7 +79,13 @@ pub(super) struct Worker<'s, 'a> {
 
 impl<'s, 'a> Worker<'s, 'a> {
     pub(super) fn new(shared: &'s Shared<'a>, writer: Option<TargetWriter<'s>>) -> Self {
-        Self { shared, writer, reader: None, later: Later::default(), mover: ContentMover::new() }
+        Self {
+            shared,
+            writer,
+            reader: None,
+            later: Later::default(),
+            mover: ContentMover::new(),
+        }
     }
 
     /// Ends the work; answers what must wait.
@@ -124,7 +137,8 @@ impl<'s, 'a> Worker<'s, 'a> {
             MemberKind::Directory => self.keep_directory(&member),
             MemberKind::File => {
                 let made =
-                    self.mover.make_file(self.writer.as_mut(), &member, &mut archive, self.shared.reporter);
+                    self.mover
+                        .make_file(self.writer.as_mut(), &member, &mut archive, self.shared.reporter);
                 match made {
                     Ok(true) => Ok(()),
                     Ok(false) => {
@@ -142,13 +156,17 @@ impl<'s, 'a> Worker<'s, 'a> {
 
     fn keep_directory(&mut self, member: &Member) -> Result<(), RestoreError> {
         let list = self.later.directories.last_mut();
-        list.map_or(Ok(()), |list| list.push(member)).map_err(RestoreError::Spool)
+        list.map_or(Ok(()), |list| list.push(member))
+            .map_err(RestoreError::Spool)
     }
 
     fn keep_special(&mut self, member: &Member) -> Result<(), RestoreError> {
-        self.later.specials.get_or_insert_with(Spool::new).push(member).map_err(RestoreError::Spool)
+        self.later
+            .specials
+            .get_or_insert_with(Spool::new)
+            .push(member)
+            .map_err(RestoreError::Spool)
     }
-
 }
 
 /// A row and where its member is read from, for judging and naming what is wrong.
@@ -160,12 +178,21 @@ pub(super) struct Source<'r, 'a> {
 impl Source<'_, '_> {
     pub(super) fn damaged(&self, reason: &str) -> RestoreError {
         let path = self.row.path.escape_ascii();
-        self.frames.damaged(self.row.offset, format!("{reason} (in the archive, at \"{path}\")"))
+        self.frames.damaged(
+            self.row.offset,
+            format!("{reason} (in the archive, at \"{path}\")"),
+        )
     }
 
     /// Why reading failed: what the reader says, else what the archive's structure is.
-    pub(super) fn failure(&self, reader: &mut FrameReader<'_>, error: &dyn std::fmt::Display) -> RestoreError {
-        reader.take_failure().unwrap_or_else(|| self.damaged(&error.to_string()))
+    pub(super) fn failure(
+        &self,
+        reader: &mut FrameReader<'_>,
+        error: &dyn std::fmt::Display,
+    ) -> RestoreError {
+        reader
+            .take_failure()
+            .unwrap_or_else(|| self.damaged(&error.to_string()))
     }
 
     /// Checks that the member is what the row says.

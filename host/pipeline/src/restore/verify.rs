@@ -67,7 +67,11 @@ struct Findings {
 
 impl Findings {
     fn new(level: &LevelData) -> Self {
-        Self { object: level.data_key.clone(), level: level.id.level.0, report: Arc::default() }
+        Self {
+            object: level.data_key.clone(),
+            level: level.id.level.0,
+            report: Arc::default(),
+        }
     }
 
     fn count(&self, change: impl FnOnce(&mut VerifyReport)) {
@@ -75,7 +79,11 @@ impl Findings {
     }
 
     fn note(&self, offset: u64, reason: impl Into<String>) {
-        let damage = Damage { object: self.object.clone(), offset, reason: reason.into() };
+        let damage = Damage {
+            object: self.object.clone(),
+            offset,
+            reason: reason.into(),
+        };
         self.count(|report| {
             report.damage_count += 1;
             if report.damage.len() < DAMAGE_KEPT {
@@ -90,7 +98,11 @@ impl Findings {
 }
 
 /// A level without an index: its codec's sums and its archive's structure are all there is.
-fn verify_alone(level: &LevelData, context: &RunContext<'_>, findings: &Findings) -> Result<(), RestoreError> {
+fn verify_alone(
+    level: &LevelData,
+    context: &RunContext<'_>,
+    findings: &Findings,
+) -> Result<(), RestoreError> {
     let reporter = Reporter::new(context);
     let mut archive = Archive::open(level, &reporter)?;
     while archive.next()?.is_some() {
@@ -107,12 +119,18 @@ fn verify_indexed(
     context: &RunContext<'_>,
     findings: &Findings,
 ) -> Result<(), RestoreError> {
-    let index_error = |source| RestoreError::Index { level: findings.level, source };
+    let index_error = |source| RestoreError::Index {
+        level: findings.level,
+        source,
+    };
     let frames = LevelFrames::open(level, index)?;
     let object = open_data(level)?;
     let head = object.head_bytes();
     let mut stored = SegmentChecker {
-        inner: object.stored_reader().map_err(|source| RestoreError::Object { level: findings.level, source })?,
+        inner: object.stored_reader().map_err(|source| RestoreError::Object {
+            level: findings.level,
+            source,
+        })?,
         rows: index.segments().map_err(index_error)?,
         segment_bytes: index.header().segment_size,
         hasher: Sha256::new(),
@@ -164,8 +182,14 @@ fn follow_archive(
     index: &StoredIndex,
     findings: &Findings,
 ) -> Result<(), RestoreError> {
-    let index_error = |source| RestoreError::Index { level: findings.level, source };
-    let mut rows = Rows { entries: index.entries().map_err(index_error)?, level: findings.level };
+    let index_error = |source| RestoreError::Index {
+        level: findings.level,
+        source,
+    };
+    let mut rows = Rows {
+        entries: index.entries().map_err(index_error)?,
+        level: findings.level,
+    };
     let mut row = rows.next().map_err(index_error)?;
     let mut archive = MemberReader::new(&mut *checker, 0, ReadOptions::default());
     loop {
@@ -191,19 +215,27 @@ fn follow_archive(
             Some(entry) => {
                 if !is_same(&entry, &member) {
                     let path = entry.path.escape_ascii();
-                    let text = format!("the member differs from its index row \"{path}\" (offset in the archive inside it)");
+                    let text = format!(
+                        "the member differs from its index row \"{path}\" (offset in the archive inside it)"
+                    );
                     findings.note(offset, text);
                 }
                 row = rows.next().map_err(index_error)?;
             }
             None => {
                 let path = member.path.escape_ascii();
-                findings.note(offset, format!("\"{path}\" isn't in the index (offset in the archive inside it)"));
+                findings.note(
+                    offset,
+                    format!("\"{path}\" isn't in the index (offset in the archive inside it)"),
+                );
             }
         }
     }
     if archive.end() != Some(End::Marked) {
-        findings.note(archive.position(), "the archive has no end: it was cut off (offset in the archive inside it)");
+        findings.note(
+            archive.position(),
+            "the archive has no end: it was cut off (offset in the archive inside it)",
+        );
     }
     while let Some(entry) = row {
         missing(findings, &entry);
@@ -214,11 +246,16 @@ fn follow_archive(
 
 fn missing(findings: &Findings, entry: &Entry) {
     let path = entry.path.escape_ascii();
-    findings.note(entry.offset, format!("\"{path}\" isn't in the archive where the index has it"));
+    findings.note(
+        entry.offset,
+        format!("\"{path}\" isn't in the archive where the index has it"),
+    );
 }
 
 fn is_same(entry: &Entry, member: &Member) -> bool {
-    entry.path == member.path && entry.kind == unit::kind(member.kind) && (entry.kind != EntryKind::File || entry.size == member.size)
+    entry.path == member.path
+        && entry.kind == unit::kind(member.kind)
+        && (entry.kind != EntryKind::File || entry.size == member.size)
 }
 
 /// The rows of a level's own members, by offset.
@@ -284,7 +321,8 @@ impl<I: Iterator<Item = Result<SegmentRow, IndexError>>> SegmentChecker<'_, I> {
             report.segments_sha256 = Some(list);
         });
         let level = self.findings.level;
-        self.failure.map_or(Ok(()), |source| Err(RestoreError::Index { level, source }))
+        self.failure
+            .map_or(Ok(()), |source| Err(RestoreError::Index { level, source }))
     }
 }
 
@@ -314,7 +352,8 @@ enum Broken {
 
 /// Gives the archive's bytes and compares the digest of each frame.
 struct FrameChecker<'a, 'i> {
-    stored: ObjectReader<SegmentChecker<'a, freezer_format::index::Segments<'i, crate::object::StoredObject>>>,
+    stored:
+        ObjectReader<SegmentChecker<'a, freezer_format::index::Segments<'i, crate::object::StoredObject>>>,
     rows: freezer_format::index::Frames<'i, crate::object::StoredObject>,
     decoder: FrameDecoder,
     frame_bytes: u64,
@@ -343,7 +382,10 @@ impl FrameChecker<'_, '_> {
         };
         let at = self.head + self.offset;
         if row.offset != self.offset {
-            self.findings.note(at, "the index has a frame that doesn't begin where the one before ends");
+            self.findings.note(
+                at,
+                "the index has a frame that doesn't begin where the one before ends",
+            );
         }
         self.compressed.clear();
         let mut left = row.length as usize;
@@ -359,7 +401,10 @@ impl FrameChecker<'_, '_> {
         self.number += 1;
         self.findings.count(|report| report.frames += 1);
         if <[u8; 32]>::from(Sha256::digest(&self.compressed)) != row.sha256 {
-            self.findings.note(at, format!("the digest of frame {} doesn't match", self.number - 1));
+            self.findings.note(
+                at,
+                format!("the digest of frame {} doesn't match", self.number - 1),
+            );
         } else if let Err(error) = self.decoder.decode(&self.compressed, &mut self.plain) {
             self.findings.note(at, error.to_string());
         }
@@ -372,7 +417,10 @@ impl FrameChecker<'_, '_> {
             Ok(source) => RestoreError::Object { level, source },
             Err(source) => {
                 let (key, offset) = (self.findings.object.clone(), self.head + self.offset);
-                RestoreError::Object { level, source: ObjectError::Read { key, offset, source } }
+                RestoreError::Object {
+                    level,
+                    source: ObjectError::Read { key, offset, source },
+                }
             }
         }
     }
@@ -387,7 +435,8 @@ impl Read for FrameChecker<'_, '_> {
                 Ok(false) => return Ok(0),
                 Ok(true) if self.plain.is_empty() || was_short => {
                     if was_short && !self.plain.is_empty() {
-                        self.findings.note(self.head + self.offset, "a frame in the middle is too short");
+                        self.findings
+                            .note(self.head + self.offset, "a frame in the middle is too short");
                     }
                     self.failure = Some(Broken::Damaged);
                     return Err(io::Error::other("a frame is damaged"));

@@ -34,7 +34,8 @@ pub(super) fn to_binary(
         let mut fields = line.split(':').map(str::trim);
         let (kind, name, rights) = (fields.next()?, fields.next()?, fields.next()?);
         let number = fields.next().and_then(|field| field.parse().ok());
-        let named = |look_up: &dyn Fn(&str) -> Option<u32>| look_up(name).or(number).or_else(|| name.parse().ok());
+        let named =
+            |look_up: &dyn Fn(&str) -> Option<u32>| look_up(name).or(number).or_else(|| name.parse().ok());
         let (tag, id) = match (kind, name.is_empty()) {
             ("user" | "u", true) => (USER_OBJ, NO_ID),
             ("user" | "u", false) => (USER, named(&user_id)?),
@@ -80,10 +81,17 @@ mod tests {
 
     #[test]
     fn a_list_becomes_what_linux_takes() {
-        let expected = "02000000 01000600ffffffff 02000500f4010000 04000400ffffffff 10000500ffffffff 20000000ffffffff";
+        let expected =
+            "02000000 01000600ffffffff 02000500f4010000 04000400ffffffff 10000500ffffffff 20000000ffffffff";
         let expected = hex::decode(expected.replace(' ', "")).unwrap();
-        assert_eq!(binary("user::rw-,group::r--,mask::r-x,other::---,user:lisa:r-x"), Some(expected.clone()));
-        assert_eq!(binary("user::rw-\nuser:lisa:r-x\t# note\ngroup::r--\nmask::r-x\nother::---\n"), Some(expected));
+        assert_eq!(
+            binary("user::rw-,group::r--,mask::r-x,other::---,user:lisa:r-x"),
+            Some(expected.clone())
+        );
+        assert_eq!(
+            binary("user::rw-\nuser:lisa:r-x\t# note\ngroup::r--\nmask::r-x\nother::---\n"),
+            Some(expected)
+        );
     }
 
     #[test]

@@ -97,19 +97,27 @@ impl Target {
     fn set_extended(&self, handle: Handle<'_>, member: &Member, outcome: &mut Outcome) {
         for (name, value) in &member.xattrs {
             let mut set = set_xattr(handle, name, value);
-            let privileged = [&b"trusted."[..], b"security."].iter().any(|space| name.starts_with(space));
+            let privileged = [&b"trusted."[..], b"security."]
+                .iter()
+                .any(|space| name.starts_with(space));
             if privileged && !self.owners.is_root && set == Err(Errno::PERM) {
                 // As with owners: what only root may set isn't missed by others.
                 set = Ok(());
             }
             outcome.note("set an extended attribute", set);
         }
-        let lists = [(ACL_ACCESS, &member.acl_access), (ACL_DEFAULT, &member.acl_default)];
+        let lists = [
+            (ACL_ACCESS, &member.acl_access),
+            (ACL_DEFAULT, &member.acl_default),
+        ];
         for (name, text) in lists {
             let Some(text) = text else { continue };
             match acl::to_binary(text, user_id, group_id) {
                 Some(value) => outcome.note("set an access control list", set_xattr(handle, name, &value)),
-                None => outcome.failures.push(EntryError::refused("set an access control list", "it is malformed")),
+                None => outcome.failures.push(EntryError::refused(
+                    "set an access control list",
+                    "it is malformed",
+                )),
             }
         }
     }
@@ -136,8 +144,14 @@ fn set_xattr(handle: Handle<'_>, name: &[u8], value: &[u8]) -> Result<(), Errno>
 
 fn set_time(handle: Handle<'_>, mtime: Time) -> Result<(), Errno> {
     let times = Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: i64::from(mtime.nanoseconds) },
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime.seconds,
+            tv_nsec: i64::from(mtime.nanoseconds),
+        },
     };
     match handle {
         Handle::Open(fd) => rustix::fs::futimens(fd, &times),

@@ -14,8 +14,9 @@ const OPEN_MAX: usize = 16;
 const PIECE_BYTES: usize = 2048;
 
 /// What a path below the root may resolve through: directories below it and nothing else.
-pub(super) const BENEATH: ResolveFlags =
-    ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_SYMLINKS);
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_SYMLINKS);
 
 /// A stack of open directories, each lying below the one before it.
 pub(super) struct Directories<'a> {
@@ -25,7 +26,10 @@ pub(super) struct Directories<'a> {
 
 impl<'a> Directories<'a> {
     pub(super) fn new(root: BorrowedFd<'a>) -> Self {
-        Self { root, open: Vec::new() }
+        Self {
+            root,
+            open: Vec::new(),
+        }
     }
 
     /// Forgets everything: after a directory was renamed or removed, a kept one may lie elsewhere.

@@ -27,12 +27,18 @@ pub(crate) enum Cause {
 impl EntryError {
     /// Makes an error for an answer of the system; for use with `map_err`.
     pub(crate) fn system(operation: &'static str) -> impl Fn(Errno) -> Self {
-        move |errno| Self { operation, cause: Cause::System(errno) }
+        move |errno| Self {
+            operation,
+            cause: Cause::System(errno),
+        }
     }
 
     /// Makes an error for an entry that isn't wanted.
     pub(crate) fn refused(operation: &'static str, reason: &'static str) -> Self {
-        Self { operation, cause: Cause::Refused(reason) }
+        Self {
+            operation,
+            cause: Cause::Refused(reason),
+        }
     }
 
     /// The system's answer if it makes going on pointless: the disk is full, read-only or broken, or this
@@ -55,7 +61,10 @@ impl EntryError {
 
     /// Whether it was refused by our rules.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.cause, Cause::Refused(_) | Cause::System(Errno::LOOP | Errno::XDEV))
+        matches!(
+            self.cause,
+            Cause::Refused(_) | Cause::System(Errno::LOOP | Errno::XDEV)
+        )
     }
 }
 
@@ -65,7 +74,11 @@ impl fmt::Display for EntryError {
             Cause::Refused(reason) => write!(f, "can't {}: {reason}", self.operation),
             // What resolving below the root without links answers for a link on the way.
             Cause::System(Errno::LOOP | Errno::XDEV) => {
-                write!(f, "can't {}: its path leads through a symbolic link", self.operation)
+                write!(
+                    f,
+                    "can't {}: its path leads through a symbolic link",
+                    self.operation
+                )
             }
             Cause::System(errno) => write!(f, "can't {}: {}", self.operation, std::io::Error::from(errno)),
         }

@@ -46,24 +46,37 @@ pub(crate) struct Target {
 impl Target {
     /// Opens the target, and makes it and its parents if they are absent. Tries out that it can be written.
     pub(crate) fn open(path: &Path, overwrite: bool, run: &str) -> Result<Self, RestoreError> {
-        let fail = |operation| move |source: std::io::Error| RestoreError::Target {
-            operation,
-            path: path.to_path_buf(),
-            source,
+        let fail = |operation| {
+            move |source: std::io::Error| RestoreError::Target {
+                operation,
+                path: path.to_path_buf(),
+                source,
+            }
         };
         std::fs::create_dir_all(path).map_err(fail("create the target"))?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail("open the target")(e.into()))?;
+        let root =
+            rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail("open the target")(e.into()))?;
         let was_empty = is_empty(root.as_fd()).map_err(|e| fail("list the target")(e.into()))?;
         if !was_empty && !overwrite {
-            return Err(RestoreError::TargetNotEmpty { path: path.to_path_buf() });
+            return Err(RestoreError::TargetNotEmpty {
+                path: path.to_path_buf(),
+            });
         }
         let owners = Owners::of_this_process();
         let (mode, gid) = probe(root.as_fd(), run).map_err(|e| fail("write to the target")(e.into()))?;
         let masked = if was_empty { 0o777 & !mode } else { 0o777 };
         let inherits_group = !was_empty || gid != rustix::process::getegid().as_raw();
         let (path, run) = (path.to_path_buf(), run.to_owned());
-        Ok(Self { root, path, run, owners, was_empty, masked, inherits_group })
+        Ok(Self {
+            root,
+            path,
+            run,
+            owners,
+            was_empty,
+            masked,
+            inherits_group,
+        })
     }
 
     /// Opens a directory of this run's own making below the target as a target of its own.
@@ -87,7 +100,11 @@ impl Target {
 
     /// Makes an error about the target as a whole.
     pub(crate) fn failure(&self, operation: &'static str, source: std::io::Error) -> RestoreError {
-        RestoreError::Target { operation, path: self.path.clone(), source }
+        RestoreError::Target {
+            operation,
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// Removes a directory of this run's making from the root, with everything in it.

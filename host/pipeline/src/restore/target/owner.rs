@@ -75,11 +75,17 @@ fn known(
 }
 
 pub(super) fn user_id(name: &str) -> Option<u32> {
-    nix::unistd::User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+    nix::unistd::User::from_name(name)
+        .ok()
+        .flatten()
+        .map(|user| user.uid.as_raw())
 }
 
 pub(super) fn group_id(name: &str) -> Option<u32> {
-    nix::unistd::Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+    nix::unistd::Group::from_name(name)
+        .ok()
+        .flatten()
+        .map(|group| group.gid.as_raw())
 }
 
 #[cfg(test)]
@@ -88,11 +94,23 @@ mod tests {
     use freezer_format::tar::MemberKind;
 
     fn owners(is_root: bool) -> Owners {
-        Owners { is_root, uid: 0, gid: 0, users: Mutex::default(), groups: Mutex::default() }
+        Owners {
+            is_root,
+            uid: 0,
+            gid: 0,
+            users: Mutex::default(),
+            groups: Mutex::default(),
+        }
     }
 
     fn member(uid: u64, uname: &str) -> Member {
-        Member { uid, gid: uid, uname: uname.into(), gname: uname.into(), ..Member::new("f", MemberKind::File) }
+        Member {
+            uid,
+            gid: uid,
+            uname: uname.into(),
+            gname: uname.into(),
+            ..Member::new("f", MemberKind::File)
+        }
     }
 
     #[test]
@@ -103,7 +121,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_falls_back_to_the_number() {
-        let wanted = owners(true).wanted(&member(4711, "no such user here"), false).unwrap();
+        let wanted = owners(true)
+            .wanted(&member(4711, "no such user here"), false)
+            .unwrap();
         assert_eq!((wanted.0.as_raw(), wanted.1.as_raw()), (4711, 4711));
     }
 

@@ -52,7 +52,11 @@ impl<'a> TargetWriter<'a> {
     /// Makes a writer; `number` differs between the threads of a run.
     pub(crate) fn new(target: &'a Target, number: usize) -> Self {
         let temporary = format!("{TEMPORARY}{}-{number}", target.run);
-        Self { target, directories: Directories::new(target.root()), temporary }
+        Self {
+            target,
+            directories: Directories::new(target.root()),
+            temporary,
+        }
     }
 
     /// Makes a directory that only its owner may enter; one that is there is kept and opened to its owner.
@@ -91,10 +95,17 @@ impl<'a> TargetWriter<'a> {
         if self.directories.get(parent).is_ok() {
             return Ok(());
         }
+        let fail = EntryError::system("create the directory");
         for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            self.make_directory(&path[..at])?;
+            let (above, name) = split(&path[..at]);
+            let above = self.directories.get(above).map_err(&fail)?;
+            match rustix::fs::mkdirat(above, name, Mode::from_raw_mode(0o777)) {
+                // Unlike a directory that the archive has, one it only implies never replaces anything.
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(fail(errno)),
+            }
         }
-        Ok(())
+        self.directories.get(parent).map(drop).map_err(&fail)
     }
 
     /// Begins a file.
@@ -103,19 +114,27 @@ impl<'a> TargetWriter<'a> {
         judge(OPERATION, &member.path)?;
         let fail = EntryError::system(OPERATION);
         if member.path.is_empty() {
-            return Err(EntryError::refused(OPERATION, "it would replace the target itself"));
+            return Err(EntryError::refused(
+                OPERATION,
+                "it would replace the target itself",
+            ));
         }
         let mode_given = self.target.gives_mode(member);
         let mode = Mode::from_raw_mode(if mode_given { member.mode & 0o777 } else { 0o600 });
         let parent = self.directories.get(split(&member.path).0).map_err(&fail)?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(parent, &self.temporary, flags, mode).map_err(&fail)?;
-        Ok(NewFile { file: file.into(), mode_given })
+        Ok(NewFile {
+            file: file.into(),
+            mode_given,
+        })
     }
 
     /// Gives a complete file its attributes and its name.
     pub(crate) fn finish_file(&mut self, file: NewFile, member: &Member) -> Result<Outcome, EntryError> {
-        let outcome = self.target.set_attributes(Handle::Open(file.file.as_fd()), member, file.mode_given);
+        let outcome = self
+            .target
+            .set_attributes(Handle::Open(file.file.as_fd()), member, file.mode_given);
         match self.take_place(&member.path, "name the file") {
             Ok(()) => Ok(outcome),
             Err(error) => {
@@ -161,7 +180,9 @@ impl<'a> TargetWriter<'a> {
             _ => "make the device",
         };
         judge(operation, &member.path)?;
-        if matches!(member.kind, MemberKind::CharDevice | MemberKind::BlockDevice) && !self.target.owners.is_root {
+        if matches!(member.kind, MemberKind::CharDevice | MemberKind::BlockDevice)
+            && !self.target.owners.is_root
+        {
             return Err(EntryError::refused(operation, "only root may make devices"));
         }
         let fail = EntryError::system(operation);
@@ -180,7 +201,9 @@ impl<'a> TargetWriter<'a> {
         let parent_fd = self.directories.get(parent).map_err(&fail)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(parent_fd, name, flags, Mode::empty()).map_err(&fail)?;
-        Ok(self.target.set_attributes(Handle::Path(opened.as_fd()), member, false))
+        Ok(self
+            .target
+            .set_attributes(Handle::Path(opened.as_fd()), member, false))
     }
 
     /// Brings a directory to its final state; nothing can be made in it afterwards.
@@ -188,7 +211,9 @@ impl<'a> TargetWriter<'a> {
         let fail = EntryError::system("open the directory");
         judge("open the directory", &member.path)?;
         let opened = self.directory(&member.path, OFlags::RDONLY).map_err(&fail)?;
-        Ok(self.target.set_attributes(Handle::Open(opened.as_fd()), member, false))
+        Ok(self
+            .target
+            .set_attributes(Handle::Open(opened.as_fd()), member, false))
     }
 
     /// Opens a directory below the root, without keeping it.
@@ -208,6 +233,18 @@ impl<'a> TargetWriter<'a> {
         self.directories.forget();
         let parent = self.directories.get(parent).map_err(&fail)?;
         remove::remove(parent, name).map_err(&fail)
+    }
+
+    /// Removes an entry that isn't a directory; absent is a success.
+    pub(crate) fn remove_file(&mut self, path: &[u8]) -> Result<(), EntryError> {
+        judge("remove", path)?;
+        let fail = EntryError::system("remove");
+        let (parent, name) = split(path);
+        let parent = self.directories.get(parent).map_err(&fail)?;
+        match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(fail(errno)),
+        }
     }
 
     /// Renames an entry, replacing an empty directory or a file at its new path.
