@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use freezer_format::compression::Compression;
 use freezer_format::index::{
-    Entry, EntryBlocks, EntryKind, Header, IndexReader, IndexWriter, LevelRow, State,
+    Entry, EntryBlocks, EntryKind, Finished, Header, IndexError, IndexReader, IndexWriter, LevelRow, State,
 };
 use freezer_format::name::Timestamp;
 use freezer_format::time::Time;
@@ -17,31 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout();
 
     let start = Instant::now();
-    let header = Header {
-        flags: 0,
-        frame_size: 1 << 20,
-        segment_size: 32 << 20,
-    };
-    let mut writer = IndexWriter::new(Vec::new(), &header)?;
-    let mut blocks = EntryBlocks::new();
-    for (entry, state) in &rows {
-        if let Some((entries, states)) = blocks.push(entry, state)? {
-            writer.write(entries)?;
-            writer.write(states)?;
-        }
-    }
-    if let Some((entries, states)) = blocks.flush() {
-        writer.write(entries)?;
-        writer.write(states)?;
-    }
-    let level = LevelRow {
-        level: 0,
-        time: Timestamp(1_700_000_000),
-        manifest_sha256: [0; 32],
-        frame_size: 1 << 20,
-        compression: Compression::Gzip,
-    };
-    let finished = writer.finish(&[level])?;
+    let finished = write(&rows)?;
     writeln!(
         out,
         "write            {:>8.1} ms, {:.1} bytes a row",
@@ -90,6 +66,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     let found = reader.find(path)?.is_some();
     writeln!(out, "find one path    {:>8.1} ms, {found}", milliseconds(start))?;
     Ok(())
+}
+
+/// Writes an index of all rows into memory.
+fn write(rows: &[(Entry, State)]) -> Result<Finished<Vec<u8>>, IndexError> {
+    let header = Header {
+        flags: 0,
+        frame_size: 1 << 20,
+        segment_size: 32 << 20,
+    };
+    let mut writer = IndexWriter::new(Vec::new(), &header)?;
+    let mut blocks = EntryBlocks::new();
+    for (entry, state) in rows {
+        if let Some((entries, states)) = blocks.push(entry, state)? {
+            writer.write(entries)?;
+            writer.write(states)?;
+        }
+    }
+    if let Some((entries, states)) = blocks.flush() {
+        writer.write(entries)?;
+        writer.write(states)?;
+    }
+    let level = LevelRow {
+        level: 0,
+        time: Timestamp(1_700_000_000),
+        manifest_sha256: [0; 32],
+        frame_size: 1 << 20,
+        compression: Compression::Gzip,
+    };
+    writer.finish(&[level])
 }
 
 /// Makes a row of a plausible tree: random inodes and times, as after years of use.

@@ -107,9 +107,10 @@ impl Entry {
 
     fn kind_byte(&self) -> u8 {
         let kind = KINDS.iter().position(|&kind| kind == self.kind).unwrap_or(0) as u8;
-        kind | u8::from(self.unreadable) * UNREADABLE
-            | u8::from(self.inexact) * INEXACT
-            | u8::from(self.unindexed) * UNINDEXED
+        let mark = |is_set, bit| if is_set { bit } else { 0 };
+        kind | mark(self.unreadable, UNREADABLE)
+            | mark(self.inexact, INEXACT)
+            | mark(self.unindexed, UNINDEXED)
     }
 
     fn has_link(&self) -> bool {

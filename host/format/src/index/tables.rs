@@ -233,7 +233,7 @@ fn refill<R: ReadRange, T>(
 }
 
 fn parse_frames(payload: &[u8]) -> Result<Vec<FrameRow>, IndexError> {
-    if payload.len() < FRAME_HEAD || (payload.len() - FRAME_HEAD) % FRAME_ROW != 0 {
+    if payload.len() < FRAME_HEAD || !(payload.len() - FRAME_HEAD).is_multiple_of(FRAME_ROW) {
         return Err(IndexError::Damaged("a block of frames has a wrong length"));
     }
     let mut take = Take::new(payload, 0);
@@ -254,7 +254,7 @@ fn parse_frames(payload: &[u8]) -> Result<Vec<FrameRow>, IndexError> {
 }
 
 fn parse_segments(payload: &[u8]) -> Result<Vec<SegmentRow>, IndexError> {
-    if payload.len() % SEGMENT_ROW != 0 {
+    if !payload.len().is_multiple_of(SEGMENT_ROW) {
         return Err(IndexError::Damaged("a block of segments has a wrong length"));
     }
     let mut take = Take::new(payload, 0);

@@ -177,8 +177,11 @@ fn archive(members: &[Member]) -> Vec<u8> {
     out
 }
 
-/// Reads all members with their content, or up to the first error.
-fn read_all(bytes: &[u8], options: ReadOptions) -> (Vec<(Member, Vec<u8>)>, Option<TarError>, Option<End>) {
+/// Members with their content, the error that ended them, and how the archive ended.
+type ReadAll = (Vec<(Member, Vec<u8>)>, Option<TarError>, Option<End>);
+
+/// Reads all members, or those up to the first error.
+fn read_all(bytes: &[u8], options: ReadOptions) -> ReadAll {
     let mut reader = MemberReader::new(bytes, 0, options);
     let mut members = Vec::new();
     loop {

@@ -307,7 +307,7 @@ fn check_records(member: &Member) -> Result<(), TarError> {
         }
         // GNU tar begins each piece at a block, other readers where the one before ended: both are right for whole
         // blocks.
-        let is_whole = |&(_, length): &(u64, u64)| length % BLOCK as u64 == 0;
+        let is_whole = |&(_, length): &(u64, u64)| length.is_multiple_of(BLOCK as u64);
         if !pieces
             .split_last()
             .is_none_or(|(_, others)| others.iter().all(is_whole))

@@ -52,107 +52,110 @@ fn write(archive: &Path, members: &[(Member, Vec<u8>)]) {
     std::fs::write(archive, out).unwrap();
 }
 
-/// One of every odd kind of member that a plain user can list.
+/// One of every odd kind of member, with content.
 fn odd_members() -> Vec<(Member, Vec<u8>)> {
-    let at = |seconds, nanoseconds| Time { seconds, nanoseconds };
-    let long = vec![b"directory-of-a-long-path".to_vec(); 120].join(&b'/');
-    let with_xattrs = Member {
-        xattrs: vec![
-            (b"user.a=b%c".to_vec(), b"raw\0\n\xff".to_vec()),
-            (b"user.empty".to_vec(), Vec::new()),
-        ],
-        acl_access: Some(b"user::rw-\nuser:12345:r--\ngroup::r--\nmask::r--\nother::---\n".to_vec()),
-        ..file("attributes", 0)
-    };
-    let members = vec![
-        (
-            Member {
-                uid: 4_000_000_000,
-                gid: 2_097_152,
-                ..file("large-ids", 3)
-            },
-            b"abc".to_vec(),
-        ),
-        (
-            Member {
-                mtime: at(-6, 500_000_000),
-                ..file("before-1970", 0)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                mtime: at(8_000_000_000, 1),
-                ..file("after-2106", 0)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                mtime: at(1_600_000_000, 123_456_789),
-                ..file("nanoseconds", 0)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                uname: vec![b'u'; 40],
-                gname: b"g".to_vec(),
-                ..file("names", 0)
-            },
-            Vec::new(),
-        ),
-        (file(&b"bad\xff\xfe\nname"[..], 1), b"x".to_vec()),
-        (file(vec![b'n'; 255], 513), vec![7; 513]),
-        (file(long, 1), b"y".to_vec()),
-        (with_xattrs, Vec::new()),
-        (
-            Member {
-                link: vec![b't'; 1000],
-                mode: 0o777,
-                ..Member::new("symlink", MemberKind::Symlink)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                link: vec![b'n'; 255],
-                mode: 0o640,
-                ..Member::new("hard", MemberKind::HardLink)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                mode: 0o600,
-                ..Member::new("fifo", MemberKind::Fifo)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                mode: 0o4755,
-                ..file("setuid", 0)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                rdev: (8, 70_000),
-                mode: 0o660,
-                ..Member::new("disk", MemberKind::BlockDevice)
-            },
-            Vec::new(),
-        ),
-        (
-            Member {
-                mode: 0o750,
-                ..Member::new("directory", MemberKind::Directory)
-            },
-            Vec::new(),
-        ),
-    ];
+    let members = odd_files().into_iter().chain(odd_nodes());
     members
+        .map(|member| {
+            let content = vec![b'x'; content_bytes(&member) as usize];
+            (member, content)
+        })
+        .collect()
+}
+
+fn odd_files() -> Vec<Member> {
+    let at = |seconds, nanoseconds, path: &str| Member {
+        mtime: Time { seconds, nanoseconds },
+        ..file(path, 0)
+    };
+    let long = vec![b"directory-of-a-long-path".to_vec(); 120].join(&b'/');
+    let mut large_ids = file("large-ids", 3);
+    (large_ids.uid, large_ids.gid) = (4_000_000_000, 2_097_152);
+    let mut names = file("names", 0);
+    (names.uname, names.gname) = (vec![b'u'; 40], b"g".to_vec());
+    let mut setuid = file("setuid", 0);
+    setuid.mode = 0o4755;
+    vec![
+        large_ids,
+        at(-6, 500_000_000, "before-1970"),
+        at(8_000_000_000, 1, "after-2106"),
+        at(1_600_000_000, 123_456_789, "nanoseconds"),
+        names,
+        file(&b"bad\xff\xfe\nname"[..], 1),
+        file(vec![b'n'; 255], 513),
+        file(long, 1),
+        setuid,
+        with_attributes(),
+    ]
+}
+
+fn with_attributes() -> Member {
+    let mut member = file("attributes", 0);
+    member.xattrs = vec![
+        (b"user.a=b%c".to_vec(), b"raw\0\n\xff".to_vec()),
+        (b"user.empty".to_vec(), Vec::new()),
+    ];
+    let acl = b"user::rw-\nuser:12345:r--\ngroup::r--\nmask::r--\nother::---\n";
+    member.acl_access = Some(acl.to_vec());
+    member
+}
+
+fn odd_nodes() -> Vec<Member> {
+    let node = |path: &str, kind, mode| Member {
+        mode,
+        ..Member::new(path, kind)
+    };
+    let mut symlink = node("symlink", MemberKind::Symlink, 0o777);
+    symlink.link = vec![b't'; 1000];
+    let mut hard = node("hard", MemberKind::HardLink, 0o640);
+    hard.link = vec![b'n'; 255];
+    let mut disk = node("disk", MemberKind::BlockDevice, 0o660);
+    disk.rdev = (8, 70_000);
+    vec![
+        symlink,
+        hard,
+        disk,
+        node("fifo", MemberKind::Fifo, 0o600),
+        node("directory", MemberKind::Directory, 0o750),
+    ]
+}
+
+#[test]
+fn gnu_tar_restores_attributes_and_acls() {
+    // Not every file system of temporary files holds attributes; that of the build directory should.
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let (archive, out) = (directory.path().join("a.tar"), directory.path().join("out"));
+    std::fs::create_dir(&out).unwrap();
+    write(&archive, &[(with_attributes(), Vec::new())]);
+    let mut tar = Command::new("tar");
+    tar.args([
+        "-x",
+        "--no-same-owner",
+        "--xattrs",
+        "--xattrs-include=*",
+        "--acls",
+        "-C",
+    ])
+    .arg(&out)
+    .arg("-f")
+    .arg(&archive);
+    run(&mut tar);
+    let script = "import os, sys
+for name in sorted(os.listxattr(sys.argv[1])):
+    if not name.startswith('security.'):
+        print(name, os.getxattr(sys.argv[1], name).hex())";
+    let listing = run(Command::new("python3")
+        .args(["-c", script])
+        .arg(out.join("attributes")));
+    let listing = String::from_utf8(listing).unwrap();
+    let lines: Vec<_> = listing.lines().collect();
+    assert_eq!(lines.len(), 3, "{listing}");
+    // User 12345 may read.
+    assert!(
+        lines[0].starts_with("system.posix_acl_access ") && lines[0].contains("0200040039300000"),
+        "{listing}"
+    );
+    assert_eq!(lines[1..], ["user.a=b%c 726177000aff", "user.empty "]);
 }
 
 #[test]
