@@ -21,7 +21,7 @@ use crate::name::Timestamp;
 const MAGIC: &[u8; 8] = b"FRZRIDX1";
 
 /// Largest plain footer in bytes: blocks of some hundred million paths. It bounds what a hostile index can claim.
-const FOOTER_MAX: u32 = 64 * 1024 * 1024;
+pub(super) const FOOTER_MAX: u32 = 64 * 1024 * 1024;
 
 /// Largest stored block in bytes: zstd adds less than this to a payload that doesn't shrink.
 const BLOCK_STORED_MAX: u64 = BLOCK_PAYLOAD_MAX as u64 + 1024;

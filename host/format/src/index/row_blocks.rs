@@ -65,7 +65,11 @@ mod tests {
     use super::*;
 
     fn index(rows: u64) -> IndexReader<Vec<u8>> {
-        let header = Header { flags: 0, frame_size: 1, segment_size: 1 };
+        let header = Header {
+            flags: 0,
+            frame_size: 1,
+            segment_size: 1,
+        };
         let mut writer = IndexWriter::new(Vec::new(), &header).unwrap();
         let mut blocks = EntryBlocks::new();
         let mut write = |both: Option<(crate::index::Block, crate::index::Block)>| {
@@ -74,9 +78,27 @@ mod tests {
             }
         };
         for row in 0..rows {
-            let entry = Entry { offset: row, ..Entry::new(format!("{row:08}"), EntryKind::File) };
-            let ctime = Time { seconds: 1, nanoseconds: 0 };
-            write(blocks.push(&entry, &State { inode: row, ctime, nlink: 1, racy: false }).unwrap());
+            let entry = Entry {
+                offset: row,
+                ..Entry::new(format!("{row:08}"), EntryKind::File)
+            };
+            let ctime = Time {
+                seconds: 1,
+                nanoseconds: 0,
+            };
+            write(
+                blocks
+                    .push(
+                        &entry,
+                        &State {
+                            inode: row,
+                            ctime,
+                            nlink: 1,
+                            racy: false,
+                        },
+                    )
+                    .unwrap(),
+            );
         }
         write(blocks.flush());
         let finished = writer.finish(&[]).unwrap();
@@ -92,7 +114,11 @@ mod tests {
         let forth = (0..count).chain((0..count).rev());
         for number in forth {
             let mut rows = Vec::new();
-            blocks.read(number, |entry, state| rows.push((entry.path.clone(), entry.offset, state.inode))).unwrap();
+            blocks
+                .read(number, |entry, state| {
+                    rows.push((entry.path.clone(), entry.offset, state.inode))
+                })
+                .unwrap();
             for (path, offset, inode) in &rows {
                 assert_eq!(*path, format!("{offset:08}").into_bytes());
                 assert_eq!(offset, inode);

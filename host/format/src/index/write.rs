@@ -8,7 +8,7 @@ use std::io::Write;
 use sha2::{Digest, Sha256};
 
 use super::block::{Block, BlockKind};
-use super::footer::{BlockRef, Trailer, footer_bytes, put_block};
+use super::footer::{BlockRef, FOOTER_MAX, Trailer, footer_bytes, put_block};
 use super::{HEADER_BYTES, Header, IndexError, LevelRow, TRAILER_BYTES};
 
 /// zstd's own default; higher levels gain under 3 % on rows and cost double the time.
@@ -104,8 +104,10 @@ impl<W: Write> IndexWriter<W> {
             return Err(IndexError::Unwritable("entries and states aren't in step"));
         }
         let footer = footer_bytes(&self.header, levels, self.blocks, &self.table);
-        let footer_plain =
-            u32::try_from(footer.len()).map_err(|_| IndexError::Unwritable("its footer is too large"))?;
+        let footer_plain = u32::try_from(footer.len())
+            .ok()
+            .filter(|&bytes| bytes <= FOOTER_MAX)
+            .ok_or(IndexError::Unwritable("its footer is too large"))?;
         let footer_offset = self.offset;
         let (footer_length, footer_sha256) = self.write_compressed(&footer)?;
         let trailer = Trailer {
