@@ -103,16 +103,27 @@ def case(name, canary):
     }[name]()
 
 
-def main():
-    name, container, canary = sys.argv[1:]
+def store(container, level, stream):
+    """Stores one level as the original lays it out."""
     for tree, file, content in (
-        ("data", "data", gzip.compress(case(name, canary), 1)),
+        ("data", "data", gzip.compress(stream, 1)),
         ("metadata", "metadata", b'{"engine_name": "tar", "compression": "gzip", "encryption": false}'),
     ):
-        directory = os.path.join(container, tree, "tar", "h_gold", str(ZERO), f"0_{ZERO}")
+        directory = os.path.join(container, tree, "tar", "h_gold", str(ZERO), f"{level}_{ZERO + level}")
         os.makedirs(directory)
         with open(os.path.join(directory, file), "wb") as f:
             f.write(content)
+
+
+def main():
+    name, container, canary = sys.argv[1:]
+    stream = case(name, canary)
+    # Renames and deletions are replayed by increments only.
+    if name.startswith(("rename", "dumpdir")):
+        store(container, 0, GOOD + END)
+        store(container, 1, stream)
+    else:
+        store(container, 0, stream)
 
 
 if __name__ == "__main__":
