@@ -329,8 +329,8 @@ mod tests {
         let kept = Kept {
             level: number,
             offset: 1 << 40,
-            is_hard_link: number % 2 == 0,
-            is_unindexed: number % 3 == 0,
+            is_hard_link: number.is_multiple_of(2),
+            is_unindexed: number.is_multiple_of(3),
         };
         let verdict = match number % 5 {
             0 => Verdict::Enter { known: false },
@@ -341,7 +341,7 @@ mod tests {
         };
         Child {
             stat,
-            is_racy: number % 7 == 0,
+            is_racy: number.is_multiple_of(7),
             verdict,
         }
     }

@@ -18,7 +18,7 @@ pub(crate) enum ParentState<'a> {
     /// There is none.
     None,
     /// Its index.
-    Index(IndexParent<'a, StoredObject>),
+    Index(Box<IndexParent<'a, StoredObject>>),
     /// The original's snapshot file.
     Snar(SnarParent),
 }
@@ -35,7 +35,7 @@ impl<'a> ParentState<'a> {
                     .counters
                     .total_entries
                     .store(entries, std::sync::atomic::Ordering::Relaxed);
-                Ok(Self::Index(IndexParent::new(index)?))
+                Ok(Self::Index(Box::new(IndexParent::new(index)?)))
             }
             Parent::Snar(snar) => {
                 let snar = std::mem::replace(snar, Box::new(std::io::empty()));

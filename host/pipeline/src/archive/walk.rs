@@ -92,7 +92,9 @@ impl Archiver<'_> {
         let child = Child {
             stat: root.stat,
             is_racy: true,
-            verdict: Verdict::Enter { known: true },
+            verdict: Verdict::Enter {
+                known: self.has_parent(),
+            },
         };
         stack.extend(if is_file {
             self.open_single(root.handle, &child, wanted)?

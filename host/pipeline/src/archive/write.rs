@@ -265,6 +265,11 @@ impl Archiver<'_> {
         )
     }
 
+    /// Whether there is a level to compare with.
+    pub(super) fn has_parent(&self) -> bool {
+        !matches!(self.parent, ParentState::None)
+    }
+
     /// Counts the root as found again.
     pub(super) fn count_root_match(&mut self) {
         if let ParentState::Index(index) = &mut self.parent {

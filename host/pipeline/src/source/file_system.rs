@@ -43,10 +43,6 @@ impl FileSystemId {
     pub fn of(file: impl AsFd) -> io::Result<Self> {
         let kind = fstatfs(&file)?.f_type;
         let id = fstatvfs(&file)?.f_fsid;
-        #[expect(
-            clippy::unnecessary_cast,
-            reason = "the field's type differs between architectures"
-        )]
         Ok(Self {
             kind: kind as u64 & 0xffff_ffff,
             id: id as u64,

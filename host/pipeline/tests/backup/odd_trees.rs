@@ -350,3 +350,122 @@ fn names_of_any_bytes_come_back() {
     chain.extract(0, target.path(), None);
     assert_eq!(differences(source.path(), target.path()), "");
 }
+
+#[test]
+fn a_tree_of_many_index_blocks_is_compared_whole() {
+    let source = tempfile::tempdir().unwrap();
+    let target = tempfile::tempdir().unwrap();
+    // Directories that span blocks, at several depths, with files before and after them.
+    shell(
+        source.path(),
+        "for a in a b c; do for b in 1 2 3 4 5; do mkdir -p $a/$b/deep/er $a.x
+         (cd $a/$b; touch $(seq -f 'file%g' 500); cd deep; touch $(seq -f 'a%g' 300) $(seq -f 'z%g' 300)
+         cd er; touch $(seq 400)); done; touch $a.x/y $a-; done; touch last",
+    );
+    let mut chain = Chain::new(Compression::Zstd);
+    let new = chain.backup(source.path()).counts.new;
+    assert!(new > 22_000);
+    chain.extract(0, target.path(), None);
+    let report = chain.backup(source.path());
+    let counts = report.counts;
+    assert_eq!(
+        (counts.unchanged, counts.new, counts.changed, counts.removed),
+        (new, 0, 0, 0)
+    );
+    shell(
+        source.path(),
+        "rm -r b/3; rm a/5/deep/a7; echo x >c/1/deep/er/400; mkdir b/30; mv c/2/deep/z300 b/30/",
+    );
+    let counts = chain.backup(source.path()).counts;
+    // b/3 held 1503 entries; a moved file is new and removed.
+    assert_eq!((counts.new, counts.changed, counts.removed), (2, 1, 1505));
+    chain.extract(1, target.path(), None);
+    chain.extract(2, target.path(), None);
+    assert_eq!(differences(source.path(), target.path()), "");
+}
+
+/// Runs this test once more as a user whom modes bind; `true` if that was done.
+fn ran_as_nobody(test: &str) -> bool {
+    if !rustix::process::geteuid().is_root() {
+        return false;
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    // The build's directory may be closed to others.
+    let copy = scratch.path().join("test");
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    shell(scratch.path(), "chmod 755 . test");
+    let mut command = std::process::Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&copy)
+        .args(["--exact", test]);
+    let output = run(command.current_dir(scratch.path()));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+    true
+}
+
+#[test]
+fn what_cannot_be_read_keeps_its_last_good_content() {
+    if ran_as_nobody("odd_trees::what_cannot_be_read_keeps_its_last_good_content") {
+        return;
+    }
+    let source = tempfile::tempdir().unwrap();
+    shell(
+        source.path(),
+        "mkdir shut; echo 1 >file; echo 2 >shut/below; echo 3 >other",
+    );
+    let mut chain = Chain::new(Compression::None);
+    let report = chain.backup(source.path());
+    assert!(!report.partial);
+    let before = chain.entries(0);
+    shell(
+        source.path(),
+        "echo new >file; chmod 0 file shut; echo never >never; chmod 0 never",
+    );
+    let report = chain.backup(source.path()).clone();
+    assert_eq!((report.partial, report.counts.unreadable), (true, 3));
+    let mut lines = chain.warning_lines();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "file: can't open it: Permission denied (os error 13)",
+            "never: can't open it: Permission denied (os error 13)",
+            "shut: can't open the directory: Permission denied (os error 13)",
+        ]
+    );
+    let entries = chain.entries(1);
+    for path in ["file", "shut/below"] {
+        let (old, new) = (find(&before, path).unwrap(), find(&entries, path).unwrap());
+        assert!(new.unreadable && !old.unreadable);
+        assert_eq!(
+            (new.level, new.offset, new.size),
+            (0, old.offset, old.size),
+            "{path}"
+        );
+    }
+    let never = find(&entries, "never").unwrap();
+    assert_eq!((never.unreadable, never.level, never.offset), (true, 1, 0));
+    // Readable again: read, though nothing else changed.
+    shell(source.path(), "chmod 600 file never; chmod 700 shut");
+    let report = chain.backup(source.path());
+    assert_eq!((report.partial, report.counts.removed), (false, 0));
+    assert!(chain.entries(2).iter().all(|entry| !entry.unreadable));
+    assert_eq!(find(&chain.entries(2), "file").unwrap().level, 2);
+}
+
+#[test]
+fn entries_that_changed_just_now_are_read_again() {
+    let source = tempfile::tempdir().unwrap();
+    shell(source.path(), "echo 1 >old");
+    let mut chain = Chain::new(Compression::Gzip);
+    // By this clock everything is a moment old.
+    chain.clock_ahead_seconds = 0;
+    fs::write(source.path().join("fresh"), b"x").unwrap();
+    chain.backup(source.path());
+    chain.clock_ahead_seconds = 3600;
+    let report = chain.backup(source.path());
+    assert!(report.counts.changed >= 1, "{:?}", report.counts);
+    let report = chain.backup(source.path());
+    assert_eq!((report.counts.changed, report.counts.unchanged), (0, 3));
+}
