@@ -119,7 +119,7 @@ mod tests {
         compression: Compression,
         #[values(true, false)] told: bool,
     ) {
-        let content: Vec<u8> = (0..300_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let content: Vec<u8> = (0..300_000u32).map(|i| ((i * i) >> 7) as u8).collect();
         let mut stored = run(compression.name(), &content);
         stored.extend(run(compression.name(), b"second"));
         let mut read = Vec::new();
@@ -136,7 +136,7 @@ mod tests {
         #[values(Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd)]
         compression: Compression,
     ) {
-        let content: Vec<u8> = (0..300_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let content: Vec<u8> = (0..300_000u32).map(|i| ((i * i) >> 7) as u8).collect();
         let mut stored = run(compression.name(), &content);
         stored.truncate(stored.len() - 3);
         let mut read = Vec::new();
@@ -153,7 +153,7 @@ mod tests {
     #[case(Some(Compression::Gzip))]
     #[case(Some(Compression::None))]
     fn noise_is_taken_for_a_wrong_key(#[case] told: Option<Compression>) {
-        let noise: Vec<u8> = (0..4096u32).map(|i| (i * 7919 >> 3) as u8).collect();
+        let noise: Vec<u8> = (0..4096u32).map(|i| ((i * 7919) >> 3) as u8).collect();
         let error = open_stream(io::Cursor::new(noise), told).err().unwrap();
         assert!(error.to_string().contains("wrong passphrase"), "{error}");
     }

@@ -19,7 +19,7 @@ use crate::job::RunContext;
 use crate::object::StoredIndex;
 
 /// Piece of a hole that is written at once.
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Writes a file's content; answers its size.
 pub(super) fn dump(

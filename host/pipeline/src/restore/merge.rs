@@ -104,7 +104,8 @@ impl Merge<'_, '_> {
             let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
             let entry = [path, slash, &name].concat();
             let is_wanted = self.selection.contains(&entry);
-            if !is_wanted && !(is_directory && self.selection.leads_to(&entry)) {
+            let is_on_the_way = is_directory && self.selection.leads_to(&entry);
+            if !is_wanted && !is_on_the_way {
                 continue;
             }
             let moved = match is_directory {
