@@ -72,6 +72,8 @@ pub(crate) struct Refused {
     pub(crate) failure: Failure,
     /// Nothing is to be printed.
     pub(crate) quiet: bool,
+    /// What was noticed on the way.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Reads and judges the original's arguments (those after the program's name).
@@ -82,35 +84,48 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
     let loud = |failure| Refused {
         failure,
         quiet: false,
+        warnings: Vec::new(),
     };
     if arguments.is_empty() {
         return Err(loud(Failure::new(Exit::Failed, help::text(era))));
     }
     let mut map = parse::parse(arguments).map_err(|error| loud(Failure::usage(error.to_string())))?;
     let mut warnings = Vec::new();
-    let quiet = map.get("quiet").is_some_and(Option::is_some);
-    let refused = |failure| Refused { failure, quiet };
-    if let Some(Some(path)) = map.get("config").cloned() {
-        merge(&mut map, Path::new(&path), &mut warnings).map_err(refused)?;
-    }
-    let options = Options { map: &map, era };
-    let refused = |failure| Refused {
-        failure,
-        quiet: options.flag("quiet"),
+    let merged = match map.get("config").cloned().flatten() {
+        Some(path) => merge(&mut map, Path::new(&path), &mut warnings),
+        None => Ok(()),
     };
+    let options = Options { map: &map, era };
+    let quiet = options.flag("quiet");
     warnings.extend(map::without_effect(&options));
+    match merged.and_then(|()| command(&options, environment)) {
+        Ok(command) => Ok(original(&options, command, warnings)),
+        Err(failure) => Err(Refused {
+            failure,
+            quiet,
+            warnings,
+        }),
+    }
+}
+
+/// What the options ask for.
+fn command(options: &Options<'_>, environment: Environment) -> Result<Command, Failure> {
+    if options.flag("help") {
+        return Ok(Command::Print(help::text(options.era)));
+    }
+    if options.flag("version") {
+        return Ok(Command::Version(Detail::Short));
+    }
     let config = Config {
         environment,
         file: ConfigFile::default(),
         zone: jiff::tz::TimeZone::system(),
     };
-    let command = if options.flag("help") {
-        Command::Print(help::text(era))
-    } else if options.flag("version") {
-        Command::Version(Detail::Short)
-    } else {
-        map::judge(&options, &config).map_err(refused)?
-    };
+    map::judge(options, &config)
+}
+
+/// A judged command with what the options say about output.
+fn original(options: &Options<'_>, command: Command, warnings: Vec<String>) -> Original {
     let detail =
         options.flag("debug") || matches!(options.text("log_level").as_deref(), Some("debug" | "all"));
     let global = GlobalArgs {
@@ -118,18 +133,18 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
         verbose: if detail { 2 } else { 0 },
         ..GlobalArgs::default()
     };
-    Ok(Original {
+    Original {
         command,
         global,
         warnings,
         log_file: options.get("log_file").map(PathBuf::from),
-    })
+    }
 }
 
 /// Lays the ini file below the command line.
 fn merge(map: &mut OptionMap, path: &Path, warnings: &mut Vec<String>) -> Result<(), Failure> {
     let text = read_text(path).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-    let ini = ini::parse(&text, path).map_err(|error| failed(error.to_string()))?;
+    let ini = ini::parse(&text, path).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
     let below = typed(&ini, path, warnings)?;
     for (dest, value) in below {
         map.entry(dest).or_insert(value);
@@ -162,9 +177,10 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Opti
         let value = match &entry.value {
             Some(value) => parse::checked(option, value.into()).map_err(|error| {
                 failed(format!(
-                    "invalid configuration file {path:?}, line {}: {error}",
+                    "invalid configuration file {path:?}, line {}",
                     entry.line
                 ))
+                .because(error.to_string())
             })?,
             None => None,
         };
@@ -182,7 +198,7 @@ pub(crate) fn config_file(text: &str, path: &Path) -> Result<ConfigFile, Failure
         exit: Exit::Usage,
         ..failure
     };
-    let ini = ini::parse(text, path).map_err(|error| Failure::usage(error.to_string()))?;
+    let ini = ini::parse(text, path).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
     let mut warnings = Vec::new();
     let map = typed(&ini, path, &mut warnings).map_err(usage)?;
     let options = Options {

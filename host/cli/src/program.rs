@@ -95,7 +95,11 @@ fn original(era: Era, arguments: &[OsString]) -> u8 {
                 original.log_file.as_deref(),
             )
         }
-        Err(refused) => output(refused.quiet).fail(&refused.failure),
+        Err(refused) => {
+            let output = output(refused.quiet);
+            refused.warnings.iter().for_each(|warning| output.warn(warning));
+            output.fail(&refused.failure)
+        }
     }
 }
 
@@ -118,6 +122,11 @@ fn ended(output: &Output, result: Result<Exit, Failure>) -> u8 {
     match (result, output.style) {
         (Ok(exit), Style::Original(_)) => compat::exit_code(exit),
         (Ok(exit), _) => exit.code(),
+        // The original's code 2 is for its own command line; what a plugin finds wrong is a failed run.
+        (Err(failure), Style::Original(_)) if failure.exit == Exit::Usage => output.fail(&Failure {
+            exit: Exit::Failed,
+            ..failure
+        }),
         (Err(failure), _) => output.fail(&failure),
     }
 }

@@ -11,6 +11,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::file::Reason;
+
 /// An ini file: its options in file order, and its named storages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ini {
@@ -40,14 +42,15 @@ impl std::fmt::Debug for Entry {
 
 /// What is wrong in an ini file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid configuration file {path:?}, line {line}: {reason}")]
+#[error("invalid configuration file {path:?}, line {line}")]
 pub(crate) struct IniError {
     /// The file.
     pub(crate) path: PathBuf,
     /// The line, from 1.
     pub(crate) line: usize,
     /// What is wrong with it.
-    pub(crate) reason: String,
+    #[source]
+    pub(crate) reason: Reason,
 }
 
 /// A section with its raw values.
@@ -70,7 +73,7 @@ pub(crate) fn parse(text: &str, path: &Path) -> Result<Ini, IniError> {
     let failed = |(line, reason)| IniError {
         path: path.to_owned(),
         line,
-        reason,
+        reason: Reason(reason),
     };
     let sections = split(text).map_err(failed)?;
     // ConfigParser's DEFAULT section lends its values to all others.
@@ -253,7 +256,7 @@ mod tests {
     #[case("[d]\na = %(a)s", 2, "%(…)s refers to itself")]
     fn what_is_wrong_is_named_with_its_line(#[case] text: &str, #[case] line: usize, #[case] reason: &str) {
         let error = parse(text, Path::new("x.ini")).expect_err("invalid");
-        assert_eq!((error.line, error.reason.as_str()), (line, reason));
+        assert_eq!((error.line, error.reason.to_string().as_str()), (line, reason));
     }
 
     #[test]

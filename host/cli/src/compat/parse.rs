@@ -216,7 +216,8 @@ fn unknown(argument: &OsStr) -> ParseError {
         .copied()
         .collect();
     let name = argument.trim_start_matches('-').replace('_', "-");
-    let nearest = crate::config::file::nearest(&name, &names).map(str::to_owned);
+    let nearest = crate::config::file::nearest(&name, &names).filter(|_| argument.starts_with('-'));
+    let nearest = nearest.map(str::to_owned);
     ParseError::Unknown { argument, nearest }
 }
 

@@ -232,10 +232,12 @@ fn a_bad_value_in_the_ini_file_is_named_with_its_line() {
     let Err(failure) = parsed(Era::Agent, &format!("--config {}", path.display())) else {
         panic!("refused")
     };
-    let expected = format!(
-        "invalid configuration file {path:?}, line 3: argument --max-level: invalid int value: \"two\""
-    );
+    let expected = format!("invalid configuration file {path:?}, line 3");
     assert_eq!((failure.exit, failure.message), (Exit::Failed, expected));
+    assert_eq!(
+        failure.causes,
+        ["argument --max-level: invalid int value: \"two\""]
+    );
 }
 
 #[test]

@@ -78,8 +78,8 @@ pub(crate) enum FileError {
     },
 }
 
-/// The reason below [`FileError::Invalid`].
-#[derive(Debug, thiserror::Error)]
+/// What is wrong in a line of a configuration file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Reason(pub(crate) String);
 
