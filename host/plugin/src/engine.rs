@@ -24,9 +24,6 @@ const TICK: Duration = Duration::from_millis(10);
 const WASM_STACK_BYTES: usize = 512 << 10;
 /// The stack of a fiber: the guest's and the host functions' that it calls.
 const FIBER_STACK_BYTES: usize = 2 << 20;
-/// Address space of one linear memory; it never moves, so this is also the most it can have without a new limit.
-const MEMORY_RESERVATION_BYTES: u64 = 64 << 20;
-
 /// The running engine.
 pub(crate) struct EngineState {
     // Dropped in this order: no guest outlives the runtime, no tick the engine.
@@ -37,10 +34,11 @@ pub(crate) struct EngineState {
 }
 
 impl EngineState {
-    /// Starts an engine, its ticker and its timers.
-    pub(crate) fn start() -> Result<Arc<Self>, PluginError> {
+    /// Starts an engine, its ticker and its timers. A linear memory never moves, so its address space is reserved for the
+    /// `memory_bytes` that it may have at most.
+    pub(crate) fn start(memory_bytes: u64) -> Result<Arc<Self>, PluginError> {
         let failed = |why: String| PluginError::Engine { why };
-        let engine = Engine::new(&config()).map_err(|error| failed(error.to_string()))?;
+        let engine = Engine::new(&config(memory_bytes)).map_err(|error| failed(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("freezer-timer")
@@ -83,7 +81,7 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
     crate::escape::line(&text, 1000)
 }
 
-fn config() -> Config {
+fn config(memory_bytes: u64) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config
@@ -117,7 +115,7 @@ fn config() -> Config {
         .wasm_component_model_implements(false);
     // Python components need extended constant expressions: that switch stays on.
     config
-        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_reservation(memory_bytes)
         .memory_reservation_for_growth(0)
         .memory_may_move(false);
     config.guard_before_linear_memory(true);

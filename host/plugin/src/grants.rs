@@ -438,3 +438,98 @@ fn matches_pattern(pattern: &str, text: &str) -> bool {
     }
     rest.ends_with(last)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::SettingValue;
+
+    fn grants(toml: &str) -> Grants {
+        let mut settings = Settings::new();
+        settings.set("path", SettingValue::Text("/srv/b".to_owned()));
+        settings.set("host", SettingValue::Text("db1".to_owned()));
+        settings.set("port", SettingValue::Integer(3306));
+        Grants::new("p", "00", &toml::from_str(toml).unwrap(), &settings)
+    }
+
+    #[test]
+    fn nothing_is_granted_by_default() {
+        let none = grants("");
+        assert!(none.directory("/", Access::ReadOnly).is_err());
+        assert!(none.tree(Path::new("/srv"), &[]).is_err());
+        assert!(none.target(Path::new("/srv"), None).is_err());
+        assert!(none.bodies().is_err() && none.secret("x").is_err() && none.snapshot("/srv").is_err());
+        assert!(none.network(Network::Tcp, "h:1").is_err() && none.command("/bin/true", &[]).is_err());
+    }
+
+    #[test]
+    fn holes_are_filled_from_settings_and_unset_ones_grant_nothing() {
+        let filled =
+            grants("files = [{ root = \"{path}\", access = \"read-write\" }]\nsql = [\"{host}:{port}\"]");
+        let opened = filled.directory("/srv/b/x/y", Access::ReadOnly).unwrap();
+        assert_eq!(
+            (opened.root, opened.below),
+            (PathBuf::from("/srv/b"), PathBuf::from("x/y"))
+        );
+        assert!(filled.network(Network::Sql, "db1:3306").is_ok());
+        assert!(
+            filled.network(Network::Tcp, "db1:3306").is_err(),
+            "a grant is for one kind"
+        );
+        let unset = grants("files = [{ root = \"{other}/\", access = \"read-write\" }]");
+        assert!(unset.directory("/", Access::ReadOnly).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_compared_by_whole_names_and_by_access() {
+        let read = grants("files = [{ root = \"/srv/b\", access = \"read-only\" }]");
+        assert!(read.directory("/srv/b", Access::ReadOnly).is_ok());
+        for asked in ["/srv/bad", "/srv", "/srv/b/../c", "srv/b", "", "/"] {
+            assert!(read.directory(asked, Access::ReadOnly).is_err(), "{asked}");
+        }
+        let refusal = read.directory("/srv/b", Access::ReadWrite).unwrap_err();
+        assert_eq!(
+            refusal.line,
+            "files = [{ root = \"/srv/b\", access = \"read-write\" }]"
+        );
+        let relative = grants("files = [{ root = \"srv\", access = \"read-only\" }]");
+        assert!(relative.directory("/srv", Access::ReadOnly).is_err());
+    }
+
+    #[test]
+    fn a_tree_below_a_named_path_must_really_lie_there() {
+        let temp = tempfile::tempdir().unwrap();
+        let named = temp.path().join("named");
+        std::fs::create_dir_all(named.join("sub")).unwrap();
+        std::os::unix::fs::symlink("/etc", named.join("link")).unwrap();
+        let (none, allowed) = (grants(""), [named.clone()]);
+        assert!(none.tree(&named, &allowed).is_ok());
+        assert!(none.tree(&named.join("sub"), &allowed).is_ok());
+        assert!(none.tree(&named.join("link"), &allowed).is_err());
+        assert!(none.tree(&named.join("../x"), &allowed).is_err());
+        assert!(none.tree(temp.path(), &allowed).is_err());
+    }
+
+    #[test]
+    fn commands_must_fit_the_whole_pattern() {
+        let dump = grants("processes = [{ program = \"/usr/bin/dump\", arguments = \"--out * --all\" }]");
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert!(dump.command("/usr/bin/dump", &words("--out x y --all")).is_ok());
+        assert!(
+            dump.command("/usr/bin/dump", &words("--out x --all --exec sh"))
+                .is_err()
+        );
+        assert!(dump.command("/usr/bin/dump", &[]).is_err());
+        assert!(dump.command("dump", &words("--out x --all")).is_err());
+        let bare = grants("processes = [{ program = \"/bin/true\" }]");
+        assert!(bare.command("/bin/true", &[]).is_ok() && bare.command("/bin/true", &words("x")).is_err());
+        for (pattern, text, fits) in [
+            ("*", "", true),
+            ("a*a", "a", false),
+            ("a*b*c", "axbxc", true),
+            ("", "x", false),
+        ] {
+            assert_eq!(matches_pattern(pattern, text), fits, "{pattern} {text}");
+        }
+    }
+}

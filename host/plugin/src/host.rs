@@ -405,7 +405,9 @@ impl PluginHost {
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         match &*engine {
             Some(running) => Ok(Arc::clone(running)),
-            None => Ok(Arc::clone(engine.insert(EngineState::start()?))),
+            None => Ok(Arc::clone(
+                engine.insert(EngineState::start(self.config.limits.largest_memory())?),
+            )),
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! One file per run in `leftovers/` of the state directory, locked as long as the run lives: a file whose lock is free
 //! belongs to a run that was killed. Each line is a JSON document: `{"announce": {…}}` or `{"settle": number}`.
-//! Lines are synced before the plugin goes on; a torn last line was never acted upon and is skipped.
+//! Lines are synced before the plugin goes on; a torn line was never acted upon and is skipped. Each begins with a line
+//! feed as well, so that it can't be swallowed by a torn one before it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -176,6 +177,9 @@ impl DeadJournal {
             if count == 0 {
                 break;
             }
+            if line == b"\n" {
+                continue;
+            }
             match serde_json::from_slice(&line) {
                 Ok(Line::Announce(leftover)) => {
                     open.insert(leftover.number, leftover);
@@ -250,7 +254,8 @@ fn create(dir: &Path) -> io::Result<(PathBuf, File)> {
 }
 
 fn append(file: &mut File, line: &Line) -> io::Result<()> {
-    let mut text = serde_json::to_vec(line)?;
+    let mut text = vec![b'\n'];
+    serde_json::to_writer(&mut text, line)?;
     text.push(b'\n');
     file.write_all(&text)?;
     file.sync_data()

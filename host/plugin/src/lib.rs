@@ -4,30 +4,30 @@
 //! The agent is the only caller. The bytes of a backup pass by as host resources; none enters a guest unless the
 //! plugin was granted to read it. What interfaces do natively lies in `freezer-io`.
 
-mod answers;
-mod bindings;
-mod cache;
-mod component;
-mod convert;
 pub mod discover;
-mod engine;
-pub mod error;
-mod escape;
-mod grant_file;
-pub mod grants;
-mod guest;
-pub mod host;
-mod interfaces;
-mod journal;
-pub mod limits;
-mod log_gate;
+mod component;
 pub mod manifest;
-pub mod mode;
-mod pool;
-pub mod run;
 pub mod settings;
-mod storage;
 mod url;
+pub mod grants;
+mod grant_file;
+mod engine;
+mod cache;
+pub mod limits;
+mod guest;
+mod log_gate;
+mod interfaces;
+mod bindings;
+pub mod run;
+mod journal;
+pub mod host;
+pub mod mode;
+mod storage;
+mod pool;
+mod answers;
+mod convert;
+mod escape;
+pub mod error;
 
 pub use discover::Discovered;
 pub use error::{CONTRACT, LimitHit, PluginError, Refusal};

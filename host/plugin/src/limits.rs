@@ -75,6 +75,12 @@ pub struct LimitOverride {
 pub struct LimitOverrides(pub BTreeMap<String, LimitOverride>);
 
 impl LimitOverrides {
+    /// The most linear memory that any plugin may have, in bytes.
+    pub(crate) fn largest_memory(&self) -> u64 {
+        let changed = self.0.values().filter_map(|change| change.memory_bytes);
+        changed.fold(PluginLimits::default().memory_bytes, u64::max)
+    }
+
     /// The ceilings of this plugin.
     #[must_use]
     pub fn of(&self, plugin: &str) -> PluginLimits {

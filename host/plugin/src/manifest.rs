@@ -167,8 +167,7 @@ impl PluginManifest {
         Ok((setting.name.clone(), value))
     }
 
-    /// Takes the settings out of a URL that one of the plugin's schemes serves. A path setting that is used as a
-    /// granted root is made absolute.
+    /// Takes the settings out of a URL that one of the plugin's schemes serves.
     ///
     /// # Errors
     /// [`PluginError::Setting`] if the URL has another shape than the plugin's settings expect.
@@ -187,7 +186,8 @@ impl PluginManifest {
         Ok(settings)
     }
 
-    /// Checks settings against their declarations and fills in the defaults.
+    /// Checks settings against their declarations, fills in the defaults, and makes paths absolute that are used as
+    /// granted roots.
     ///
     /// # Errors
     /// [`PluginError::Setting`] for an unknown name, a wrong type, or a required one that is missing.

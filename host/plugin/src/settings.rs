@@ -215,3 +215,51 @@ pub(crate) fn default_value(kind: SettingType, value: &toml::Value) -> Result<Se
         _ => return Err(format!("must be {}", kind)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_read_as_people_type_them() {
+        assert_eq!(
+            parse_value(SettingType::Bytes, "5M"),
+            Ok(SettingValue::Bytes(5 << 20))
+        );
+        assert_eq!(
+            parse_value(SettingType::Bytes, "1GiB"),
+            Ok(SettingValue::Bytes(1 << 30))
+        );
+        assert_eq!(
+            parse_value(SettingType::Bytes, "4096"),
+            Ok(SettingValue::Bytes(4096))
+        );
+        assert_eq!(
+            parse_value(SettingType::Flag, "Yes"),
+            Ok(SettingValue::Flag(true))
+        );
+        assert_eq!(
+            parse_value(SettingType::Integer, "-3"),
+            Ok(SettingValue::Integer(-3))
+        );
+        let many = SettingValue::Many(vec!["a".to_owned(), "b".to_owned()]);
+        assert_eq!(parse_value(SettingType::Many, "a, b,"), Ok(many));
+        for (kind, text) in [
+            (SettingType::Bytes, "99999999999T"),
+            (SettingType::Bytes, "M"),
+            (SettingType::Bytes, "5 X"),
+            (SettingType::Bytes, "-1"),
+            (SettingType::Flag, "maybe"),
+            (SettingType::Integer, "1.5"),
+        ] {
+            assert!(parse_value(kind, text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_never_shown_by_debug() {
+        let mut settings = Settings::new();
+        settings.set("password", SettingValue::Text("correct horse".to_owned()));
+        assert!(!format!("{settings:?}").contains("horse"));
+    }
+}

@@ -100,3 +100,42 @@ fn split_port(place: &str) -> Result<(&str, Option<&str>), &'static str> {
         None => (place, None),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(url: &str, part: UrlPart) -> Option<String> {
+        UrlParts::parse(url).unwrap().get(part).map(str::to_owned)
+    }
+
+    #[test]
+    fn urls_come_apart() {
+        let url = "ssh://user@host:2222/srv/b";
+        let cases = [
+            (url, UrlPart::User, Some("user")),
+            (url, UrlPart::Host, Some("host")),
+            (url, UrlPart::Port, Some("2222")),
+            (url, UrlPart::Path, Some("srv/b")),
+            ("local:/srv/b", UrlPart::Rest, Some("/srv/b")),
+            ("local:///srv/b", UrlPart::Rest, Some("/srv/b")),
+            ("local:b:c", UrlPart::Rest, Some("b:c")),
+            ("local:", UrlPart::Rest, None),
+            ("swift://container", UrlPart::Host, Some("container")),
+            ("swift://container", UrlPart::Path, None),
+            ("x://[::1]:80/p", UrlPart::Host, Some("::1")),
+            ("x://[::1]:80/p", UrlPart::Port, Some("80")),
+            ("x://[::1]", UrlPart::Port, None),
+        ];
+        for (url, wanted, found) in cases {
+            assert_eq!(part(url, wanted).as_deref(), found, "{url} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_refused() {
+        for url in ["nothing", "x://u:secret@host/", "x://[::1", "x://[::1]y"] {
+            assert!(UrlParts::parse(url).is_err(), "{url}");
+        }
+    }
+}

@@ -5,20 +5,20 @@
 //! does yet answers `unsupported`. To fill one in: write the native file in `freezer-io`, give the handle's type in
 //! `resources` a body, and replace the `unsupported` lines of the adapter.
 
+pub(crate) mod resources;
 mod bodies;
-mod commands;
 mod control;
+mod leftovers;
 mod directories;
 mod files;
-mod http;
-mod leftovers;
-mod output;
+mod commands;
 mod processes;
-pub(crate) mod resources;
-mod snapshots;
-mod sql;
+mod http;
 mod ssh;
+mod sql;
 mod tcp;
+mod snapshots;
+mod output;
 
 pub(crate) use output::LogOutput;
 
