@@ -23,6 +23,9 @@ const MAGIC: &[u8; 8] = b"FRZRIDX1";
 /// Largest plain footer in bytes: blocks of some hundred million paths. It bounds what a hostile index can claim.
 pub(super) const FOOTER_MAX: u32 = 64 * 1024 * 1024;
 
+/// Largest stored footer in bytes: zstd adds less than this to one that doesn't shrink.
+const FOOTER_STORED_MAX: u32 = FOOTER_MAX + FOOTER_MAX / 128;
+
 /// Largest stored block in bytes: zstd adds less than this to a payload that doesn't shrink.
 const BLOCK_STORED_MAX: u64 = BLOCK_PAYLOAD_MAX as u64 + 1024;
 
@@ -328,7 +331,8 @@ impl Trailer {
             .footer_offset
             .checked_add(u64::from(trailer.footer_length));
         let fits = end.and_then(|end| end.checked_add(TRAILER_BYTES as u64)) == Some(body_bytes);
-        if !fits || trailer.footer_offset < HEADER_BYTES as u64 || trailer.footer_plain > FOOTER_MAX {
+        let is_large = trailer.footer_plain > FOOTER_MAX || trailer.footer_length > FOOTER_STORED_MAX;
+        if !fits || is_large || trailer.footer_offset < HEADER_BYTES as u64 {
             return Err(IndexError::Damaged("its length doesn't fit its trailer"));
         }
         Ok(trailer)

@@ -21,7 +21,12 @@ pub(super) struct Extended {
     pub(super) acl_default: Option<Vec<u8>>,
     pub(super) dumpdir: Option<Vec<u8>>,
     pub(super) sparse: SparseRecords,
+    /// Bytes of all records taken so far, dumpdirs apart.
+    bytes: u64,
 }
+
+/// Largest number of extended attributes: Linux lists at most 64 KiB of names of one file.
+pub(super) const XATTRS_MAX: usize = 10_000;
 
 /// The records of all pax forms of sparse files.
 #[derive(Debug, Clone, Default)]
@@ -38,9 +43,10 @@ pub(super) struct SparseRecords {
 
 impl Extended {
     /// Takes the records of a pax header's body. A large dumpdir takes over the body's memory.
+    ///
+    /// Several headers may stand before one member, so the limits are for all of them together.
     pub(super) fn apply(&mut self, body: &mut Vec<u8>) -> Result<(), &'static str> {
         let mut dumpdir = None;
-        let mut others = 0u64;
         for record in Records::new(body) {
             let (key, value) = record?;
             if key == b"GNU.dumpdir" {
@@ -51,8 +57,8 @@ impl Extended {
                 dumpdir = Some(start..start + value.len());
                 continue;
             }
-            others = others.saturating_add(value.len() as u64 + key.len() as u64);
-            if value.len() as u64 > RECORD_MAX || others > RECORDS_MAX {
+            self.bytes = self.bytes.saturating_add(value.len() as u64 + key.len() as u64);
+            if value.len() as u64 > RECORD_MAX || self.bytes > RECORDS_MAX {
                 return Err("a pax record is too large");
             }
             self.record(key, value)?;
@@ -63,6 +69,14 @@ impl Extended {
             self.dumpdir = Some(std::mem::take(body));
         }
         Ok(())
+    }
+
+    /// Leaves what a global header may say of all members: not what belongs to one file.
+    pub(super) fn keep_common(&mut self) {
+        self.xattrs.clear();
+        (self.acl_access, self.acl_default, self.dumpdir) = (None, None, None);
+        self.sparse = SparseRecords::default();
+        self.bytes = 0;
     }
 
     fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
@@ -80,7 +94,7 @@ impl Extended {
             b"mtime" => self.mtime = Some(pax::time(value).ok_or("a time in a pax record can't be read")?),
             b"SCHILY.acl.access" => self.acl_access = text(),
             b"SCHILY.acl.default" => self.acl_default = text(),
-            b"RHT.security.selinux" => self.xattr(b"security.selinux", value),
+            b"RHT.security.selinux" => self.xattr(b"security.selinux", value)?,
             b"GNU.sparse.major" => self.sparse.major = number()?,
             b"GNU.sparse.minor" => self.sparse.minor = number()?,
             b"GNU.sparse.name" => self.sparse.name = text(),
@@ -97,7 +111,7 @@ impl Extended {
             b"GNU.sparse.map" => self.sparse.map(value)?,
             _ => {
                 if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattr(&unescape(name), value);
+                    self.xattr(&unescape(name), value)?;
                 }
                 // Other keywords say nothing that a restore needs: access times, comments, character sets.
             }
@@ -106,11 +120,14 @@ impl Extended {
     }
 
     /// Sets an attribute; the last one of a name counts.
-    fn xattr(&mut self, name: &[u8], value: &[u8]) {
+    fn xattr(&mut self, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
+        let count = self.xattrs.len();
         match self.xattrs.iter_mut().find(|(known, _)| known == name) {
             Some((_, known)) => *known = value.to_vec(),
+            None if count >= XATTRS_MAX => return Err("a member has too many extended attributes"),
             None => self.xattrs.push((name.to_vec(), value.to_vec())),
         }
+        Ok(())
     }
 }
 

@@ -47,6 +47,9 @@ pub struct MemberReader<R> {
 /// Pieces of content that are skipped at once.
 const SKIP: usize = 16 * 1024;
 
+/// Largest global pax header in bytes: its records are copied for each member.
+const GLOBALS_MAX: u64 = 64 * 1024;
+
 impl<R: Read> MemberReader<R> {
     /// Makes a reader of an archive, or of the rest of one: `position` is the offset in the archive where `inner` begins.
     ///
@@ -128,10 +131,11 @@ impl<R: Read> MemberReader<R> {
                         .map_err(|reason| TarError::Damaged { offset, reason })?;
                 }
                 b'g' => {
-                    let mut body = self.body(&header, RECORDS_MAX)?;
+                    let mut body = self.body(&header, GLOBALS_MAX)?;
                     self.globals
                         .apply(&mut body)
                         .map_err(|reason| TarError::Damaged { offset, reason })?;
+                    self.globals.keep_common();
                     extended = self.globals.clone();
                     continue;
                 }

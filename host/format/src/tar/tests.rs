@@ -303,7 +303,7 @@ fn claims_of_huge_headers_are_refused_before_they_are_read() {
     for (typeflag, size) in [
         (b'L', RECORD_MAX + 1),
         (b'K', u64::MAX >> 2),
-        (b'g', RECORDS_MAX + 1),
+        (b'g', 64 * 1024 + 1),
         (b'x', DUMPDIR_MAX + RECORDS_MAX + 1),
         (b'D', DUMPDIR_MAX + 1),
     ] {
@@ -358,6 +358,34 @@ fn records_above_their_limit_are_refused_but_dumpdirs_are_not() {
     let (members, error, _) = read(b"GNU.dumpdir", 5_000_000);
     assert!(error.is_none());
     assert_eq!(members[0].0.dumpdir.as_ref().unwrap().len(), 5_000_000);
+}
+
+#[test]
+fn headers_before_one_member_do_not_add_up_without_bound() {
+    let header = |number: usize, count: usize, bytes: usize| {
+        let mut records = Vec::new();
+        for attribute in 0..count {
+            pax::put(
+                &mut records,
+                format!("SCHILY.xattr.user.{number}.{attribute}").as_bytes(),
+                &vec![0; bytes],
+            );
+        }
+        let mut header = claiming(b'x', records.len() as u64);
+        header.extend_from_slice(&records);
+        header.resize(header.len().next_multiple_of(BLOCK), 0);
+        header
+    };
+    let large: Vec<u8> = (0..20).flat_map(|number| header(number, 1, 1_000_000)).collect();
+    assert!(matches!(
+        read_all(&large, ReadOptions::default()).1,
+        Some(TarError::Damaged { .. })
+    ));
+    let many: Vec<u8> = (0..20).flat_map(|number| header(number, 1000, 1)).collect();
+    assert!(matches!(
+        read_all(&many, ReadOptions::default()).1,
+        Some(TarError::Damaged { .. })
+    ));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! member's own, so that equal trees give equal bytes. No times but `mtime`, no vendor keywords: GNU tar warns of each
 //! unknown keyword at every file.
 
+use super::extended::XATTRS_MAX;
 use super::header::{self, Header, Magic, OCTAL_8_MAX, OCTAL_12_MAX};
 use super::{
     BLOCK, DUMPDIR_MAX, DUMPDIR_RECORD_MAX, Member, MemberKind, RECORD_MAX, RECORDS_MAX, SPARSE_PIECES_MAX,
@@ -314,6 +315,9 @@ fn check_records(member: &Member) -> Result<(), TarError> {
         {
             return Err(unwritable("a piece before its last isn't of whole blocks"));
         }
+    }
+    if member.xattrs.len() > XATTRS_MAX {
+        return Err(unwritable("it has too many extended attributes"));
     }
     let acls = [&member.acl_access, &member.acl_default];
     let is_large = |bytes: usize| bytes as u64 > RECORD_MAX - 1024;
