@@ -1,6 +1,7 @@
 //! The whole road of a backup on one screen: walk → frames → workers → output → uploaders.
 //!
-//! Threads: the caller's walks and reads, so many workers compress, one thread puts out, so many upload. Whatever ends
+//! Threads: the caller's walks and reads, two ask for files
+//! ahead, so many workers compress, one thread puts out, so many upload. Whatever ends
 //! one of them ends all: the walk's channels close when the output is gone, the output shuts the outlet when the walk
 //! stops without an end mark. All threads are joined before the answer; the first cause is the answer.
 
@@ -17,6 +18,7 @@ use crate::job::{BackupJob, BackupReport};
 use crate::memory::Plan;
 use crate::output::{OutputPlan, Written, run_output};
 use crate::segment::{Outlet, run_uploader};
+use crate::source::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, run_read_ahead};
 use crate::store::ErrorKind;
 
 /// Backs up one level of one tree to one storage: data, index and snapshot file are written and committed, durable,
@@ -67,7 +69,12 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
     let (uploads, upload_jobs) = bounded(plan.uploads);
     let (done, uploaded) = bounded(plan.uploads);
     let outlet = Outlet::new(store, job.context.counters, (uploads, uploaded), plan.uploads);
+    let (ahead, requests) = bounded(READ_AHEAD_QUEUE);
     thread::scope(|scope| {
+        for _ in 0..READ_AHEAD_THREADS {
+            let requests = requests.clone();
+            scope.spawn(move || run_read_ahead(&requests));
+        }
         for encoder in encoders {
             let frames = frames.clone();
             scope.spawn(move || run_worker(encoder, &frames));
@@ -77,12 +84,12 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
             scope.spawn(move || run_uploader(store, &jobs, &done));
         }
         // Only the threads hold these ends from now on, so that each notices when the others are gone.
-        drop((frames, upload_jobs, done));
+        drop((frames, upload_jobs, done, requests));
         let output = scope.spawn(|| {
             let drain = drain;
             run_output(&output_plan, &drain, outlet)
         });
-        let archived = archive(&archive_plan, parent, &inlet);
+        let archived = archive(&archive_plan, parent, &inlet, ReadAhead::new(ahead));
         drop(inlet);
         match output.join() {
             Ok(written) => report(archived, written),

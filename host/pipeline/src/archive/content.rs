@@ -1,12 +1,13 @@
 //! Archives regular files: read straight into the frame, padded or cut to the size in their header.
 
 use std::ffi::CStr;
+use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use freezer_format::index::EntryKind;
 use freezer_format::tar::{MemberKind, SPARSE_PIECES_MAX, content_bytes};
 use rustix::fs::{OFlags, SeekFrom, seek};
-use rustix::io::{Errno, pread};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::Archiver;
 use super::children::Child;
@@ -15,7 +16,7 @@ use super::walk::open_quietly;
 use crate::channel::Halt;
 use crate::counters::{Counters, WarningKind};
 use crate::error::BackupError;
-use crate::source::{Kind, Reach, Stat};
+use crate::source::{Kind, Reach, ReadAhead, Stat};
 
 /// Holes must save this much, since readers that don't know sparse files see a map in front of the content.
 const LEAST_HOLES_BYTES: u64 = 64 << 10;
@@ -103,7 +104,7 @@ impl Archiver<'_> {
             let wanted = room
                 .len()
                 .min(usize::try_from(length - done).unwrap_or(usize::MAX));
-            match pread(file, &mut room[..wanted], start + done) {
+            match read_at(file, &mut room[..wanted], start + done, &mut self.read_ahead) {
                 Ok(0) => {
                     let missing_bytes = length - done;
                     self.tar.zeros(missing_bytes)?;
@@ -154,6 +155,25 @@ impl Archiver<'_> {
         self.warn(kind, message, true)?;
         Ok(true)
     }
+}
+
+/// Reads a part of a file. Only its beginning is asked for so that a file that isn't in memory shows: what lies behind
+/// the kernel reads ahead itself.
+fn read_at(
+    file: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    offset: u64,
+    read_ahead: &mut ReadAhead,
+) -> rustix::io::Result<usize> {
+    if offset == 0 {
+        match preadv2(file, &mut [IoSliceMut::new(buffer)], 0, ReadWriteFlags::NOWAIT) {
+            Err(Errno::AGAIN) => read_ahead.note_cold(),
+            // Not a file system that can tell.
+            Err(_) => {}
+            Ok(read) => return Ok(read),
+        }
+    }
+    pread(file, buffer, offset)
 }
 
 /// The pieces of a file that hold data, if its holes are worth a map.

@@ -67,15 +67,19 @@ impl Archiver<'_> {
             children: Children::new(limit),
             dumpdir_bytes: 1,
         };
+        let ahead = self.read_ahead.directory(directory);
         let path_length = self.path.len();
         while let Some(name) = names.next().map_err(BackupError::Spool)? {
             if matches!(wanted, Wanted::Only(only) if only != name) {
                 continue;
             }
+            self.context.cancel.check().map_err(BackupError::from)?;
             push_component(&mut self.path, name.to_bytes());
             let result = self.judge_entry((directory, name), now, &mut known, &mut judged);
             self.path.truncate(path_length);
-            result?;
+            if let (true, Some(ahead)) = (result?, &ahead) {
+                self.read_ahead.ask(ahead, name);
+            }
         }
         if let Some((snar, _)) = &mut self.snar {
             snar.end().map_err(BackupError::Spool)?;
@@ -99,16 +103,16 @@ impl Archiver<'_> {
         Ok(snar.begin(&directory).map_err(BackupError::Spool)?)
     }
 
-    /// Judges the entry whose path is at hand.
+    /// Judges the entry whose path is at hand; answers whether its content is going to be read.
     fn judge_entry(
         &mut self,
         (directory, name): (BorrowedFd<'_>, &CStr),
         now: i128,
         known: &mut KnownDirectory,
         judged: &mut Judged,
-    ) -> Result<(), Halt> {
+    ) -> Result<bool, Halt> {
         let Some(stat) = self.look(directory, name)? else {
-            return Ok(());
+            return Ok(false);
         };
         if !self.source.exclude.has_no_patterns()
             && self
@@ -117,19 +121,18 @@ impl Archiver<'_> {
                 .excludes(&self.path, stat.kind == Kind::Directory)
         {
             self.counts.excluded += 1;
-            return Ok(());
+            return Ok(false);
         }
         match stat.kind {
             Kind::Socket => {
                 self.counts.sockets_skipped += 1;
-                return self.warn(WarningKind::Socket, "a socket, left out".to_owned(), false);
+                self.warn(WarningKind::Socket, "a socket, left out".to_owned(), false)?;
+                return Ok(false);
             }
             Kind::Other => {
-                return self.warn(
-                    WarningKind::Unsupported,
-                    "of an unknown kind, left out".to_owned(),
-                    true,
-                );
+                let message = "of an unknown kind, left out".to_owned();
+                self.warn(WarningKind::Unsupported, message, true)?;
+                return Ok(false);
             }
             _ => {}
         }
@@ -159,7 +162,8 @@ impl Archiver<'_> {
             };
             snar.name(kind, name.to_bytes()).map_err(BackupError::Spool)?;
         }
-        self.send_snar(SNAR_PIECE_BYTES)
+        self.send_snar(SNAR_PIECE_BYTES)?;
+        Ok(stat.kind == Kind::File && stat.size > 0 && matches!(verdict, Verdict::Dump { .. }))
     }
 
     /// Looks at an entry. `None` if it is gone or can't be looked at.

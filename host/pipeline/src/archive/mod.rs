@@ -25,7 +25,7 @@ use crate::counters::{Warning, WarningKind};
 use crate::error::BackupError;
 use crate::job::{Counts, RunContext, TreeSource};
 use crate::shared_buffer::SharedBuffer;
-use crate::source::{AttributeReader, FileSystemId, Lister, Owners, Stat};
+use crate::source::{AttributeReader, FileSystemId, Lister, Owners, ReadAhead, Stat};
 use incremental::Rule;
 use links::{FileKey, Links};
 use stream::TarStream;
@@ -61,9 +61,10 @@ pub(crate) fn archive(
     plan: &ArchivePlan<'_>,
     parent: ParentState<'_>,
     inlet: &Inlet,
+    read_ahead: ReadAhead,
 ) -> Result<Archived, Halt> {
     let root = walk::Root::open(&plan.source.root)?;
-    let mut archiver = Archiver::new(plan, parent, inlet, &root)?;
+    let mut archiver = Archiver::new(plan, parent, (inlet, read_ahead), &root)?;
     archiver.walk(root)?;
     archiver.finish()
 }
@@ -87,6 +88,7 @@ struct Archiver<'a> {
     lister: Lister,
     owners: Owners,
     attributes: AttributeReader,
+    read_ahead: ReadAhead,
     /// The path of the entry at hand, below the root.
     path: Vec<u8>,
     /// Directories above the entry at hand; kept only if symbolic links are followed.
@@ -103,7 +105,7 @@ impl<'a> Archiver<'a> {
     fn new(
         plan: &ArchivePlan<'a>,
         parent: ParentState<'a>,
-        inlet: &'a Inlet,
+        (inlet, read_ahead): (&'a Inlet, ReadAhead),
         root: &walk::Root,
     ) -> Result<Self, Halt> {
         let file_system = root.file_system;
@@ -138,6 +140,7 @@ impl<'a> Archiver<'a> {
             lister: Lister::default(),
             owners: Owners::default(),
             attributes: AttributeReader::default(),
+            read_ahead,
             path: Vec::new(),
             ancestors: Vec::new(),
             listed_bytes: 0,

@@ -136,6 +136,14 @@ impl Archiver<'_> {
         let Some(left) = stack.pop() else { return Ok(()) };
         self.listed_bytes -= left.listed_bytes;
         self.ancestors.pop();
+        if stack.is_empty() && left.handle.as_ref().is_some_and(is_removed) {
+            return Err(BackupError::Source {
+                operation: "finish reading",
+                path: self.source.root.clone(),
+                source: io::Error::new(io::ErrorKind::NotFound, "it was removed meanwhile"),
+            }
+            .into());
+        }
         if let Some(above) = stack.last_mut()
             && above.handle.is_none()
         {
@@ -264,6 +272,11 @@ fn park(stack: &mut [Frame]) {
         let parked = stack.len() - OPEN_DIRECTORIES - 1;
         stack[parked].handle = None;
     }
+}
+
+/// Whether an open directory has no name any more.
+fn is_removed(directory: &OwnedFd) -> bool {
+    Stat::of(directory).is_ok_and(|stat| stat.nlink == 0)
 }
 
 /// Opens the directory above, provided it is still the one it was.

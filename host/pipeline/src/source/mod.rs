@@ -9,6 +9,7 @@ mod directory;
 mod exclude;
 mod file_system;
 mod owners;
+mod read_ahead;
 mod stat;
 
 pub use exclude::{ExcludeError, ExcludeRules};
@@ -17,4 +18,5 @@ pub use file_system::FileSystemId;
 pub(crate) use attributes::{AttributeReader, Attributes, Reach};
 pub(crate) use directory::{ListError, Lister};
 pub(crate) use owners::Owners;
+pub(crate) use read_ahead::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, run_read_ahead};
 pub(crate) use stat::{Kind, Stat};

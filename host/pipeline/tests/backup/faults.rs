@@ -136,6 +136,30 @@ fn a_source_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_source_that_is_removed_meanwhile_is_an_error() {
+    let source = source();
+    let root = source.path().join("root");
+    shell(source.path(), "mkdir -p root/d; echo 1 >root/d/1; echo 2 >root/2");
+    shell(
+        &root,
+        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('s')\"",
+    );
+    let mut chain = chain();
+    let removed = root.clone();
+    chain.on_warning = Box::new(move |warning| {
+        if warning.path == b"s" {
+            fs::remove_dir_all(&removed).unwrap();
+        }
+    });
+    let error = chain.try_backup(&root).unwrap_err();
+    assert!(
+        error.to_string().starts_with("can't finish reading the source"),
+        "{error}"
+    );
+    assert!(chain.store.keys().is_empty() && chain.store.open_uploads() == 0);
+}
+
+#[test]
 fn too_many_segments_are_refused() {
     let source = source();
     let mut chain = chain();

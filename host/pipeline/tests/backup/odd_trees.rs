@@ -400,7 +400,10 @@ fn ran_as_nobody(test: &str) -> bool {
         .arg(&copy)
         .args(["--exact", test]);
     let output = run(command.current_dir(scratch.path()));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("1 passed"),
+        "{output:?}"
+    );
     true
 }
 
