@@ -106,7 +106,7 @@ impl std::str::FromStr for StorageText {
             return Err(format!("a directory is written local:{text}"));
         }
         Err(
-            "a storage is written SCHEME:…, such as local:/srv/backups, or NAME: of the configuration file"
+            "a storage is written SCHEME:PLACE, such as local:/srv/backups, or NAME: of the configuration file"
                 .into(),
         )
     }

@@ -48,7 +48,7 @@ impl Config {
         let path = layer.path.clone().ok_or_else(|| {
             missing(
                 "what to back up",
-                "a PATH after the verb, or path = \"…\" in its [backup.NAME] of the configuration file",
+                "a PATH after the verb, or path = \"PATH\" in its [backup.NAME] of the configuration file",
             )
         })?;
         let host = self.host(layer.host.as_deref(), &name)?;

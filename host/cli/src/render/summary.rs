@@ -75,7 +75,7 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
     lines.add(
         "stored",
         &format!(
-            "{} \u{2192} {} (ratio {}, {form})",
+            "{} -> {} (ratio {}, {form})",
             units::bytes(report.data.plain),
             units::bytes(report.data.bytes),
             units::ratio(report.data.plain, report.data.bytes)

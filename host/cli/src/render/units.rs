@@ -34,7 +34,7 @@ pub(crate) fn count(number: u64) -> String {
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push('\u{a0}');
+            out.push(' ');
         }
         out.push(digit);
     }
@@ -106,8 +106,8 @@ mod tests {
 
     #[rstest]
     #[case(7, "7")]
-    #[case(1234, "1\u{a0}234")]
-    #[case(1_234_567, "1\u{a0}234\u{a0}567")]
+    #[case(1234, "1 234")]
+    #[case(1_234_567, "1 234 567")]
     fn counts_are_grouped(#[case] number: u64, #[case] text: &str) {
         assert_eq!(count(number), text);
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use freezer_agent::{CheckOptions, Keyring};
+use freezer_agent::{AgentError, CheckOptions, Keyring};
 
 use super::session::{Session, passphrase};
 use super::{Context, failure, filter};
@@ -33,7 +33,13 @@ pub(super) fn run(check: &Check, context: &Context) -> Result<Exit, Failure> {
         Ok(report) => report,
         Err(error) => {
             drop(session.end());
-            return Err(failure::of_agent(&error));
+            return Err(match error {
+                AgentError::UnknownName {
+                    empty: true, storage, ..
+                } => Failure::new(Exit::NothingFound, format!("no backups in {storage}"))
+                    .advise("check the storage's URL"),
+                error => failure::of_agent(&error),
+            });
         }
     };
     let exit = session.end_with(failure::exit(report.exit_class()));

@@ -180,8 +180,12 @@ impl<'a> Session<'a> {
     /// Runs `work` with what recipes ask for.
     pub(super) fn with_context<T>(&self, work: impl FnOnce(&RunContext<'_>) -> T) -> T {
         let warn = |warning: &Warning| {
-            self.teller
-                .warn(&text::lines(&warning.to_string()), warning.partial)
+            let message = text::lines(&warning.message);
+            let told = match warning.path.is_empty() {
+                true => message,
+                false => format!("{}: {message}", text::escape(&warning.path)),
+            };
+            self.teller.warn(&told, warning.partial);
         };
         work(&RunContext {
             counters: &self.counters,
