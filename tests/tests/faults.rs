@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use freezer_tests::{
-    Part, Random, Sandbox, assert_same, backups, copy_tree, freezer_binary, program, skip, write,
+    Part, Random, Sandbox, assert_same, backups, copy_tree, differences, freezer_binary, program, skip, write,
 };
 use rstest::rstest;
 use rustix::process::Signal;
