@@ -187,7 +187,7 @@ impl<'r, 'a> Run<'r, 'a> {
             let spawn = |number| {
                 let receiver = receiver.clone();
                 let writer = target.map(|target| TargetWriter::new(target, number));
-                let work = move || work(Worker::new(shared, writer), &receiver);
+                let work = move || work(Worker::new(shared, writer), &receiver, shared);
                 std::thread::Builder::new()
                     .name(format!("restore-{number}"))
                     .spawn_scoped(scope, work)
@@ -422,10 +422,17 @@ impl From<freezer_format::index::IndexError> for Stop {
     }
 }
 
-/// One thread's loop.
-fn work(mut worker: Worker<'_, '_>, units: &Receiver<Unit>) -> Result<Later, RestoreError> {
+/// One thread's loop. Units that come after some thread failed are dropped.
+fn work(
+    mut worker: Worker<'_, '_>,
+    units: &Receiver<Unit>,
+    shared: &Shared<'_>,
+) -> Result<Later, RestoreError> {
     for unit in units {
-        worker.run(&unit)?;
+        if shared.is_stopped() {
+            break;
+        }
+        worker.run(&unit).inspect_err(|_| shared.stop())?;
     }
     Ok(worker.finish())
 }

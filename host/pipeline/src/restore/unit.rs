@@ -4,6 +4,7 @@
 //! one; directories wait for their final state until nothing is made in them any more.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use freezer_format::index::EntryKind;
@@ -26,6 +27,8 @@ pub(super) struct Shared<'a> {
     pub(super) reporter: &'a Reporter<'a>,
     /// Files that couldn't be made: links to them are left out.
     failed: Mutex<HashSet<Vec<u8>>>,
+    /// Set by the first thread that ends with an error, so that the others don't go on.
+    stopped: AtomicBool,
 }
 
 impl<'a> Shared<'a> {
@@ -34,12 +37,23 @@ impl<'a> Shared<'a> {
             levels,
             reporter,
             failed: Mutex::default(),
+            stopped: AtomicBool::new(false),
         }
     }
 
     /// The opened level of a number.
     pub(super) fn level(&self, number: u32) -> Option<&LevelFrames<'a>> {
         self.levels.iter().find(|level| level.level == number)
+    }
+
+    /// Tells all threads to end.
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether some thread ended with an error.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
     }
 
     /// Whether a file couldn't be made.
@@ -108,6 +122,9 @@ impl<'s, 'a> Worker<'s, 'a> {
         };
         reader.plan(unit.rows.iter().map(Row::range));
         for row in &unit.rows {
+            if shared.is_stopped() {
+                break;
+            }
             shared.reporter.context.cancel.check()?;
             self.restore(row, &mut reader, frames)?;
         }

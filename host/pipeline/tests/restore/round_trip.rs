@@ -209,6 +209,22 @@ fn a_hollow_file_beyond_eight_gibibytes_stays_hollow() {
     }
 }
 
+#[test]
+fn a_directory_s_attribute_that_a_level_dropped_is_dropped() {
+    let source = tempfile::tempdir().unwrap();
+    let directory = source.path().join("d");
+    fs::create_dir(&directory).unwrap();
+    let mut backups = Backups::new(Compression::Gzip, None);
+    rustix::fs::setxattr(&directory, "user.old", b"1", XattrFlags::empty()).unwrap();
+    backups.back_up(source.path());
+    rustix::fs::removexattr(&directory, "user.old").unwrap();
+    rustix::fs::setxattr(&directory, "user.new", b"2", XattrFlags::empty()).unwrap();
+    backups.back_up(source.path());
+    let expected = list_fully(source.path());
+    check(&backups, 1, &expected, false);
+    check(&backups, 1, &expected, true);
+}
+
 /// A step of a history: something that a user does to a tree.
 fn change(root: &Path, step: u64) {
     let random = noise(64, step);

@@ -15,6 +15,8 @@ use super::{EntryError, Target};
 
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
+/// Most bytes that the names of one entry's attributes take together, by the kernel's limit.
+const NAMES_BYTES: usize = 64 * 1024;
 /// Set-user-id and set-group-id.
 const SETID: u32 = 0o6000;
 
@@ -73,6 +75,28 @@ impl Target {
         }
         outcome.note("set the time", set_time(handle, member.mtime));
         outcome
+    }
+
+    /// Takes away what a directory that was there before has and `member` doesn't. Security labels are the system's.
+    pub(super) fn clear_attributes(&self, directory: BorrowedFd<'_>, member: &Member) -> Result<(), Errno> {
+        let mut names = vec![0; NAMES_BYTES];
+        let length = match rustix::fs::flistxattr(directory, &mut names[..]) {
+            Ok(length) => length,
+            Err(Errno::NOTSUP) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        for name in names[..length].split(|byte| *byte == 0) {
+            let is_wanted = match name {
+                ACL_ACCESS if member.acl_access.is_some() => true,
+                ACL_DEFAULT if member.acl_default.is_some() => true,
+                _ => member.xattrs.iter().any(|(wanted, _)| wanted == name),
+            };
+            let is_ours = [&b"user."[..], b"trusted.", b"system.posix_acl_"];
+            if !is_wanted && is_ours.iter().any(|space| name.starts_with(space)) {
+                rustix::fs::fremovexattr(directory, name)?;
+            }
+        }
+        Ok(())
     }
 
     fn set_mode(&self, handle: Handle<'_>, member: &Member, outcome: &mut Outcome) {

@@ -211,9 +211,13 @@ impl<'a> TargetWriter<'a> {
         let fail = EntryError::system("open the directory");
         judge("open the directory", &member.path)?;
         let opened = self.directory(&member.path, OFlags::RDONLY).map_err(&fail)?;
-        Ok(self
+        let cleared = self.target.clear_attributes(opened.as_fd(), member);
+        let mut outcome = self
             .target
-            .set_attributes(Handle::Open(opened.as_fd()), member, false))
+            .set_attributes(Handle::Open(opened.as_fd()), member, false);
+        let failed = cleared.map_err(EntryError::system("remove an extended attribute"));
+        outcome.failures.extend(failed.err());
+        Ok(outcome)
     }
 
     /// Opens a directory below the root, without keeping it.
