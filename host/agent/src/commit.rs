@@ -148,12 +148,26 @@ pub(crate) fn clean_up(
         Ok(_) => {}
         Err(error) => return Err((all.to_vec(), error)),
     }
+    // The place is ours, so are the uploads below it: also one whose name was lost with the answer.
+    abort_uploads(store, keys);
     for (place, key) in all.iter().enumerate() {
         if let Err(error) = store.remove(std::slice::from_ref(key)) {
             return Err((all[place..].to_vec(), error));
         }
     }
     Ok(())
+}
+
+/// Aborts unfinished uploads below the level's folder, as far as the storage knows them; `check` names the others.
+fn abort_uploads(store: &dyn Store, keys: &BackupKeys) {
+    let Ok(page) = store.pending(&format!("{}/", keys.data_directory()), None) else {
+        return;
+    };
+    for upload in page.uploads {
+        if let Err(error) = store.abort(&upload.upload) {
+            tracing::debug!("can't abort an upload of {:?}: {error}", upload.key);
+        }
+    }
 }
 
 /// The level's folder and name for the message about what may remain.

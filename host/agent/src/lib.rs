@@ -5,21 +5,21 @@
 //! `--json`) or an [`AgentError`] that says what failed on which backup, why, and what to do next.
 
 pub mod backup;
-pub mod browse;
-pub mod catalogue;
-pub mod check;
+mod browse;
+mod catalogue;
+mod check;
 mod commit;
 mod date;
 mod dry;
 mod error;
-pub mod keys;
+mod keys;
 mod level;
-pub mod list;
+mod list;
 pub mod mode;
 mod objects;
 mod plan;
 mod recovery;
-pub mod restore;
+mod restore;
 mod select;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
@@ -33,3 +33,6 @@ pub use mode::{BackupMode, PluginMode, PreparedBackup, PreparedRestore, RestoreM
 pub use recovery::recovery;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use select::Wanted;
+
+#[cfg(test)]
+mod tests;

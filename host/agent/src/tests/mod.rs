@@ -1,0 +1,9 @@
+//! The recipes on a storage in memory and a plain directory as the mode: no component runs here.
+
+mod attack;
+mod damage;
+mod fault;
+mod level;
+mod original;
+mod round;
+mod support;
