@@ -128,7 +128,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("grants.toml");
         assert!(
-            OperatorGrants::read(&[path.clone()]).is_ok(),
+            OperatorGrants::read(std::slice::from_ref(&path)).is_ok(),
             "an absent file grants nothing"
         );
         std::fs::write(&path, "").unwrap();

@@ -3,6 +3,7 @@
 //! Making one costs next to nothing. The engine, its threads and the compiled plugins come into being when the first
 //! plugin is loaded, so that `freezer --version` and `--help` never pay for them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -107,6 +108,8 @@ pub struct PluginHost {
     cache: Cache,
     found: OnceLock<Vec<Discovered>>,
     engine: Mutex<Option<Arc<EngineState>>>,
+    /// What was compiled or loaded by this host, by digest: a run may open one storage several times.
+    components: Mutex<BTreeMap<String, Component>>,
 }
 
 impl PluginHost {
@@ -120,6 +123,7 @@ impl PluginHost {
             cache: Cache::new(config.cache_dir.as_deref()),
             found: OnceLock::new(),
             engine: Mutex::new(None),
+            components: Mutex::default(),
             config,
         })
     }
@@ -365,9 +369,18 @@ impl PluginHost {
     }
 
     fn component(&self, engine: &EngineState, plugin: &Plugin) -> Result<Component, PluginError> {
-        if let Some(component) = self.cache.get(engine.engine(), &plugin.sha256) {
-            return Ok(component);
+        // Held while it is compiled: nobody gains from compiling the same plugin twice at once.
+        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = components.get(&plugin.sha256) {
+            return Ok(component.clone());
         }
+        let component = self.cache.get(engine.engine(), &plugin.sha256);
+        let component = component.map_or_else(|| self.compile(engine, plugin), Ok)?;
+        components.insert(plugin.sha256.clone(), component.clone());
+        Ok(component)
+    }
+
+    fn compile(&self, engine: &EngineState, plugin: &Plugin) -> Result<Component, PluginError> {
         let bytes = discover::read_component(&plugin.path)?;
         if discover::digest(&bytes) != plugin.sha256 {
             return Err(changed(&plugin.manifest.name));
