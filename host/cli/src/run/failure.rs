@@ -22,6 +22,10 @@ pub(super) fn exit(class: ExitClass) -> Exit {
 
 /// A recipe's failure, with its advice.
 pub(super) fn of_agent(error: &AgentError) -> Failure {
+    if error.exit_class() == ExitClass::Interrupted {
+        // The user knows why; where exactly the run was stopped is no news.
+        return Failure::new(Exit::Interrupted, "interrupted");
+    }
     if let AgentError::Plugin(error) = error {
         return of_plugin(error);
     }
@@ -77,6 +81,12 @@ mod tests {
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.message.contains("did you mean local?"), "{failure:?}");
         assert_eq!(failure.next.len(), 1);
+    }
+
+    #[test]
+    fn an_interrupted_run_says_no_more_than_that() {
+        let failure = of_agent(&AgentError::Interrupted);
+        assert_eq!(failure, Failure::new(Exit::Interrupted, "interrupted"));
     }
 
     #[test]
