@@ -26,6 +26,6 @@ pub mod restore;
 pub use backup::backup;
 pub use error::BackupError;
 pub use job::{
-    BackupJob, BackupReport, Counts, DataFacts, Dereference, Encoding, IndexFacts, ObjectFacts, ObjectKeys, Parent,
-    RunContext, TreeSource,
+    BackupJob, BackupReport, Counts, DataFacts, Dereference, Encoding, IndexFacts, ObjectFacts, ObjectKeys,
+    Parent, RunContext, TreeSource,
 };
