@@ -27,60 +27,21 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
     let counts = &report.counts;
     let mut lines = Lines(String::new());
     let verb = if outcome.dry_run { "would be" } else { "backup" };
-    let name = text::escape(outcome.name.as_str().as_bytes());
-    let why = match (&outcome.full_reason, &outcome.parent) {
-        (Some(reason), _) => format!("full: {reason}"),
-        (None, Some(parent)) => {
-            format!(
-                "changes since level {} of {}",
-                parent.level.0,
-                units::date(parent.time, zone)
-            )
-        }
-        (None, None) => "full".to_owned(),
-    };
-    lines.add(
-        verb,
-        &format!(
-            "{name} level {} of {} ({why})",
-            outcome.id.level.0,
-            units::date(outcome.id.time, zone)
-        ),
-    );
-    let files = units::counted(counts.files, "file", "files");
-    let directories = units::counted(counts.directories, "directory", "directories");
+    lines.add(verb, &which(outcome, zone));
     let others = counts.symlinks + counts.hard_links + counts.others;
     lines.add(
         "tree",
-        &format!(
-            "{files}, {directories}, {} others, {}",
-            units::count(others),
-            units::bytes(counts.bytes)
-        ),
+        &tree(counts.files, counts.directories, others, counts.bytes),
     );
-    lines.add(
-        "changes",
-        &format!(
-            "{} new, {} changed, {} removed, {} unchanged",
-            units::count(counts.new),
-            units::count(counts.changed),
-            units::count(counts.removed),
-            units::count(counts.unchanged)
-        ),
-    );
-    let form = match outcome.encrypted {
-        true => format!("{}, encrypted", outcome.compression),
-        false => outcome.compression.to_string(),
-    };
-    lines.add(
-        "stored",
-        &format!(
-            "{} -> {} (ratio {}, {form})",
-            units::bytes(report.data.plain),
-            units::bytes(report.data.bytes),
-            units::ratio(report.data.plain, report.data.bytes)
-        ),
-    );
+    let changes = [
+        (counts.new, "new"),
+        (counts.changed, "changed"),
+        (counts.removed, "removed"),
+        (counts.unchanged, "unchanged"),
+    ];
+    let changes = changes.map(|(number, what)| format!("{} {what}", units::count(number)));
+    lines.add("changes", &changes.join(", "));
+    lines.add("stored", &stored(outcome));
     lines.add(
         "took",
         &format!(
@@ -115,6 +76,51 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
         );
     }
     lines.0
+}
+
+/// Name, level and date of a backup, and why this level.
+fn which(outcome: &BackupOutcome, zone: &TimeZone) -> String {
+    let why = match (&outcome.full_reason, &outcome.parent) {
+        (Some(reason), _) => format!("full: {reason}"),
+        (None, Some(parent)) => {
+            format!(
+                "changes since level {} of {}",
+                parent.level.0,
+                units::date(parent.time, zone)
+            )
+        }
+        (None, None) => "full".to_owned(),
+    };
+    let name = text::escape(outcome.name.as_str().as_bytes());
+    format!(
+        "{name} level {} of {} ({why})",
+        outcome.id.level.0,
+        units::date(outcome.id.time, zone)
+    )
+}
+
+/// What a tree holds.
+fn tree(files: u64, directories: u64, others: u64, bytes: u64) -> String {
+    let files = units::counted(files, "file", "files");
+    let directories = units::counted(directories, "directory", "directories");
+    format!(
+        "{files}, {directories}, {}, {}",
+        units::counted(others, "other", "others"),
+        units::bytes(bytes)
+    )
+}
+
+/// How large the stream is and what it is stored as.
+fn stored(outcome: &BackupOutcome) -> String {
+    let data = &outcome.report.data;
+    let encrypted = if outcome.encrypted { ", encrypted" } else { "" };
+    format!(
+        "{} -> {} (ratio {}, {}{encrypted})",
+        units::bytes(data.plain),
+        units::bytes(data.bytes),
+        units::ratio(data.plain, data.bytes),
+        outcome.compression,
+    )
 }
 
 /// The document of a backup.
@@ -175,16 +181,10 @@ pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration, zone: &TimeZone)
             units::date(outcome.time, zone)
         ),
     );
-    let files = units::counted(report.files, "file", "files");
-    let directories = units::counted(report.directories, "directory", "directories");
     let others = report.symlinks + report.hard_links + report.others;
     lines.add(
         "tree",
-        &format!(
-            "{files}, {directories}, {} others, {}",
-            units::count(others),
-            units::bytes(report.bytes)
-        ),
+        &tree(report.files, report.directories, others, report.bytes),
     );
     lines.add(
         "took",
