@@ -271,7 +271,7 @@ mod tests {
         };
         member.link = vec![b'l'; number % 300];
         member.rdev = (number as u32, 1);
-        if number % 5 == 0 {
+        if number.is_multiple_of(5) {
             member.xattrs = vec![
                 (b"user.a".to_vec(), vec![0, 1, 255]),
                 (b"user.b".to_vec(), Vec::new()),

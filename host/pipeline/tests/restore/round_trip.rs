@@ -100,39 +100,48 @@ fn make_tree(root: &Path) {
     fs::set_permissions(root.join("d/e"), fs::Permissions::from_mode(0o500)).unwrap();
     fs::set_permissions(root.join("d"), fs::Permissions::from_mode(0o1777)).unwrap();
     if rustix::process::geteuid().is_root() {
-        let device = rustix::fs::makedev(1, 3);
-        rustix::fs::mknodat(
-            CWD,
-            root.join("null"),
-            FileType::CharacterDevice,
-            Mode::RUSR,
-            device,
-        )
-        .unwrap();
-        for (name, id) in [("owned", 4711), ("d/link", 4712), ("fifo", 4713), ("d/e/f", 4714)] {
-            if name == "owned" {
-                fs::write(root.join(name), b"x").unwrap();
-            }
-            std::os::unix::fs::lchown(root.join(name), Some(id), Some(id + 1)).unwrap();
-        }
-        fs::set_permissions(root.join("owned"), fs::Permissions::from_mode(0o6755)).unwrap();
-        // cap_net_raw+ep, as `setcap` writes it.
-        let capability = hex::decode("0100000200200000000000000000000000000000").unwrap();
-        rustix::fs::setxattr(
-            root.join("empty"),
-            "security.capability",
-            &capability,
-            XattrFlags::empty(),
-        )
-        .unwrap();
-        let list = hex::decode(
-            "0200000001000700ffffffff02000500f401000004000500ffffffff10000500ffffffff20000500ffffffff",
-        );
-        let list = list.unwrap();
-        for name in ["system.posix_acl_access", "system.posix_acl_default"] {
-            rustix::fs::setxattr(root.join("d/e/f"), name, &list, XattrFlags::empty()).unwrap();
-        }
+        make_what_root_may(root);
     }
+    set_times(root);
+}
+
+/// Devices, foreign owners, setuid, capabilities and access control lists.
+fn make_what_root_may(root: &Path) {
+    let device = rustix::fs::makedev(1, 3);
+    rustix::fs::mknodat(
+        CWD,
+        root.join("null"),
+        FileType::CharacterDevice,
+        Mode::RUSR,
+        device,
+    )
+    .unwrap();
+    for (name, id) in [("owned", 4711), ("d/link", 4712), ("fifo", 4713), ("d/e/f", 4714)] {
+        if name == "owned" {
+            fs::write(root.join(name), b"x").unwrap();
+        }
+        std::os::unix::fs::lchown(root.join(name), Some(id), Some(id + 1)).unwrap();
+    }
+    fs::set_permissions(root.join("owned"), fs::Permissions::from_mode(0o6755)).unwrap();
+    // cap_net_raw+ep, as `setcap` writes it.
+    let capability = hex::decode("0100000200200000000000000000000000000000").unwrap();
+    rustix::fs::setxattr(
+        root.join("empty"),
+        "security.capability",
+        &capability,
+        XattrFlags::empty(),
+    )
+    .unwrap();
+    let list = hex::decode(
+        "0200000001000700ffffffff02000500f401000004000500ffffffff10000500ffffffff20000500ffffffff",
+    );
+    let list = list.unwrap();
+    for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+        rustix::fs::setxattr(root.join("d/e/f"), name, &list, XattrFlags::empty()).unwrap();
+    }
+}
+
+fn set_times(root: &Path) {
     set_time(&root.join("empty"), -5, 500_000_000);
     set_time(&root.join("d/zeros"), 5_000_000_000, 1);
     set_time(&root.join("dangling"), 1_000_000_000, 123_456_789);

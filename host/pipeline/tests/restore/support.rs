@@ -304,7 +304,7 @@ impl Backups {
                 level: number,
                 levels: (0..=number).map(row).collect(),
                 parent,
-                parent_file_system: self.reports.last().map(|report| report.file_system.clone()),
+                parent_file_system: self.reports.last().map(|report| report.file_system),
                 context: &context,
             })
             .unwrap()

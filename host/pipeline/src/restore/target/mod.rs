@@ -16,7 +16,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 
 use super::error::RestoreError;
 use owner::Owners;
@@ -107,10 +107,29 @@ impl Target {
         }
     }
 
-    /// Removes a directory of this run's making from the root, with everything in it.
+    /// Removes a directory of this run's making from the root, with everything in it. The root keeps the time that
+    /// the backup gave it, which a removal would set to now.
     pub(crate) fn remove_staging(&self, name: &str) -> Result<(), RestoreError> {
-        remove::remove(self.root(), name.as_bytes())
+        self.remove_untimed(name.as_bytes())
             .map_err(|e| self.failure("remove a temporary directory from the target", e.into()))
+    }
+
+    fn remove_untimed(&self, name: &[u8]) -> Result<(), rustix::io::Errno> {
+        let before = rustix::fs::fstat(self.root())?;
+        remove::remove(self.root(), name)?;
+        let unchanged = Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        };
+        let modified = Timespec {
+            tv_sec: before.st_mtime,
+            tv_nsec: i64::try_from(before.st_mtime_nsec).unwrap_or(0),
+        };
+        let times = Timestamps {
+            last_access: unchanged,
+            last_modification: modified,
+        };
+        rustix::fs::futimens(self.root(), &times)
     }
 }
 
