@@ -407,6 +407,7 @@ impl Writing<'_> {
                 bytes: report.index.bytes,
                 sha256: report.index.sha256,
                 trailer: report.index.trailer,
+                salt: report.index.salt,
             },
             engine_metadata: report.engine_metadata.as_ref().map(|facts| ObjectFacts {
                 bytes: facts.bytes,

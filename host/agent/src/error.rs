@@ -228,6 +228,9 @@ impl AgentError {
                     .to_owned(),
             ],
             Self::NoPassphrase { .. } => vec!["give the pass phrase with --encrypt-pass-file FILE".to_owned()],
+            Self::Key { source: KeyError::Malformed(_), .. } => {
+                vec!["freezer check names everything that is damaged and the backups it hits".to_owned()]
+            }
             Self::Key { .. } => vec!["check the pass file: its first line is the pass phrase".to_owned()],
             Self::Unsupported { next, .. } => vec![next.clone()],
             Self::Taken { .. } => vec!["wait for the other run, then try again".to_owned()],

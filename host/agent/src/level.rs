@@ -315,6 +315,7 @@ impl Level {
             bytes: manifest.index.bytes,
             sha256: manifest.index.sha256,
             trailer: manifest.index.trailer,
+            salt: manifest.index.salt,
         };
         let cipher = self.index_cipher()?;
         match open_index(Arc::clone(store), &key, &facts, cipher.as_ref()) {

@@ -13,7 +13,7 @@ pub mod manifest;
 pub mod metadata;
 pub mod name;
 pub mod openssl;
-mod optional_digest;
+mod optional_hex;
 pub mod component;
 pub mod index;
 pub mod tar;

@@ -20,7 +20,7 @@ use crate::compression::Compression;
 use crate::layout::Engine;
 use crate::name::{HostBackupName, Level, LevelId, Timestamp};
 use crate::openssl::hmac_sha256;
-use crate::optional_digest;
+use crate::optional_hex;
 
 /// Most bytes of a manifest that are read: it has no list that grows with the backup.
 pub const MAX_MANIFEST_BYTES: usize = 16 << 20;
@@ -195,7 +195,7 @@ pub struct ParentLink {
     /// Its time.
     pub time: Timestamp,
     /// SHA-256 of its manifest's line 1; `None` if it has none, being the original's.
-    #[serde(with = "optional_digest")]
+    #[serde(with = "optional_hex")]
     pub manifest: Option<[u8; 32]>,
 }
 
@@ -209,7 +209,7 @@ pub struct PreviousLink {
     /// Its time.
     pub time: Timestamp,
     /// SHA-256 of its manifest's line 1; `None` if it has none, being the original's.
-    #[serde(with = "optional_digest")]
+    #[serde(with = "optional_hex")]
     pub manifest: Option<[u8; 32]>,
 }
 
@@ -275,6 +275,9 @@ pub struct IndexFacts {
     /// The last 64 bytes before encryption.
     #[serde(with = "hex::serde")]
     pub trailer: [u8; 64],
+    /// The salt in the object's header, if it is encrypted: a reader needs no request for it.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_hex")]
+    pub salt: Option<[u8; 8]>,
 }
 
 /// A small stored object.
@@ -501,6 +504,7 @@ mod tests {
                 bytes: 5,
                 sha256: [3; 32],
                 trailer: [4; 64],
+                salt: Some(*b"saltsalt"),
             },
             engine_metadata: None,
             file_system: Some(FileSystem {

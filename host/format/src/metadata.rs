@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::ser::{Formatter, Serializer};
 
 use crate::chain_key::KeyInfo;
-use crate::optional_digest;
+use crate::optional_hex;
 
 /// Most bytes that are read. The original's largest hold a server's description of some kilobytes.
 pub const MAX_METADATA_BYTES: usize = 1 << 20;
@@ -30,7 +30,7 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rsync_block_size: Option<u64>,
     /// SHA-256 of the manifest's first line; absent in the original's backups.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_digest")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_hex")]
     pub manifest_sha256: Option<[u8; 32]>,
     /// The wrapped chain key of an encrypted backup of ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]

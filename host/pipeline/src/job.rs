@@ -165,6 +165,8 @@ pub struct IndexFacts {
     pub sha256: [u8; 32],
     /// The last 64 bytes of the index before encryption.
     pub trailer: [u8; 64],
+    /// The salt in the object's head, if it is encrypted.
+    pub salt: Option<[u8; 8]>,
 }
 
 /// A small object as the manifest describes it.

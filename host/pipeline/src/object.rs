@@ -355,7 +355,8 @@ fn decrypt(keys: &KeyIv, iv: &[u8; 16], bytes: &mut [u8]) {
     cfb_mode::Decryptor::<Aes256>::new((&keys.key).into(), iv.into()).decrypt(bytes);
 }
 
-/// Opens a stored index. Costs one request for the salt (or the whole, if small) and what its reader needs.
+/// Opens a stored index. A small one is fetched whole; a larger one costs what its reader needs, and one request
+/// for the salt where the manifest doesn't tell it.
 ///
 /// The trailer comes from the manifest, so that everything below it is authentic.
 ///
@@ -367,7 +368,12 @@ pub fn open_index(
     facts: &IndexFacts,
     cipher: Option<&Cipher>,
 ) -> Result<StoredIndex, OpenIndexError> {
-    let object = StoredObject::open(store, key, facts.bytes, cipher)?;
+    let object = match (cipher, &facts.salt) {
+        (Some(cipher), Some(salt)) if facts.bytes > WHOLE_BYTES => {
+            StoredObject::with_salt(store, key, facts.bytes, cipher, salt)
+        }
+        _ => StoredObject::open(store, key, facts.bytes, cipher)?,
+    };
     let body = object.content_bytes();
     Ok(IndexReader::open(object, body, Some(&facts.trailer))?)
 }

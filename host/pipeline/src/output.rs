@@ -223,6 +223,7 @@ impl<'o, 'a> Output<'o, 'a> {
                 bytes: self.outlet.bytes(self.index.object),
                 sha256: self.outlet.whole_digest(self.index.object),
                 trailer: finished.trailer,
+                salt: self.index.encryptor.salt(),
             },
             engine_metadata: engine_metadata.transpose()?,
         })

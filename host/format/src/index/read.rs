@@ -10,7 +10,7 @@ use super::window::Sources;
 use super::{Entry, Header, IndexError, LevelRow, TRAILER_BYTES};
 
 /// Largest body in bytes that is fetched at once on opening: one request instead of three for a small tree.
-const WHOLE_MAX: u64 = 256 * 1024;
+const WHOLE_MAX: u64 = 128 * 1024;
 
 /// The plain body of an index object, read by ranges.
 pub trait ReadRange {
