@@ -295,9 +295,10 @@ fn restore_class(error: &RestoreError) -> ExitClass {
 fn select_next(error: &SelectError) -> Vec<String> {
     match error {
         SelectError::Empty => vec!["freezer list shows what is there".to_owned()],
-        SelectError::NoneBefore { oldest, .. } => {
+        SelectError::NoneBefore { at, oldest } => {
             vec![format!(
-                "the oldest backup is of {}; take a date from there on",
+                "there is none from {} or before; the oldest backup is of {}, take a date from there on",
+                date(*at),
                 date(*oldest)
             )]
         }
