@@ -86,10 +86,7 @@ impl Storage for Hostile {
                 0
             }
             "flood" => flood(),
-            "output" => {
-                println!("{}", "\u{1b}[2Jx".repeat(100_000));
-                0
-            }
+            "output" => flood_output(),
             "wait" => {
                 control::wait(Duration::from_secs(60))?;
                 0
@@ -185,4 +182,11 @@ impl Storage for Hostile {
     fn abort(&self, _upload: &str) -> Result<()> {
         Ok(())
     }
+}
+
+/// Writes terminal escapes to standard output.
+#[expect(clippy::print_stdout, reason = "flooding standard output is the sin under test")]
+fn flood_output() -> u64 {
+    println!("{}", "\u{1b}[2Jx".repeat(100_000));
+    0
 }
