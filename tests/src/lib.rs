@@ -2,7 +2,8 @@
 //! changes trees, compares them by a program that is not ours, and looks into what lies in a storage.
 //!
 //! The tests stand in `tests/tests/*.rs`, one file per theme. Every failure shows the command line that was run,
-//! its output, and the seed if anything was random.
+//! its output, and the seed if anything was random. What the machine may refuse (root, mounts, tracing) stands in modules
+//! `needs_root`, `needs_mounts` and `needs_strace`, which `tests/run.sh` leaves out where it has to.
 
 mod mutate;
 mod process;
@@ -17,15 +18,3 @@ pub use random::Random;
 pub use sandbox::{Sandbox, freezer_binary, workspace};
 pub use storage::{Backup, Part, backups};
 pub use tree::{assert_same, copy_tree, differences, differences_from_list, make_odd_tree, tool, write};
-
-/// Says loudly why a test did nothing, and returns from it.
-///
-/// Use it only for what the machine itself refuses (a mount inside an unprivileged container); an oracle that the
-/// set-up should have installed is filtered out by `tests/run.sh` instead, so that it counts as skipped.
-#[macro_export]
-macro_rules! skip {
-    ($($reason:tt)+) => {{
-        eprintln!("\n==== SKIPPED: {} ====\n", format!($($reason)+));
-        return;
-    }};
-}

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
-use freezer_tests::{Sandbox, assert_same, make_odd_tree, program, skip, write};
+use freezer_tests::{Sandbox, assert_same, make_odd_tree, program, write};
 use rstest::rstest;
 
 #[rstest]
@@ -247,78 +247,82 @@ fn hard_links_become_files_on_request() {
     assert_eq!(fs::read(target.join("b")).expect("b"), b"content");
 }
 
-#[rstest]
-#[case::stays(&[], false)]
-#[case::crosses(&["--cross-file-systems"], true)]
-fn other_file_systems_are_entered_only_on_request(#[case] options: &[&str], #[case] entered: bool) {
-    if program("unshare").args(["-m", "true"]).run().code != Some(0) {
-        skip!("this machine allows no mounts");
+/// They mount file systems in a name space of their own. `tests/run.sh` leaves them out where that is impossible.
+mod needs_mounts {
+    use super::*;
+
+    #[rstest]
+    #[case::stays(&[], false)]
+    #[case::crosses(&["--cross-file-systems"], true)]
+    fn other_file_systems_are_entered_only_on_request(#[case] options: &[&str], #[case] entered: bool) {
+        let sandbox = Sandbox::new();
+        write(&sandbox.path("source/f"), b"x");
+        fs::create_dir(sandbox.path("source/mnt")).expect("mkdir");
+        let script = format!(
+            "mount -t tmpfs -o size=1m none source/mnt && echo inner > source/mnt/inner && \
+             exec {} backup source --name t --host h --to {} {}",
+            freezer_tests::freezer_binary().display(),
+            sandbox.url(),
+            options.join(" ")
+        );
+        sandbox
+            .scrubbed(Path::new("unshare"))
+            .args(["-m", "sh", "-ec", &script])
+            .run()
+            .expect(0);
+        let target = sandbox.restore("out", &[]);
+        assert!(
+            target.join("mnt").is_dir(),
+            "the mount point itself belongs to the tree"
+        );
+        assert_eq!(target.join("mnt/inner").exists(), entered);
     }
-    let sandbox = Sandbox::new();
-    write(&sandbox.path("source/f"), b"x");
-    fs::create_dir(sandbox.path("source/mnt")).expect("mkdir");
-    let script = format!(
-        "mount -t tmpfs -o size=1m none source/mnt && echo inner > source/mnt/inner && \
-         exec {} backup source --name t --host h --to {} {}",
-        freezer_tests::freezer_binary().display(),
-        sandbox.url(),
-        options.join(" ")
-    );
-    sandbox
-        .scrubbed(Path::new("unshare"))
-        .args(["-m", "sh", "-ec", &script])
-        .run()
-        .expect(0);
-    let target = sandbox.restore("out", &[]);
-    assert!(
-        target.join("mnt").is_dir(),
-        "the mount point itself belongs to the tree"
-    );
-    assert_eq!(target.join("mnt/inner").exists(), entered);
 }
 
-/// Without root: what can be kept is kept, what can't is named, and the rest goes on.
-#[test]
-fn a_user_without_rights_restores_what_he_may() {
-    if !rustix::process::geteuid().is_root() {
-        skip!("needs root to make what a user may not restore");
+/// They become another user, or make what only root can make. `tests/run.sh` leaves them out where that is impossible.
+mod needs_root {
+    use super::*;
+
+    /// Without root: what can be kept is kept, what can't is named, and the rest goes on.
+    #[test]
+    fn a_user_without_rights_restores_what_he_may() {
+        let sandbox = Sandbox::new();
+        write(&sandbox.path("source/f"), b"content");
+        program("mknod")
+            .arg(sandbox.path("source/device"))
+            .args(["c", "1", "3"])
+            .run()
+            .expect(0);
+        sandbox.backup(&[]);
+        program("chmod")
+            .args(["-R", "a+rwX"])
+            .arg(sandbox.path("."))
+            .run()
+            .expect(0);
+        let restored = sandbox
+            .scrubbed(Path::new("setpriv"))
+            .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+            .arg(freezer_tests::freezer_binary())
+            .args([
+                "restore",
+                "--name",
+                "t",
+                "--host",
+                "h",
+                "--from",
+                &sandbox.url(),
+                "--target",
+                "out",
+            ])
+            .run()
+            .expect(3)
+            .says("device");
+        let target = sandbox.path("out");
+        assert_eq!(
+            fs::read(target.join("f")).expect("restored"),
+            b"content",
+            "{restored}"
+        );
+        assert!(!target.join("device").exists());
     }
-    let sandbox = Sandbox::new();
-    write(&sandbox.path("source/f"), b"content");
-    program("mknod")
-        .arg(sandbox.path("source/device"))
-        .args(["c", "1", "3"])
-        .run()
-        .expect(0);
-    sandbox.backup(&[]);
-    program("chmod")
-        .args(["-R", "a+rwX"])
-        .arg(sandbox.path("."))
-        .run()
-        .expect(0);
-    let restored = sandbox
-        .scrubbed(Path::new("setpriv"))
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .arg(freezer_tests::freezer_binary())
-        .args([
-            "restore",
-            "--name",
-            "t",
-            "--host",
-            "h",
-            "--from",
-            &sandbox.url(),
-            "--target",
-            "out",
-        ])
-        .run()
-        .expect(3)
-        .says("device");
-    let target = sandbox.path("out");
-    assert_eq!(
-        fs::read(target.join("f")).expect("restored"),
-        b"content",
-        "{restored}"
-    );
-    assert!(!target.join("device").exists());
 }

@@ -25,7 +25,7 @@ fn small_tree(root: &Path) {
 )]
 #[case::mode("a", "chmod 4711 a", "mode")]
 #[case::mtime("a", "touch -d @5.000000001 a", "mtime")]
-#[case::owner("a", "chown 5:6 a", "owner")]
+#[case::owner_needs_root("a", "chown 5:6 a", "owner")]
 #[case::link_target("l", "ln -sfn b l", "target")]
 #[case::kind("l", "rm l; echo x > l", "type")]
 #[case::hard_link("d/h", "cp -p d/h x; mv x d/h", "links")]

@@ -4,12 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use freezer_tests::{Program, Sandbox, assert_same, backups, freezer_binary, program, skip, write};
+use freezer_tests::{Program, Sandbox, assert_same, backups, freezer_binary, program, write};
 use rstest::rstest;
-
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
 
 /// `freezer` as the user nobody.
 fn as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> Program {
@@ -28,73 +24,6 @@ fn as_nobody(sandbox: &Sandbox, arguments: &[&str]) -> Program {
 fn one_backup(sandbox: &Sandbox, options: &[&str]) {
     write(&sandbox.path("source/f"), b"content");
     sandbox.backup(options);
-}
-
-#[test]
-fn an_unreadable_file_makes_the_backup_partial_and_is_named() {
-    if !is_root() {
-        skip!("needs root to become another user");
-    }
-    let sandbox = Sandbox::new();
-    write(&sandbox.path("source/readable"), b"r");
-    write(&sandbox.path("source/locked/secret"), b"s");
-    write(&sandbox.path("source/hidden"), b"h");
-    fs::set_permissions(sandbox.path("source/hidden"), fs::Permissions::from_mode(0o000)).expect("chmod");
-    fs::set_permissions(sandbox.path("source/locked"), fs::Permissions::from_mode(0o000)).expect("chmod");
-    fs::set_permissions(sandbox.store(), fs::Permissions::from_mode(0o777)).expect("chmod");
-    fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o777)).expect("chmod");
-    let url = sandbox.url();
-    as_nobody(
-        &sandbox,
-        &["backup", "source", "--name", "t", "--host", "h", "--to", &url],
-    )
-    .run()
-    .no_crash()
-    .expect(3)
-    .says("hidden")
-    .says("locked");
-    sandbox.restore_command("out", &[]).run().expect(3).says("hidden");
-    let target = sandbox.path("out");
-    assert_eq!(fs::read(target.join("readable")).expect("restored"), b"r");
-    assert!(
-        !target.join("hidden").exists(),
-        "an unreadable file came back as something"
-    );
-    let listed = sandbox.verb("list", &[]).run().expect(0);
-    assert!(listed.text().contains("partial"), "{listed}");
-}
-
-#[test]
-fn a_file_that_becomes_unreadable_keeps_its_last_good_content_for_stale() {
-    if !is_root() {
-        skip!("needs root to become another user");
-    }
-    let sandbox = Sandbox::new();
-    write(&sandbox.path("source/hidden"), b"first");
-    program("chmod")
-        .args(["-R", "a+rwX"])
-        .arg(sandbox.path("."))
-        .run()
-        .expect(0);
-    let url = sandbox.url();
-    let words = ["backup", "source", "--name", "t", "--host", "h", "--to", &url];
-    as_nobody(&sandbox, &words).run().expect(0);
-    write(&sandbox.path("source/hidden"), b"second");
-    fs::set_permissions(sandbox.path("source/hidden"), fs::Permissions::from_mode(0o000)).expect("chmod");
-    as_nobody(&sandbox, &words)
-        .run()
-        .no_crash()
-        .expect(3)
-        .says("hidden");
-    sandbox
-        .restore_command("out", &[])
-        .run()
-        .no_crash()
-        .expect_any(&[0, 3]);
-    assert!(
-        !sandbox.path("out/hidden").exists(),
-        "a stale file was restored unasked"
-    );
 }
 
 #[test]
@@ -525,31 +454,6 @@ fn it_works_without_home() {
 }
 
 #[test]
-fn it_works_with_a_read_only_cache() {
-    if !is_root() {
-        skip!("needs root to become another user");
-    }
-    let sandbox = Sandbox::new();
-    write(&sandbox.path("source/f"), b"x");
-    program("chmod")
-        .args(["-R", "a+rwX"])
-        .arg(sandbox.path("."))
-        .run()
-        .expect(0);
-    fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o555)).expect("chmod");
-    let url = sandbox.url();
-    as_nobody(&sandbox, &["--version"]).run().expect(0);
-    fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o555)).expect("chmod");
-    as_nobody(
-        &sandbox,
-        &["backup", "source", "--name", "t", "--host", "h", "--to", &url],
-    )
-    .run()
-    .no_crash()
-    .expect(0);
-}
-
-#[test]
 fn it_works_in_a_locale_that_is_not_utf_8() {
     let sandbox = Sandbox::new();
     write(&sandbox.path("source").join("snow\u{2603}man"), b"x");
@@ -671,5 +575,93 @@ fn a_storage_inside_the_source_does_not_back_up_itself() {
             .run()
             .no_crash();
         assert!(matches!(done.code, Some(0..=3)), "{done}");
+    }
+}
+
+/// They become another user, or make what only root can make. `tests/run.sh` leaves them out where that is impossible.
+mod needs_root {
+    use super::*;
+
+    #[test]
+    fn an_unreadable_file_makes_the_backup_partial_and_is_named() {
+        let sandbox = Sandbox::new();
+        write(&sandbox.path("source/readable"), b"r");
+        write(&sandbox.path("source/locked/secret"), b"s");
+        write(&sandbox.path("source/hidden"), b"h");
+        fs::set_permissions(sandbox.path("source/hidden"), fs::Permissions::from_mode(0o000)).expect("chmod");
+        fs::set_permissions(sandbox.path("source/locked"), fs::Permissions::from_mode(0o000)).expect("chmod");
+        fs::set_permissions(sandbox.store(), fs::Permissions::from_mode(0o777)).expect("chmod");
+        fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o777)).expect("chmod");
+        let url = sandbox.url();
+        as_nobody(
+            &sandbox,
+            &["backup", "source", "--name", "t", "--host", "h", "--to", &url],
+        )
+        .run()
+        .no_crash()
+        .expect(3)
+        .says("hidden")
+        .says("locked");
+        sandbox.restore_command("out", &[]).run().expect(3).says("hidden");
+        let target = sandbox.path("out");
+        assert_eq!(fs::read(target.join("readable")).expect("restored"), b"r");
+        assert!(
+            !target.join("hidden").exists(),
+            "an unreadable file came back as something"
+        );
+        let listed = sandbox.verb("list", &[]).run().expect(0);
+        assert!(listed.text().contains("partial"), "{listed}");
+    }
+
+    #[test]
+    fn a_file_that_becomes_unreadable_keeps_its_last_good_content_for_stale() {
+        let sandbox = Sandbox::new();
+        write(&sandbox.path("source/hidden"), b"first");
+        program("chmod")
+            .args(["-R", "a+rwX"])
+            .arg(sandbox.path("."))
+            .run()
+            .expect(0);
+        let url = sandbox.url();
+        let words = ["backup", "source", "--name", "t", "--host", "h", "--to", &url];
+        as_nobody(&sandbox, &words).run().expect(0);
+        write(&sandbox.path("source/hidden"), b"second");
+        fs::set_permissions(sandbox.path("source/hidden"), fs::Permissions::from_mode(0o000)).expect("chmod");
+        as_nobody(&sandbox, &words)
+            .run()
+            .no_crash()
+            .expect(3)
+            .says("hidden");
+        sandbox
+            .restore_command("out", &[])
+            .run()
+            .no_crash()
+            .expect_any(&[0, 3]);
+        assert!(
+            !sandbox.path("out/hidden").exists(),
+            "a stale file was restored unasked"
+        );
+    }
+
+    #[test]
+    fn it_works_with_a_read_only_cache() {
+        let sandbox = Sandbox::new();
+        write(&sandbox.path("source/f"), b"x");
+        program("chmod")
+            .args(["-R", "a+rwX"])
+            .arg(sandbox.path("."))
+            .run()
+            .expect(0);
+        fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o555)).expect("chmod");
+        let url = sandbox.url();
+        as_nobody(&sandbox, &["--version"]).run().expect(0);
+        fs::set_permissions(sandbox.path("home"), fs::Permissions::from_mode(0o555)).expect("chmod");
+        as_nobody(
+            &sandbox,
+            &["backup", "source", "--name", "t", "--host", "h", "--to", &url],
+        )
+        .run()
+        .no_crash()
+        .expect(0);
     }
 }

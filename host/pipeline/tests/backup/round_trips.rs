@@ -32,7 +32,7 @@ fn change_tree(root: &Path) {
 }
 
 #[rstest]
-fn plain_tools_restore_three_levels(
+fn plain_tools_restore_three_levels_needs_root(
     #[values(
         Compression::None,
         Compression::Gzip,
