@@ -11,7 +11,6 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::Archiver;
 use super::children::Child;
-use super::links::First;
 use super::walk::open_quietly;
 use crate::channel::Halt;
 use crate::counters::{Counters, WarningKind};
@@ -39,9 +38,6 @@ impl Archiver<'_> {
         name: &CStr,
         child: &Child,
     ) -> Result<(), Halt> {
-        if self.is_linked(&child.stat) && self.dump_hard_link(child)? {
-            return Ok(());
-        }
         let follow = if self.follows_symlinks() {
             OFlags::empty()
         } else {
@@ -88,9 +84,7 @@ impl Archiver<'_> {
         place.is_inexact = self.judge_outcome(file.as_fd(), stat, &outcome)?;
         self.count_kind(stat, false);
         if self.is_linked(stat) {
-            let key = (stat.device, stat.inode);
-            self.links.note(key, First::Dumped(self.path.clone()), stat.nlink);
-            self.links.done(key);
+            self.note_dumped(stat);
         }
         self.write_row(EntryKind::File, stat, place, b"")
     }

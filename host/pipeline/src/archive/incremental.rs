@@ -123,7 +123,9 @@ impl Rule {
     /// Whether an entry is as its row says. Extended attributes and ACLs needn't be asked: they change the ctime.
     pub(super) fn is_unchanged(&self, row: &Row, stat: &Stat) -> bool {
         let is_kind = match (row.kind, stat.kind) {
-            (EntryKind::File | EntryKind::HardLink, Kind::File) => row.size == stat.size,
+            // What a further name leads to, the row of the first name tells.
+            (EntryKind::HardLink, kind) => kind != Kind::Directory && row.size == stat.size,
+            (EntryKind::File, Kind::File) => row.size == stat.size,
             (EntryKind::Symlink, Kind::Symlink) | (EntryKind::Fifo, Kind::Fifo) => true,
             (EntryKind::CharDevice, Kind::CharDevice) | (EntryKind::BlockDevice, Kind::BlockDevice) => true,
             _ => false,
@@ -146,7 +148,7 @@ impl Rule {
 /// row points to, a content only if no other name came first.
 pub(super) fn keeps_link(links: &Links, key: FileKey, found: &FoundRow) -> bool {
     match links.first(key) {
-        None => found.row().kind == EntryKind::File,
+        None => found.row().kind != EntryKind::HardLink,
         Some(First::Kept(first)) => found.row().kind == EntryKind::HardLink && found.link() == first,
         Some(First::Planned | First::Dumped(_)) => false,
     }

@@ -239,10 +239,10 @@ impl Archiver<'_> {
         kept.map_or(Verdict::Dump { known }, Verdict::Keep)
     }
 
-    /// Whether a file has several names that are to be one file again.
+    /// Whether an entry has several names that are to be one again. Symbolic links, FIFOs and devices may too.
     pub(super) fn is_linked(&self, stat: &Stat) -> bool {
         stat.nlink > 1
-            && stat.kind == Kind::File
+            && stat.kind != Kind::Directory
             && !matches!(self.source.dereference, Dereference::Hard | Dereference::All)
     }
 

@@ -312,6 +312,9 @@ impl Archiver<'_> {
 
     /// Archives an entry that is no directory.
     pub(super) fn dump(&mut self, directory: BorrowedFd<'_>, name: &CStr, child: &Child) -> Result<(), Halt> {
+        if self.is_linked(&child.stat) && self.dump_hard_link(child)? {
+            return Ok(());
+        }
         match child.stat.kind {
             Kind::File => self.dump_file(directory, name, child),
             Kind::Symlink => self.dump_symlink(directory, name, child),
@@ -323,7 +326,7 @@ impl Archiver<'_> {
     }
 
     /// Archives a further name of a file whose first name is in this backup; `false` if it has none.
-    pub(super) fn dump_hard_link(&mut self, child: &Child) -> Result<bool, Halt> {
+    fn dump_hard_link(&mut self, child: &Child) -> Result<bool, Halt> {
         let stat = &child.stat;
         let key = (stat.device, stat.inode);
         let first = match self.links.first(key) {
@@ -341,22 +344,31 @@ impl Archiver<'_> {
         Ok(true)
     }
 
+    /// Notes that the entry at hand, which has several names, was archived under this one.
+    pub(super) fn note_dumped(&mut self, stat: &Stat) {
+        let key = (stat.device, stat.inode);
+        self.links.note(key, First::Dumped(self.path.clone()), stat.nlink);
+        self.links.done(key);
+    }
+
     fn dump_symlink(&mut self, directory: BorrowedFd<'_>, name: &CStr, child: &Child) -> Result<(), Halt> {
+        let key = (child.stat.device, child.stat.inode);
         let target = match readlinkat(directory, name, Vec::new()) {
             Ok(target) => target.into_bytes(),
             // No link any more: replaced since it was looked at.
-            Err(Errno::NOENT | Errno::INVAL) => return self.vanished(),
-            Err(error) => return self.unreadable(&child.stat, format!("can't read the link: {error}")),
+            Err(Errno::NOENT | Errno::INVAL) => {
+                self.links.forget(key);
+                return self.vanished();
+            }
+            Err(error) => {
+                self.links.forget(key);
+                return self.unreadable(&child.stat, format!("can't read the link: {error}"));
+            }
         };
         let attributes = self.read_attributes(Reach::Named(directory.as_fd(), name))?;
         let mut member = self.member(MemberKind::Symlink, &child.stat, attributes);
         member.link.clone_from(&target);
-        let place = self.here(child.is_racy);
-        if self.write_header(&mut member, None)? {
-            self.count_kind(&child.stat, false);
-            self.write_row(EntryKind::Symlink, &child.stat, place, &target)?;
-        }
-        Ok(())
+        self.write_special(&mut member, child, &target)
     }
 
     fn dump_node(
@@ -371,12 +383,22 @@ impl Archiver<'_> {
         if kind != MemberKind::Fifo {
             member.rdev = child.stat.rdev;
         }
+        self.write_special(&mut member, child, b"")
+    }
+
+    /// Writes the first name of a symbolic link, FIFO or device, and its row.
+    fn write_special(&mut self, member: &mut Member, child: &Child, link: &[u8]) -> Result<(), Halt> {
+        let stat = &child.stat;
         let place = self.here(child.is_racy);
-        if self.write_header(&mut member, None)? {
-            self.count_kind(&child.stat, false);
-            self.write_row(entry_kind(child.stat.kind), &child.stat, place, b"")?;
+        if !self.write_header(member, None)? {
+            self.links.forget((stat.device, stat.inode));
+            return Ok(());
         }
-        Ok(())
+        self.count_kind(stat, false);
+        if self.is_linked(stat) {
+            self.note_dumped(stat);
+        }
+        self.write_row(entry_kind(stat.kind), stat, place, link)
     }
 
     /// Counts an entry that is no directory.

@@ -1,4 +1,7 @@
-//! What is made when all files are there: hard links, then symbolic links and nodes, then the state of directories.
+//! What is made when all files are there: symbolic links and nodes, then hard links, then the state of directories.
+//!
+//! Hard links may lead to symbolic links and nodes, so they come after them. Neither is made through a symbolic link:
+//! every path is opened component by component without following.
 
 use super::report::Reporter;
 use super::selection::Selection;
@@ -8,6 +11,32 @@ use super::unit::Shared;
 use super::{RestoreError, RestoreReport};
 use crate::counters::WarningKind;
 use freezer_format::tar::MemberKind;
+
+/// Makes the symbolic links, FIFOs and devices of some lists.
+pub(super) fn make_specials(
+    lists: Vec<Spool>,
+    maker: &mut TargetWriter<'_>,
+    shared: &Shared<'_>,
+) -> Result<(), RestoreError> {
+    let reporter = shared.reporter;
+    for list in lists {
+        let mut list = list.forward().map_err(RestoreError::Spool)?;
+        while let Some(member) = list.next().map_err(RestoreError::Spool)? {
+            reporter.context.cancel.check()?;
+            match maker.make_special(&member) {
+                Ok(outcome) => {
+                    reporter.count_other(|report| count_special(report, member.kind));
+                    reporter.attributes(&member.path, outcome)?;
+                }
+                Err(error) => {
+                    shared.remember_failure(&member.path);
+                    reporter.left_out(&member.path, &error)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Makes the hard links of a list. Answers those whose content lies at a path that isn't selected.
 pub(super) fn make_links(
@@ -26,7 +55,7 @@ pub(super) fn make_links(
             continue;
         }
         if shared.has_failed(&link.link) {
-            let text = "left out, since the file it names couldn't be made".to_owned();
+            let text = "left out, since what it names couldn't be made".to_owned();
             reporter.warn(&link.path, WarningKind::Unsupported, text, true);
             continue;
         }
@@ -36,28 +65,6 @@ pub(super) fn make_links(
         }
     }
     Ok(Some(outside).filter(|outside| !outside.is_empty()))
-}
-
-/// Makes the symbolic links, FIFOs and devices of some lists.
-pub(super) fn make_specials(
-    lists: Vec<Spool>,
-    maker: &mut TargetWriter<'_>,
-    reporter: &Reporter<'_>,
-) -> Result<(), RestoreError> {
-    for list in lists {
-        let mut list = list.forward().map_err(RestoreError::Spool)?;
-        while let Some(member) = list.next().map_err(RestoreError::Spool)? {
-            reporter.context.cancel.check()?;
-            match maker.make_special(&member) {
-                Ok(outcome) => {
-                    reporter.count_other(|report| count_special(report, member.kind));
-                    reporter.attributes(&member.path, outcome)?;
-                }
-                Err(error) => reporter.left_out(&member.path, &error)?,
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Counts a link or node by its kind.

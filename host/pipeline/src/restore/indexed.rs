@@ -1,8 +1,8 @@
 //! Restores by the newest index: each live path once, from the level that holds it, several threads at a time.
 //!
 //! One look over the index counts and judges before anything is written. Then, per level, one pass in which this
-//! thread makes the directories and hands stretches of the archive to the workers. When all files are there, hard
-//! links are made, then symbolic links and nodes, and last the directories are finished, deepest first.
+//! thread makes the directories and hands stretches of the archive to the workers. When all files are there, symbolic
+//! links and nodes are made, then hard links to all of these, and last the directories are finished, deepest first.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -224,11 +224,11 @@ impl<'r, 'a> Run<'r, 'a> {
             directories.extend(done.directories);
             specials.extend(done.specials);
         }
+        make_specials(specials, maker, shared)?;
         let outside = make_links(links, maker, self.selection, shared)?;
         if let (Some(outside), Some(target)) = (outside, target) {
             self.make_outside_links(outside, maker, target, shared)?;
         }
-        make_specials(specials, maker, self.reporter)?;
         finish_directories(directories, maker, self.reporter, self.selection)
     }
 
@@ -363,8 +363,10 @@ impl<'r, 'a> Run<'r, 'a> {
                 level: self.own_level,
                 source,
             })?;
-            let Some(content) = found.filter(|entry| entry.kind == EntryKind::File && !entry.unindexed)
-            else {
+            let is_content = |entry: &Entry| {
+                !matches!(entry.kind, EntryKind::Directory | EntryKind::HardLink) && !entry.unindexed
+            };
+            let Some(content) = found.filter(is_content) else {
                 let text = "the content of this name isn't in the backup".to_owned();
                 self.reporter
                     .warn(&link.path, WarningKind::Unsupported, text, true);
@@ -380,6 +382,7 @@ impl<'r, 'a> Run<'r, 'a> {
                     level: content.level,
                     rows: vec![row],
                 })?;
+                make_specials(worker.take_specials().into_iter().collect(), maker, shared)?;
                 linked = maker.hard_link(&link.path, &place);
             }
             match linked {

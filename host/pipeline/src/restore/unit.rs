@@ -25,7 +25,7 @@ const FAILED_MAX: usize = 100_000;
 pub(super) struct Shared<'a> {
     pub(super) levels: Vec<LevelFrames<'a>>,
     pub(super) reporter: &'a Reporter<'a>,
-    /// Files that couldn't be made: links to them are left out.
+    /// What couldn't be made: hard links to it are left out.
     failed: Mutex<HashSet<Vec<u8>>>,
     /// Set by the first thread that ends with an error, so that the others don't go on.
     stopped: AtomicBool,
@@ -56,7 +56,7 @@ impl<'a> Shared<'a> {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Whether a file couldn't be made.
+    /// Whether something that isn't a directory couldn't be made.
     pub(super) fn has_failed(&self, path: &[u8]) -> bool {
         self.failed
             .lock()
@@ -64,7 +64,8 @@ impl<'a> Shared<'a> {
             .contains(path)
     }
 
-    fn remember_failure(&self, path: &[u8]) {
+    /// Remembers that something couldn't be made, as far as there is room.
+    pub(super) fn remember_failure(&self, path: &[u8]) {
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
         if failed.len() < FAILED_MAX {
             failed.insert(path.to_vec());
@@ -105,6 +106,11 @@ impl<'s, 'a> Worker<'s, 'a> {
     /// Ends the work; answers what must wait.
     pub(super) fn finish(self) -> Later {
         self.later
+    }
+
+    /// Takes the links and nodes that wait so far.
+    pub(super) fn take_specials(&mut self) -> Option<Spool> {
+        self.later.specials.take()
     }
 
     /// Restores the rows of a unit.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,6 +113,33 @@ fn exclusions_are_counted_and_caches_keep_their_tag() {
             "no/CACHEDIR.TAG"
         ]
     );
+}
+
+#[test]
+fn links_and_nodes_with_several_names_are_one_for_gnu_tar_too() {
+    let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut script =
+        "mkdir z; ln -s /somewhere l; ln -s ../x m; mkfifo p; ln l z/l; ln m z/m; ln p z/p".to_owned();
+    if rustix::process::geteuid().is_root() {
+        script.push_str("; mknod n c 1 3; ln n z/n");
+    }
+    shell(source.path(), &script);
+    let mut chain = Chain::new(Compression::None);
+    let changes = ["", "", "ln p a; rm z/l", "rm z/m; ln -s y z/m"];
+    for (level, change) in changes.iter().enumerate() {
+        shell(source.path(), change);
+        let report = chain.backup(source.path());
+        assert!(!report.partial, "{:?}", report.warnings);
+        if level == 1 {
+            assert_eq!((report.counts.new, report.counts.changed), (0, 0));
+            assert!(report.counts.hard_links >= 3);
+        }
+        chain.extract(level, target.path(), None);
+        assert_eq!(differences(source.path(), target.path()), "", "level {level}");
+        let inode = |name| target.path().join(name).symlink_metadata().unwrap().ino();
+        assert_eq!(inode("p"), inode("z/p"), "level {level}");
+        assert_eq!(inode("m") == inode("z/m"), level < 3, "level {level}");
+    }
 }
 
 #[test]

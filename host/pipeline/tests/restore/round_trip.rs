@@ -11,7 +11,7 @@ use freezer_pipeline::restore::verify;
 use rstest::rstest;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags};
 
-use crate::support::{Backups, Listing, Surroundings, differences, list_fully, restore_into};
+use crate::support::{Backups, Listing, Surroundings, differences, list, list_fully, restore_into};
 
 pub(crate) fn cipher() -> Cipher {
     Cipher::Chain(ChainKey::new([7; 32]))
@@ -295,6 +295,71 @@ fn any_history_comes_back_at_each_level(#[values(1, 2, 3, 4, 5, 6, 7, 8)] seed: 
             (Vec::new(), 0),
             "seed {seed} level {level}"
         );
+    }
+}
+
+/// Makes a symbolic link, a FIFO and, if this is root, a device with two names each.
+fn make_linked_specials(root: &Path) -> Vec<&'static str> {
+    fs::create_dir(root.join("d")).unwrap();
+    symlink("/somewhere", root.join("symlink")).unwrap();
+    rustix::fs::mknodat(CWD, root.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let mut names = vec!["symlink", "fifo"];
+    if rustix::process::geteuid().is_root() {
+        let device = rustix::fs::makedev(1, 3);
+        let kind = FileType::CharacterDevice;
+        rustix::fs::mknodat(CWD, root.join("null"), kind, Mode::RUSR, device).unwrap();
+        names.push("null");
+    }
+    for name in &names {
+        fs::hard_link(root.join(name), root.join("d").join(name)).unwrap();
+    }
+    names
+}
+
+#[rstest]
+fn links_and_nodes_with_several_names_stay_one(#[values(false, true)] sequential: bool) {
+    let source = tempfile::tempdir().unwrap();
+    make_linked_specials(source.path());
+    let mut backups = Backups::new(Compression::Zstd, None);
+    for level in 0..3 {
+        if level == 2 {
+            fs::hard_link(source.path().join("fifo"), source.path().join("z")).unwrap();
+        }
+        backups.back_up(source.path());
+        check(&backups, level, &list_fully(source.path()), sequential);
+    }
+}
+
+#[rstest]
+fn the_second_name_of_a_link_or_node_comes_alone(#[values(false, true)] sequential: bool) {
+    let source = tempfile::tempdir().unwrap();
+    let names = make_linked_specials(source.path());
+    // The first in order is in `d`.
+    let mut backups = Backups::new(Compression::Zstd, None);
+    backups.back_up(source.path());
+    let target = tempfile::tempdir().unwrap();
+    // Of the names that aren't asked for, something else is there already: it must neither be linked to nor touched.
+    fs::create_dir(target.path().join("d")).unwrap();
+    for name in &names {
+        fs::write(target.path().join("d").join(name), b"foreign").unwrap();
+        fs::write(target.path().join(name), b"old").unwrap();
+    }
+    let around = Surroundings::default();
+    let report = restore_into(backups.levels(0), target.path(), &around, |job| {
+        job.sequential = sequential;
+        job.overwrite = true;
+        job.paths = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+    });
+    assert!(!report.unwrap().partial, "{:?}", around.lines());
+    let (expected, found) = (list(source.path()), list(target.path()));
+    for name in &names {
+        let in_d = format!("d/{name}").into_bytes();
+        let shown = |text: &String| text.split(" = ").next().map(str::to_owned);
+        assert_eq!(
+            found.get(name.as_bytes()).and_then(shown),
+            expected.get(&in_d).and_then(shown)
+        );
+        assert_eq!(fs::read(target.path().join("d").join(name)).unwrap(), b"foreign");
     }
 }
 

@@ -136,34 +136,28 @@ fn list_directory(
         let state = fs::symlink_metadata(&full).unwrap();
         let mode = state.mode() & 0o7777;
         let kind = state.file_type();
+        let first = inodes.entry(state.ino()).or_insert_with(|| path.clone());
+        let shared = if *first == path {
+            String::new()
+        } else {
+            format!(" = {}", first.escape_ascii())
+        };
         let text = if kind.is_dir() {
             format!("dir {mode:04o}")
         } else if kind.is_symlink() {
-            format!(
-                "link 0777 {}",
-                fs::read_link(&full)
-                    .unwrap()
-                    .as_os_str()
-                    .as_bytes()
-                    .escape_ascii()
-            )
+            let goal = fs::read_link(&full).unwrap();
+            format!("link 0777 {}{shared}", goal.as_os_str().as_bytes().escape_ascii())
         } else if kind.is_fifo() {
-            format!("fifo {mode:04o}")
+            format!("fifo {mode:04o}{shared}")
         } else if kind.is_file() {
             let digest = hex::encode(Sha256::digest(fs::read(&full).unwrap()));
-            let first = inodes.entry(state.ino()).or_insert_with(|| path.clone());
-            let shared = if *first == path {
-                String::new()
-            } else {
-                format!(" = {}", first.escape_ascii())
-            };
             format!(
                 "file {mode:04o} {} {} {digest}{shared}",
                 state.len(),
                 state.mtime()
             )
         } else {
-            format!("node {mode:04o} {:x}", state.rdev())
+            format!("node {mode:04o} {:x}{shared}", state.rdev())
         };
         listing.insert(path.clone(), text);
         if kind.is_dir() {
