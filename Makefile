@@ -29,7 +29,9 @@ demo: setup build
 test: setup build
 	tests/run.sh
 
-bench: build
+bench: setup build
+	tests/setup.sh bench
+	cargo build --release --locked -p freezer-plugin --example plugin-overhead
 	tests/bench/bench.py --json target/bench.json $(BENCH)
 
 clean:

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests, the demo and the benchmark run beside freezer. `make setup` calls it; it may be called again.
+# Installs what the tests and the demo run beside freezer; with the word `bench`, the benchmark's peers instead.
+# `make setup` and `make bench` call it; it may be called again.
 #
 # The original's agent goes into .venv. Where it can't be installed, this says so and goes on: the tests that need it
 # are then left out and counted as skipped (tests/run.sh).
@@ -9,6 +10,23 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
 
 say() { echo "setup: $*" >&2; }
+
+install_packages() {
+    command -v apt-get >/dev/null || { say "please install: $1"; return 1; }
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root="sudo -n"
+    say "installing $1"
+    apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq"
+    $apt update && $apt install -y --no-install-recommends $1 >/dev/null # unquoted: a list of words
+}
+
+if [ "${1:-}" = bench ]; then
+    for pair in restic:restic borg:borgbackup; do
+        command -v "${pair%%:*}" >/dev/null || install_packages "${pair##*:}" ||
+            say "COULD NOT INSTALL ${pair##*:}: the benchmark has no rows against it"
+    done
+    exit
+fi
 
 # command → Debian package
 needed="
@@ -20,16 +38,7 @@ for pair in $needed; do
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || packages="$packages ${pair##*:}"
 done
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
-if [ -n "$packages" ]; then
-    command -v apt-get >/dev/null || { say "please install:$packages"; exit 1; }
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root="sudo -n"
-    say "installing$packages"
-    apt="$as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq"
-    $apt update
-    # shellcheck disable=SC2086 # a list of words
-    $apt install -y --no-install-recommends $packages >/dev/null
-fi
+[ -z "$packages" ] || install_packages "$packages"
 
 if ! cargo nextest --version >/dev/null 2>&1; then
     say "building cargo-nextest, the test runner (some minutes, once)"

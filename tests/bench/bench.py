@@ -6,9 +6,10 @@
 --tree    what is backed up (default /usr/share); it is copied into memory first, so that no disk is measured
 --rounds  every command runs so often, peers and freezer by turns; the best time counts (default 3)
 --quick   one round, a small tree: shows that the benchmark works, not what freezer can do
---only    only these parts: full zstd many restore one start memory
+--only    only these parts: full zstd many restore one plugin start memory
 
-Ratios below 1 mean that freezer is faster or smaller. Peers that aren't installed are left out, and said.
+Ratios below 1 mean that freezer is faster or smaller. Peers that aren't installed are left out, loudly
+(`tests/setup.sh bench` installs them).
 """
 import json
 import os
@@ -20,6 +21,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OVERHEAD = os.path.join(ROOT, "target/release/examples/plugin-overhead")
+PLUGINS = os.path.join(ROOT, "target/plugins")
 FREEZER = os.environ.get("FREEZER_BIN") or os.path.join(ROOT, "target/release/freezer")
 BUDGETS = {
     "level 0, gzip -6, encrypted": 0.27, "level 0, gzip -5, encrypted": 0.22, "level 0, zstd -3, encrypted": 0.9,
@@ -128,6 +131,10 @@ def nothing():
 
 def have(program):
     return shutil.which(program) is not None
+
+
+def shout(words):
+    print("=" * 79 + f"\n  NOT MEASURED: {words}\n" + "=" * 79, file=sys.stderr)
 
 
 def pipe(bench, compressor, result):
@@ -240,6 +247,35 @@ def one(bench):
             "dump", "--name", "b", "--host", "h", "--from", "local:" + bench.path("store"), *password, wanted), False, None))
 
 
+def plugin(bench):
+    """What the sandbox costs a backup: storing its bytes through the component and natively, by turns.
+
+    The road is the fastest one there is, without compression and password, so that the share is the largest possible.
+    """
+    if not os.path.isfile(OVERHEAD):
+        shout(f"no {OVERHEAD}: the plugin overhead isn't measured")
+        return
+    road = 1e9
+    for _ in range(bench.options["rounds"]):
+        bench.remove("store")
+        road = min(road, bench.run(bench.backup("tree", "store", "--compression", "none"))[0])
+    segment = 32 << 20
+    segments = max(1, -(-bench.size("store/data") // segment))
+    bench.remove("store")
+    bench.run([OVERHEAD, bench.path("overhead"), PLUGINS, str(segment), str(segments), str(3 * bench.options["rounds"])])
+    with open(bench.path("output"), encoding="ascii") as output:
+        found = json.load(output)
+    bench.remove("overhead")
+    cost = found["plugin_seconds"] - found["native_seconds"]
+    share = max(cost, 0) / road
+    bench.notes.append({
+        "what": "plugin overhead on the road", "road_seconds": round(road, 4), "share": round(share, 5), "at_most": 0.01,
+        "met": share <= 0.01, "storage_alone": round(found["plugin_seconds"] / found["native_seconds"], 4), **found})
+    print(f"\nplugin overhead on the road, {segments} segments: {cost * 1000:.2f} ms of {road:.3f} s = {share:.2%} "
+          f"(budget 1 %: {'met' if share <= 0.01 else 'MISSED'})\n"
+          f"  storage alone: {found['plugin_seconds']:.4f} s through the plugin, {found['native_seconds']:.4f} s natively")
+
+
 def start(bench):
     """What a command costs before it does anything."""
     bench.remove("store")
@@ -323,11 +359,14 @@ def main():
         width = max(len(name) for name in facts)
         for name, value in facts.items():
             print(f"{name:{width}}  {value}")
+        for peer in ("restic", "borg"):
+            if not have(peer):
+                shout(f"{peer} isn't installed, so there are no rows against it (tests/setup.sh bench)")
         if not os.listdir(bench.path("tree")):
             sys.exit("bench: the tree is empty")
         bench.run(bench.backup("tree", "warm", "--compression", "none"))  # compiles and caches the plugins
         bench.remove("warm")
-        for part in (full, zstd, many, restore, one, start, memory):
+        for part in (full, zstd, many, restore, one, plugin, start, memory):
             if options["only"] is None or part.__name__ in options["only"]:
                 part(bench)
         document = {"machine": facts, "rows": bench.rows, "start": bench.notes, "memory": bench.memory}
