@@ -32,7 +32,7 @@ pub(crate) struct SourceArgs {
     /// Host part of the backup's name [default: this machine's host name]
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
-    /// As it was then: RFC 3339, YYYY-MM-DD[ HH:MM[:SS]] local time, or Unix seconds [default: newest]
+    /// As it was then: RFC 3339, YYYY-MM-DD or YYYY-MM-DD HH:MM:SS in local time, or Unix seconds [default: newest]
     #[arg(long, value_name = "DATE")]
     pub(crate) at: Option<DateText>,
     /// Where it is.
