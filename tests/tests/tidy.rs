@@ -1,0 +1,210 @@
+//! What the code promises about its own shape: directions between crates, sizes, module documents, words, plugin folders.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use freezer_tests::workspace;
+
+/// Which of our own crates each may use. A new crate needs a line here, and so a decision.
+const DIRECTIONS: [(&str, &[&str]); 9] = [
+    ("host/format", &[]),
+    ("host/io", &[]),
+    ("host/pipeline", &["freezer-format"]),
+    (
+        "host/plugin",
+        &["freezer-format", "freezer-pipeline", "freezer-io"],
+    ),
+    (
+        "host/agent",
+        &["freezer-format", "freezer-pipeline", "freezer-plugin"],
+    ),
+    (
+        "host/cli",
+        &[
+            "freezer-format",
+            "freezer-pipeline",
+            "freezer-plugin",
+            "freezer-agent",
+        ],
+    ),
+    ("sdk", &[]),
+    // Every plugin folder, and the guests of the tests.
+    ("plugins", &["freezer-sdk"]),
+    // The end-to-end tests know the program only from outside.
+    ("tests", &[]),
+];
+
+/// Lines that a file may have, apart from tests.
+const MOST_LINES: usize = 500;
+
+/// Marks of unfinished or unreasoned code.
+const BANNED: [&str; 8] = [
+    concat!("todo", "!("),
+    concat!("unimpl", "emented!("),
+    concat!("dbg", "!("),
+    concat!("#[al", "low("),
+    concat!("#![al", "low("),
+    concat!("FIX", "ME"),
+    concat!("TO", "DO"),
+    concat!("HA", "CK"),
+];
+
+/// Files below a folder of the workspace whose name ends so.
+fn files(below: &str, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![workspace().join(below)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    assert!(!found.is_empty(), "no {ending} below {below}");
+    found
+}
+
+fn sources() -> Vec<PathBuf> {
+    ["host", "sdk", "plugins", "tests"]
+        .iter()
+        .flat_map(|folder| files(folder, ".rs"))
+        .collect()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(workspace())
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// Our own crates in `[dependencies]` of one Cargo.toml.
+fn own_dependencies(manifest: &str) -> Vec<String> {
+    let section = manifest.split("\n[dependencies]\n").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section
+        .lines()
+        .filter_map(|line| line.split(['.', ' ', '=']).next())
+        .filter(|name| name.starts_with("freezer-"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn crates_use_each_other_in_one_direction() {
+    let mut wrong = String::new();
+    for manifest in ["host", "sdk", "plugins", "tests"]
+        .iter()
+        .flat_map(|folder| files(folder, "Cargo.toml"))
+    {
+        let folder = shown(manifest.parent().expect("a folder"));
+        let kind = match &folder {
+            guest if guest.starts_with("tests/guests/") => "plugins",
+            plugin if plugin.starts_with("plugins/") => "plugins",
+            other => other,
+        };
+        let Some((_, allowed)) = DIRECTIONS.iter().find(|(name, _)| *name == kind) else {
+            writeln!(wrong, "{folder}: has no direction yet").expect("text");
+            continue;
+        };
+        for used in own_dependencies(&read(&manifest)) {
+            if !allowed.contains(&used.as_str()) {
+                writeln!(wrong, "{folder} must not use {used}").expect("text");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// Lines before the unit tests at the end of the file.
+fn lines_of_code(text: &str) -> usize {
+    let lines: Vec<&str> = text.lines().collect();
+    let tests = lines
+        .windows(2)
+        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{'));
+    tests.unwrap_or(lines.len())
+}
+
+fn is_test(path: &Path) -> bool {
+    let shown = shown(path);
+    shown.contains("/tests/") || shown.ends_with("/tests.rs")
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    let long: Vec<String> = sources()
+        .iter()
+        .filter(|path| !is_test(path))
+        .map(|path| (path, lines_of_code(&read(path))))
+        .filter(|(_, lines)| *lines > MOST_LINES)
+        .map(|(path, lines)| format!("{}: {lines} lines, at most {MOST_LINES}", shown(path)))
+        .collect();
+    assert!(long.is_empty(), "{long:#?}");
+}
+
+#[test]
+fn every_file_begins_with_what_it_is_for() {
+    let silent: Vec<String> = sources()
+        .iter()
+        .filter(|path| !read(path).starts_with("//! "))
+        .map(|path| shown(path))
+        .collect();
+    assert!(silent.is_empty(), "{silent:#?}");
+}
+
+#[test]
+fn nothing_unfinished_is_left_in_the_code() {
+    let mut found = String::new();
+    for path in sources() {
+        for (number, line) in read(&path).lines().enumerate() {
+            if let Some(word) = BANNED.iter().find(|word| line.contains(**word)) {
+                writeln!(found, "{}:{}: {word}", shown(&path), number + 1).expect("text");
+            }
+        }
+    }
+    assert!(found.is_empty(), "\n{found}");
+}
+
+#[test]
+fn files_are_named_after_what_they_own() {
+    let vague = [
+        "util.rs",
+        "utils.rs",
+        "misc.rs",
+        "common.rs",
+        "helper.rs",
+        "helpers.rs",
+    ];
+    let found: Vec<String> = sources()
+        .iter()
+        .filter(|path| !is_test(path))
+        .map(|path| shown(path))
+        .filter(|path| vague.iter().any(|name| path.ends_with(&format!("/{name}"))))
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn every_plugin_folder_describes_itself() {
+    let mut missing = Vec::new();
+    for kind in ["plugins/modes", "plugins/storages"] {
+        for folder in fs::read_dir(workspace().join(kind)).expect(kind).flatten() {
+            for name in ["README.md", "plugin.toml", "Cargo.toml", "src/lib.rs"] {
+                let path = folder.path().join(name);
+                if !path.is_file() {
+                    missing.push(shown(&path));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
