@@ -154,7 +154,18 @@ pub(crate) fn folders(store: &dyn Store, prefix: &str) -> Result<Vec<String>, St
 }
 
 /// All names in all places, sorted.
-pub(crate) fn names(store: &dyn Store) -> Result<Vec<(HostBackupName, Place)>, StoreError> {
+///
+/// # Errors
+/// [`AgentError::NoContainer`] if not even the container is there: a mistyped place isn't an empty one.
+pub(crate) fn names(store: &dyn Store) -> Result<Vec<(HostBackupName, Place)>, AgentError> {
+    if let Err(source) = store.list("", None)
+        && source.kind == ErrorKind::NotFound
+    {
+        return Err(AgentError::NoContainer {
+            storage: store.url().to_owned(),
+            reason: source.message,
+        });
+    }
     let mut found = BTreeSet::new();
     for engine in Engine::ALL {
         for folder in folders(store, &names_prefix(engine))? {
@@ -262,16 +273,23 @@ fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, Agent
             });
         }
     }
-    let nearest = all
-        .iter()
-        .map(|(found, _)| (strsim::jaro_winkler(found.as_str(), name.as_str()), found))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, found)| found.to_string());
+    let nearest = nearest_of(name.as_str(), all.iter().map(|(found, _)| found.as_str()));
     Ok(AgentError::UnknownName {
         name: name.to_string(),
         storage: store.url().to_owned(),
         nearest,
         empty: all.is_empty(),
     })
+}
+
+/// The most similar name, if one is similar; where there is only one, that.
+pub(crate) fn nearest_of<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let names: BTreeSet<&str> = names.collect();
+    let only = names.len() == 1;
+    names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(name, wanted), name))
+        .filter(|(likeness, _)| only || *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name.to_owned())
 }

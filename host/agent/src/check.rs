@@ -6,12 +6,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use freezer_format::name::LevelId;
+use freezer_format::chain_key::KeyError;
+use freezer_format::name::{HostBackupName, LevelId};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::{ErrorKind, Store, StoreError};
 use serde::Serialize;
 
-use crate::catalogue::{Filter, NamedChains, chains_of, names};
+use crate::catalogue::{Filter, NamedChains, chains_of, names, nearest_of};
 use crate::check::level::LevelCheck;
 use crate::date::date;
 use crate::error::{AgentError, ExitClass};
@@ -40,7 +41,11 @@ pub struct CheckOptions {
 pub enum Severity {
     /// Something is left over or was removed; no backup is hit.
     Notice,
-    /// Stored data is damaged, missing, or not authentic.
+    /// The pass phrase doesn't open it, so its content wasn't looked at.
+    Locked,
+    /// Its documents agree, but the pass phrase's key didn't seal them.
+    Unauthentic,
+    /// Stored data is damaged or missing.
     Damage,
 }
 
@@ -70,39 +75,41 @@ pub struct CheckReport {
     pub objects: u64,
     /// Bytes read for digests and contents.
     pub bytes_read: u64,
-    /// The first 1000 problems.
+    /// Encrypted backups of which, for want of the pass phrase, only the stored bytes were compared.
+    pub not_decrypted: u64,
+    /// The first 1000 problems and notices.
     pub problems: Vec<Problem>,
-    /// How many problems there are.
+    /// How many problems there are, notices not counted.
     pub problem_count: u64,
+    /// How many notices there are.
+    pub notice_count: u64,
 }
 
 impl CheckReport {
     /// What the exit code is to say.
     pub fn exit_class(&self) -> ExitClass {
-        if self
-            .problems
-            .iter()
-            .any(|problem| problem.severity == Severity::Damage)
-        {
-            ExitClass::Damaged
-        } else if self.backups == 0 {
-            ExitClass::NothingFound
-        } else {
-            ExitClass::Ok
+        match self.problems.iter().map(|problem| problem.severity).max() {
+            Some(Severity::Damage | Severity::Unauthentic) => ExitClass::Damaged,
+            Some(Severity::Locked) => ExitClass::Failed,
+            _ if self.backups == 0 => ExitClass::NothingFound,
+            _ => ExitClass::Ok,
         }
     }
 
     fn push(&mut self, problem: Problem) {
-        self.problem_count += 1;
+        match problem.severity {
+            Severity::Notice => self.notice_count += 1,
+            _ => self.problem_count += 1,
+        }
         if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(problem);
-        } else if problem.severity == Severity::Damage
+        } else if problem.severity > Severity::Notice
             && let Some(notice) = self
                 .problems
                 .iter_mut()
                 .find(|other| other.severity == Severity::Notice)
         {
-            // Damage is never crowded out by notices.
+            // Problems are never crowded out by notices.
             *notice = problem;
         }
     }
@@ -122,38 +129,62 @@ pub fn check(
         store,
         options,
         keyring,
+        without_key: Keyring::new(None, true),
         context,
         report: CheckReport::default(),
         committed: BTreeSet::new(),
     };
-    for (name, place) in names(&**store)? {
+    let all = names(&**store)?;
+    for (name, place) in all.iter().cloned() {
         if options.filter.matches(&name) {
             checker.check_name(&chains_of(&**store, &name, place)?)?;
         }
     }
     checker.check_garbage()?;
     if checker.report.backups == 0 && checker.report.problems.is_empty() {
-        let asked = options
-            .filter
-            .name
-            .clone()
-            .or_else(|| options.filter.host.clone())
-            .unwrap_or_default();
-        let empty = options.filter.name.is_none() && options.filter.host.is_none();
-        return Err(AgentError::UnknownName {
-            name: asked,
-            storage: store.url().to_owned(),
-            nearest: None,
-            empty,
-        });
+        let names: Vec<_> = all.into_iter().map(|(name, _)| name).collect();
+        return Err(nothing_matches(store.url(), &options.filter, &names));
     }
     Ok(checker.report)
+}
+
+/// Nothing is there, or nothing of what was asked for.
+fn nothing_matches(storage: &str, filter: &Filter, names: &[HostBackupName]) -> AgentError {
+    let stored = names.iter().map(HostBackupName::as_str);
+    let nearest = match (&filter.name, &filter.host) {
+        (Some(name), Some(host)) => nearest_of(&format!("{host}_{name}"), stored),
+        (Some(name), None) => {
+            let short = stored.map(|stored| stored.split_once('_').map_or(stored, |(_, name)| name));
+            nearest_of(name, short)
+        }
+        (None, Some(host)) => nearest_of(host, stored.filter_map(|stored| Some(stored.split_once('_')?.0))),
+        (None, None) => None,
+    };
+    let asked = match (&filter.host, &filter.name) {
+        (Some(host), Some(name)) => format!("{host}_{name}"),
+        (Some(one), None) | (None, Some(one)) => one.clone(),
+        (None, None) => String::new(),
+    };
+    AgentError::UnknownName {
+        name: asked,
+        storage: storage.to_owned(),
+        nearest,
+        empty: names.is_empty(),
+    }
+}
+
+/// A level whose documents were read as far as they can be.
+struct Opened {
+    level: Option<Level>,
+    refusal: Option<AgentError>,
 }
 
 struct Checker<'a> {
     store: &'a Arc<dyn Store>,
     options: &'a CheckOptions,
     keyring: &'a Keyring,
+    /// For looking at what the pass phrase doesn't open.
+    without_key: Keyring,
     context: &'a RunContext<'a>,
     report: CheckReport,
     /// Data folders that belong to a backup.
@@ -179,33 +210,105 @@ impl Checker<'_> {
         }
         let all: Vec<LevelId> = levels.iter().map(|(id, _)| *id).collect();
         let parents = parents(found, &levels);
-        for (id, level) in &levels {
+        for (id, opened) in &levels {
             let hits = hits(*id, &parents);
-            match level {
-                Ok(level) => LevelCheck {
-                    checker: self,
-                    found,
-                    level,
-                    hits: &hits,
-                    all: &all,
-                }
-                .run()?,
-                Err(error) => self.push_error(error, found, *id, &hits),
+            match &opened.refusal {
+                Some(error) if opened.level.is_some() => self.refused(error, found, *id),
+                Some(error) => self.push_error(error, found, *id, &hits),
+                None => {}
             }
+            let Some(level) = &opened.level else { continue };
+            LevelCheck {
+                checker: self,
+                found,
+                level,
+                hits: &hits,
+                all: &all,
+                said: BTreeSet::new(),
+            }
+            .run()?;
         }
         Ok(())
     }
 
-    /// Damage is kept as a finding; anything else ends the check.
-    fn read_level(&self, found: &NamedChains, id: LevelId) -> Result<Result<Level, AgentError>, AgentError> {
-        let strictness = if self.keyring.passphrase().is_some() {
-            Strictness::Enforce
-        } else {
-            Strictness::Look
+    /// Damage is kept as a finding; anything else ends the check. What the pass phrase doesn't open or didn't
+    /// seal is still looked at from outside.
+    fn read_level(&self, found: &NamedChains, id: LevelId) -> Result<Opened, AgentError> {
+        let read = |keyring, strictness| Level::read(&**self.store, found.level(id), keyring, strictness);
+        let strictness = match self.keyring.passphrase() {
+            Some(_) => Strictness::Enforce,
+            None => Strictness::Look,
         };
-        match Level::read(&**self.store, found.level(id), self.keyring, strictness) {
-            Err(error) if !is_finding(&error) => Err(error),
-            result => Ok(result),
+        let error = match read(self.keyring, strictness) {
+            Ok(level) => {
+                return Ok(Opened {
+                    level: Some(level),
+                    refusal: None,
+                });
+            }
+            Err(error) if !is_finding(&error) => return Err(error),
+            Err(error) => error,
+        };
+        let outside = match &error {
+            AgentError::Key { .. } | AgentError::Unauthenticated { .. } => {
+                match read(&self.without_key, Strictness::Look) {
+                    Err(second) if !is_finding(&second) => return Err(second),
+                    // Documents that contradict each other: it is damage, not a wrong pass phrase.
+                    outside => outside.ok(),
+                }
+            }
+            _ => None,
+        };
+        Ok(Opened {
+            level: outside,
+            refusal: Some(error),
+        })
+    }
+
+    /// The pass phrase doesn't open a level, or didn't seal it; its documents agree with each other. Levels of one
+    /// name that are refused for the same reason are one problem.
+    fn refused(&mut self, error: &AgentError, found: &NamedChains, id: LevelId) {
+        let stored = found.level(id);
+        let (severity, reason, next) = match error {
+            AgentError::Unauthenticated { reason, .. } => (
+                Severity::Unauthentic,
+                format!("is not authenticated: {reason}"),
+                "if it was written without a pass phrase or by the original, and you trust the storage: --compat, \
+                 or --name to check others alone",
+            ),
+            AgentError::Key { source, .. } => (
+                match source {
+                    KeyError::Wrong => Severity::Locked,
+                    KeyError::Malformed(_) => Severity::Damage,
+                },
+                format!("can't be opened: {}", chain_text(source)),
+                match source {
+                    KeyError::Wrong => {
+                        "check the pass file: its first line is the pass phrase. Without the right one only presence, \
+                         sizes and stored bytes are checked"
+                    }
+                    KeyError::Malformed(_) => "copy the object back from another copy",
+                },
+            ),
+            other => (
+                Severity::Damage,
+                chain_text(other),
+                "copy the object back from another copy",
+            ),
+        };
+        let prefix = format!("{}/", found.name);
+        let same = self.report.problems.iter_mut().find(|problem| {
+            problem.severity == severity && problem.reason == reason && problem.object.contains(&prefix)
+        });
+        match same {
+            Some(problem) => problem.hits.push(stored.label()),
+            None => self.report.push(Problem {
+                severity,
+                object: stored.keys().manifest(),
+                reason,
+                hits: vec![stored.label()],
+                next: next.to_owned(),
+            }),
         }
     }
 
@@ -277,14 +380,14 @@ fn is_lost(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound)
 }
 
-type ReadLevel = (LevelId, Result<Level, AgentError>);
+type ReadLevel = (LevelId, Opened);
 
 /// Who was made against whom: by the manifest's link, else by the rule of names.
 fn parents(found: &NamedChains, levels: &[ReadLevel]) -> Vec<(LevelId, Option<LevelId>)> {
-    let parent = |(id, level): &ReadLevel| {
-        let linked = level
+    let parent = |(id, opened): &ReadLevel| {
+        let linked = opened
+            .level
             .as_ref()
-            .ok()
             .and_then(Level::manifest)
             .and_then(|manifest| manifest.parent_id());
         let by_name = || {

@@ -3,6 +3,7 @@
 //! Each `Display` states its own part on one line; causes are `source()`, never repeated. The command line prints
 //! the chain once and then the lines of [`AgentError::next`].
 
+use std::error::Error;
 use std::path::PathBuf;
 
 use freezer_format::chain::SelectError;
@@ -14,6 +15,7 @@ use freezer_pipeline::restore::RestoreError;
 use freezer_pipeline::store::{ErrorKind, StoreError};
 use freezer_plugin::PluginError;
 
+use crate::advice;
 use crate::date::date;
 
 /// What the exit code is to say.
@@ -51,14 +53,21 @@ pub enum AgentError {
         /// True if the storage holds no backup at all.
         empty: bool,
     },
+    /// There is no container at the storage's place.
+    #[error("no backups in {storage}: {reason}")]
+    NoContainer {
+        /// The storage's URL.
+        storage: String,
+        /// The storage's words.
+        reason: String,
+    },
     /// The name exists, the wanted date or level doesn't.
-    #[error("can't choose a backup of {name}")]
+    #[error("can't choose a backup of {name}: {}", in_dates(reason))]
     Select {
         /// Host and backup name.
         name: String,
-        /// Why.
-        #[source]
-        source: SelectError,
+        /// Why; not a `source`, since its own words tell times as numbers.
+        reason: SelectError,
     },
     /// What is stored for a backup is not what was written.
     #[error("{backup} is damaged: {object:?} {reason}")]
@@ -175,8 +184,10 @@ impl AgentError {
     /// What the exit code is to say.
     pub fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Interrupted => ExitClass::Interrupted,
-            Self::UnknownName { .. } | Self::Select { .. } => self.selection_class(),
+            error if is_interruption(error) => ExitClass::Interrupted,
+            Self::UnknownName { .. } | Self::Select { .. } | Self::NoContainer { .. } => {
+                self.selection_class()
+            }
             Self::Damaged { .. } | Self::Unauthenticated { .. } => ExitClass::Damaged,
             Self::Key { source, .. } => match source {
                 KeyError::Wrong => ExitClass::Failed,
@@ -184,16 +195,11 @@ impl AgentError {
             },
             Self::Object { source, .. } if source.is_damage() => ExitClass::Damaged,
             Self::Restore { source, .. } => restore_class(source),
-            Self::Backup {
-                source: BackupError::Cancelled(_),
-                ..
-            } => ExitClass::Interrupted,
             Self::Store(error)
             | Self::Backup {
                 source: BackupError::Store(error),
                 ..
             } => store_class(error),
-            Self::Plugin(error) if error.kind() == ErrorKind::Cancelled => ExitClass::Interrupted,
             _ => ExitClass::Failed,
         }
     }
@@ -201,16 +207,19 @@ impl AgentError {
     fn selection_class(&self) -> ExitClass {
         match self {
             Self::Select {
-                source: SelectError::MissingLevel { .. },
+                reason: SelectError::MissingLevel { .. },
                 ..
             } => ExitClass::Damaged,
             _ => ExitClass::NothingFound,
         }
     }
 
-    /// What to do about it, one step a line; empty if nothing sensible can be said.
+    /// What to do about it, one step a line; never empty.
     pub fn next(&self) -> Vec<String> {
         match self {
+            Self::NoContainer { .. } => vec![
+                "check the storage's URL; the first backup makes the container".to_owned(),
+            ],
             Self::UnknownName { empty: true, .. } => {
                 vec!["check the storage's URL: it holds no backup at all".to_owned()]
             }
@@ -218,7 +227,7 @@ impl AgentError {
                 vec![format!("did you mean {nearest}?"), "freezer list shows all names".to_owned()]
             }
             Self::UnknownName { .. } => vec!["freezer list shows all names".to_owned()],
-            Self::Select { source, .. } => select_next(source),
+            Self::Select { reason, .. } => select_next(reason),
             Self::Damaged { .. } => vec![
                 "freezer check names everything that is damaged and the backups it hits".to_owned(),
                 "restore an earlier date with --at, or copy the object back from another copy".to_owned(),
@@ -235,21 +244,46 @@ impl AgentError {
             Self::Unsupported { next, .. } => vec![next.clone()],
             Self::Taken { .. } => vec!["wait for the other run, then try again".to_owned()],
             Self::CommitUnknown { .. } => vec!["freezer list shows whether it is there".to_owned()],
-            Self::Restore { source, .. } if source.is_damage() => {
-                vec!["freezer check --read-data names everything that is damaged".to_owned()]
+            Self::Object { source, .. } => vec![advice::of_object(source)],
+            Self::Restore { source, .. } => vec![advice::of_restore(source)],
+            Self::Backup { source, .. } => vec![advice::of_backup(source)],
+            Self::Store(error) => vec![advice::of_store(error)],
+            Self::TargetNotEmpty { .. } => vec![advice::NOT_EMPTY.to_owned()],
+            Self::Target { source, .. } => vec![advice::of_target(source)],
+            Self::Plugin(_) => vec!["freezer plugin list shows the plugins and what is wrong with them".to_owned()],
+            Self::Interrupted => vec!["run it again".to_owned()],
+        }
+    }
+
+    /// The storage's failure that ended it, if one did: its text is both the message's and the cause's.
+    pub fn store_error(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error)
+            | Self::CommitUnknown { source: error, .. }
+            | Self::Backup {
+                source: BackupError::Store(error),
+                ..
             }
-            _ => Vec::new(),
+            | Self::Object {
+                source: ObjectError::Store(error),
+                ..
+            }
+            | Self::Restore {
+                source:
+                    RestoreError::Object {
+                        source: ObjectError::Store(error),
+                        ..
+                    },
+                ..
+            } => Some(error),
+            _ => None,
         }
     }
 
     /// The storage error that caused it, if one did.
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::Interrupted
-            | Self::Backup {
-                source: BackupError::Cancelled(_),
-                ..
-            } => ErrorKind::Cancelled,
+            error if is_interruption(error) => ErrorKind::Cancelled,
             Self::Store(error)
             | Self::CommitUnknown { source: error, .. }
             | Self::Backup {
@@ -258,7 +292,7 @@ impl AgentError {
             } => error.kind,
             Self::Plugin(error) => error.kind(),
             Self::Damaged { .. } | Self::Unauthenticated { .. } => ErrorKind::Corrupt,
-            Self::UnknownName { .. } => ErrorKind::NotFound,
+            Self::UnknownName { .. } | Self::NoContainer { .. } => ErrorKind::NotFound,
             _ => ErrorKind::Other,
         }
     }
@@ -270,9 +304,49 @@ impl From<Cancelled> for AgentError {
     }
 }
 
+/// Tells whether an error comes from nothing but the user's wish to stop, wherever the run was at that moment.
+fn is_interruption(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if is_cancellation(error) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The same for one link of the chain. Transparent errors hide what they hold from it, so they are opened here.
+fn is_cancellation(error: &(dyn Error + 'static)) -> bool {
+    let cancelled = |error: &StoreError| error.kind == ErrorKind::Cancelled;
+    if let Some(error) = error.downcast_ref::<AgentError>() {
+        return match error {
+            AgentError::Interrupted => true,
+            AgentError::Store(error) => cancelled(error),
+            AgentError::Plugin(error) => error.kind() == ErrorKind::Cancelled,
+            _ => false,
+        };
+    }
+    match error.downcast_ref::<BackupError>() {
+        Some(BackupError::Cancelled(_)) => return true,
+        Some(BackupError::Store(error)) => return cancelled(error),
+        _ => {}
+    }
+    if let Some(RestoreError::Cancelled(_)) = error.downcast_ref() {
+        return true;
+    }
+    if let Some(ObjectError::Store(error)) = error.downcast_ref() {
+        return cancelled(error);
+    }
+    if let Some(error) = error.downcast_ref::<std::io::Error>() {
+        let inner = error.get_ref();
+        return inner.is_some_and(|inner| inner.downcast_ref::<StoreError>().is_some_and(cancelled));
+    }
+    error.downcast_ref::<StoreError>().is_some_and(cancelled)
+}
+
 fn store_class(error: &StoreError) -> ExitClass {
     match error.kind {
-        ErrorKind::Cancelled => ExitClass::Interrupted,
         ErrorKind::Corrupt => ExitClass::Damaged,
         _ => ExitClass::Failed,
     }
@@ -280,28 +354,38 @@ fn store_class(error: &StoreError) -> ExitClass {
 
 fn restore_class(error: &RestoreError) -> ExitClass {
     match error {
-        RestoreError::Cancelled(_) => ExitClass::Interrupted,
         RestoreError::NothingMatched { .. } | RestoreError::NotFound { .. } => ExitClass::NothingFound,
         RestoreError::MissingLevel { .. } => ExitClass::Damaged,
-        RestoreError::Object {
-            source: ObjectError::Store(error),
-            ..
-        } if error.kind == ErrorKind::Cancelled => ExitClass::Interrupted,
         error if error.is_damage() => ExitClass::Damaged,
         _ => ExitClass::Failed,
+    }
+}
+
+/// The reason in words, times as dates.
+fn in_dates(reason: &SelectError) -> String {
+    match reason {
+        SelectError::Empty => "there is none".to_owned(),
+        SelectError::NoneBefore { at, oldest } => format!(
+            "there is none of {} or before, the oldest is of {}",
+            date(*at),
+            date(*oldest)
+        ),
+        SelectError::MissingLevel { zero, level, wanted } => format!(
+            "level {level} of the chain begun at {} is missing, so level {} of {} can't be restored",
+            date(*zero),
+            wanted.level,
+            date(wanted.time)
+        ),
     }
 }
 
 fn select_next(error: &SelectError) -> Vec<String> {
     match error {
         SelectError::Empty => vec!["freezer list shows what is there".to_owned()],
-        SelectError::NoneBefore { at, oldest } => {
-            vec![format!(
-                "there is none from {} or before; the oldest backup is of {}, take a date from there on",
-                date(*at),
-                date(*oldest)
-            )]
-        }
+        SelectError::NoneBefore { .. } => vec![
+            "take a later date with --at, or leave it out for the newest".to_owned(),
+            "freezer list shows what is there".to_owned(),
+        ],
         SelectError::MissingLevel { level, wanted, .. } => vec![format!(
             "copy level {level} back into the storage, or restore a state before {} with --at",
             date(wanted.time)

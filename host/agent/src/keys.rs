@@ -36,11 +36,6 @@ impl Keyring {
         self.passphrase.as_ref()
     }
 
-    /// True if unauthenticated levels are accepted.
-    pub fn is_compat(&self) -> bool {
-        self.compat
-    }
-
     /// True if levels must be authenticated by the pass phrase.
     pub fn demands_authenticity(&self) -> bool {
         self.passphrase.is_some() && !self.compat

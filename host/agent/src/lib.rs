@@ -4,7 +4,8 @@
 //! sink for warnings. It prints nothing, reads no environment and answers typed reports (serialisable, for
 //! `--json`) or an [`AgentError`] that says what failed on which backup, why, and what to do next.
 
-pub mod backup;
+mod advice;
+mod backup;
 mod browse;
 mod catalogue;
 mod check;
@@ -15,12 +16,13 @@ mod error;
 mod keys;
 mod level;
 mod list;
-pub mod mode;
+mod mode;
 mod objects;
 mod plan;
 mod recovery;
 mod restore;
 mod select;
+mod unfinished;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
 pub use browse::{LsEntry, LsOptions, dump, ls};

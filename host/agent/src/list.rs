@@ -24,12 +24,12 @@ pub struct ListOptions {
     pub verify: bool,
 }
 
-/// What is known of a backup's health without reading its data.
+/// What is known of a backup's health from its documents: its data isn't looked at, which is the check's work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Everything was stored.
-    Whole,
+    /// Everything was stored when it was made.
+    Committed,
     /// Something could not be read when it was made.
     Partial,
     /// Written by the original: it recorded nothing to judge by.
@@ -209,7 +209,7 @@ fn fill(row: &mut BackupRow, level: &Level, store: &dyn Store) -> Result<(), Age
     row.files = Some(manifest.counts.files);
     row.encrypted = Some(manifest.encryption.is_some());
     row.state = match manifest.status {
-        Status::Whole => State::Whole,
+        Status::Whole => State::Committed,
         Status::Partial => State::Partial,
     };
     Ok(())

@@ -57,6 +57,10 @@ fn write_script(out: &mut String, label: &str, url: &str, levels: &[Level]) -> s
             "container=${{CONTAINER:?set it to a directory with a copy of {url}}}"
         )?,
     }
+    writeln!(
+        out,
+        "damaged() {{ echo \"damaged: $1 $2; nothing was restored from it\" >&2; exit 1; }}"
+    )?;
     writeln!(out, "mkdir -p out")?;
     let encrypted = levels.iter().any(is_encrypted);
     if encrypted {
@@ -92,13 +96,19 @@ fn write_checks(out: &mut String, level: &Level) -> std::fmt::Result {
     };
     let data = data_path(level);
     writeln!(out, "\n# {}: is it whole?", level.stored.label())?;
-    writeln!(out, "test \"$(stat -c %s {data})\" = {}", manifest.data.bytes)?;
+    writeln!(out, "test -f {data} || damaged {data} \"is missing\"")?;
     writeln!(
         out,
-        "test \"$(split -b {} --filter='openssl dgst -sha256 -binary' {data} | openssl dgst -sha256 -r | cut -d' ' -f1)\" = {}",
+        "test \"$(stat -c %s {data})\" = {bytes} || damaged {data} \"hasn't {bytes} bytes\"",
+        bytes = manifest.data.bytes
+    )?;
+    writeln!(
+        out,
+        "test \"$(split -b {} --filter='openssl dgst -sha256 -binary' {data} | openssl dgst -sha256 -r | cut -d' ' -f1)\" = {} \\",
         manifest.data.segment.max(1),
         hex::encode(manifest.data.sha256)
-    )
+    )?;
+    writeln!(out, "  || damaged {data} \"holds other bytes than were written\"")
 }
 
 fn write_level(out: &mut String, level: &Level) -> std::fmt::Result {
@@ -150,7 +160,11 @@ fn write_level(out: &mut String, level: &Level) -> std::fmt::Result {
             "# The old layout doesn't record the compression: try bzip2 -d or xz -d if this fails."
         )?;
     }
-    writeln!(out, "{decrypt}{} | {decompress} | {extract}", data_path(level))
+    writeln!(
+        out,
+        "{decrypt}{data} | {decompress} | {extract} || damaged {data} \"can't be unpacked (or out can't be written)\"",
+        data = data_path(level)
+    )
 }
 
 /// A word for the shell.

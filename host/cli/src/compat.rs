@@ -143,8 +143,12 @@ fn original(options: &Options<'_>, command: Command, warnings: Vec<String>) -> O
 
 /// Lays the ini file below the command line.
 fn merge(map: &mut OptionMap, path: &Path, warnings: &mut Vec<String>) -> Result<(), Failure> {
-    let text = read_text(path).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
-    let ini = ini::parse(&text, path).map_err(|error| Failure::from_error(Exit::Failed, &error))?;
+    let text = read_text(path).map_err(|error| {
+        Failure::from_error(Exit::Failed, &error).advise("name another file with --config")
+    })?;
+    let ini = ini::parse(&text, path).map_err(|error| {
+        Failure::from_error(Exit::Failed, &error).advise("mend that line, or name another file with --config")
+    })?;
     let below = typed(&ini, path, warnings)?;
     for (dest, value) in below {
         map.entry(dest).or_insert(value);
@@ -163,7 +167,8 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Opti
             return Err(failed(format!(
                 "{} storages in one run are not supported yet",
                 several.len()
-            )));
+            ))
+            .advise("keep one [storage:NAME] section, and run once for each storage"));
         }
     };
     for entry in ini.options.iter().chain(storage) {
@@ -181,6 +186,7 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Opti
                     entry.line
                 ))
                 .because(error.to_string())
+                .advise("mend that line, or name another file with --config")
             })?,
             None => None,
         };

@@ -36,7 +36,9 @@ pub(crate) fn page(verb: Option<&str>) -> Result<Vec<u8>, Failure> {
 /// When a file can't be written.
 pub(crate) fn write_pages(directory: &Path) -> Result<usize, Failure> {
     let failed = |path: &Path, error: std::io::Error| {
-        Failure::new(Exit::Failed, format!("can't write {path:?}")).because(error.to_string())
+        Failure::new(Exit::Failed, format!("can't write {path:?}"))
+            .because(error.to_string())
+            .advise("name a directory that this user may write with --output-dir")
     };
     std::fs::create_dir_all(directory).map_err(|error| failed(directory, error))?;
     let pages = pages()?;

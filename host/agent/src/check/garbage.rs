@@ -66,6 +66,9 @@ impl Checker<'_> {
                 Err(error) => return Err(error.into()),
             };
             for upload in page.uploads {
+                if !self.is_asked_for(&upload.key) {
+                    continue;
+                }
                 self.notice(
                     upload.key,
                     "has an upload that was never finished: a run was killed or is writing",
@@ -77,5 +80,14 @@ impl Checker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// True for a key below a name that the filter takes: `data/ENGINE/NAME/…`.
+    fn is_asked_for(&self, key: &str) -> bool {
+        let name = key.split('/').nth(2).map(HostBackupName::from_stored);
+        match name {
+            Some(Ok(name)) => self.options.filter.matches(&name),
+            _ => self.options.filter.name.is_none() && self.options.filter.host.is_none(),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The check of one level: its objects, its links, and on request its whole content.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use freezer_format::layout::Engine;
@@ -24,6 +25,8 @@ pub(super) struct LevelCheck<'c, 'a> {
     pub(super) hits: &'c [LevelId],
     /// All committed levels of the name.
     pub(super) all: &'c [LevelId],
+    /// Objects whose damage is said: one object, one problem.
+    pub(super) said: BTreeSet<String>,
 }
 
 impl LevelCheck<'_, '_> {
@@ -52,6 +55,9 @@ impl LevelCheck<'_, '_> {
     }
 
     fn damage(&mut self, object: &str, reason: impl Into<String>) {
+        if !self.said.insert(object.to_owned()) {
+            return;
+        }
         let id = self.level.stored.id;
         self.checker
             .damage(self.found, id, self.hits, (object.to_owned(), reason.into()));
@@ -60,6 +66,10 @@ impl LevelCheck<'_, '_> {
     fn finding(&mut self, error: AgentError) -> Result<(), AgentError> {
         if !is_finding(&error) {
             return Err(error);
+        }
+        if let AgentError::Damaged { object, reason, .. } = &error {
+            self.damage(object, reason.as_str());
+            return Ok(());
         }
         self.checker
             .push_error(&error, self.found, self.level.stored.id, self.hits);
@@ -80,7 +90,8 @@ impl LevelCheck<'_, '_> {
                     &key,
                     format!(
                         "was made against level {} of {}, which is missing",
-                        id.level, id.time
+                        id.level,
+                        crate::date::date(id.time)
                     ),
                 ),
             }
@@ -171,6 +182,7 @@ impl LevelCheck<'_, '_> {
         match self.level.manifest() {
             Some(manifest) if encrypted && self.level.key.is_none() => {
                 let facts = (manifest.data.segment, manifest.data.sha256);
+                self.checker.report.not_decrypted += 1;
                 self.read_segments(data_key, facts)
             }
             _ => self.verify(data_key),
@@ -180,18 +192,24 @@ impl LevelCheck<'_, '_> {
     /// Reads everything that the key opens: segments, frames, the archive against its index.
     fn verify(&mut self, data_key: &str) -> Result<(), AgentError> {
         let store = Arc::clone(self.checker.store);
-        let opened = self
-            .level
-            .data(&store, self.checker.keyring)
-            .and_then(|mut data| {
-                data.index = self.level.index(&store)?;
-                Ok(data)
-            });
-        let data = match opened {
+        let mut data = match self.level.data(&store, self.checker.keyring) {
             Ok(data) => data,
             // The original's encrypted backup without a pass phrase: nothing in it can be checked.
-            Err(AgentError::NoPassphrase { .. }) => return Ok(()),
+            Err(AgentError::NoPassphrase { .. }) => {
+                self.checker.report.not_decrypted += 1;
+                return Ok(());
+            }
             Err(error) => return self.finding(error),
+        };
+        data.index = match self.level.index(&store) {
+            Ok(index) => index,
+            Err(error) => {
+                self.finding(error)?;
+                // The stored bytes can be compared even so.
+                let facts = self.level.manifest();
+                let facts = facts.map(|manifest| (manifest.data.segment, manifest.data.sha256));
+                return facts.map_or(Ok(()), |facts| self.read_segments(data_key, facts));
+            }
         };
         let report = match freezer_pipeline::restore::verify(&data, self.checker.context) {
             Ok(report) => report,
@@ -206,10 +224,11 @@ impl LevelCheck<'_, '_> {
             }
         };
         self.checker.report.bytes_read += report.bytes;
-        for damage in &report.damage {
+        // What follows the first place is mostly its consequence: a frame, its segment, the archive inside.
+        if let Some(first) = report.damage.iter().min_by_key(|damage| damage.offset) {
             self.damage(
-                &damage.object,
-                format!("is damaged at byte {}: {}", damage.offset, damage.reason),
+                &first.object,
+                format!("is damaged at byte {}: {}", first.offset, first.reason),
             );
         }
         let expected = self.level.manifest().map(|manifest| manifest.data.sha256);

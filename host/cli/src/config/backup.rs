@@ -183,7 +183,8 @@ impl Config {
         memory: Option<super::size::Size>,
     ) -> Result<Resources, Failure> {
         if workers.is_some_and(|workers| workers == 0 || workers > MAX_WORKERS) {
-            return Err(Failure::usage(format!("--workers must be 1 to {MAX_WORKERS}")));
+            return Err(Failure::usage(format!("--workers must be 1 to {MAX_WORKERS}"))
+                .advise("leave it out for one for each processor"));
         }
         Ok(Resources {
             workers: workers.map_or(self.environment.processors.max(1), usize::from),

@@ -10,19 +10,23 @@ use serde_json::{Map, Value, json};
 
 use super::{json, table, text, units};
 
-/// The table of backups.
+/// The table of backups; below it, what is wrong with some: that is too long for a column.
 pub(crate) fn backups(rows: &[BackupRow], zone: &TimeZone) -> String {
     let shown: Vec<Vec<String>> = rows.iter().map(|row| backup(row, zone)).collect();
     let headings = [
         "NAME", "HOST", "LEVEL", "DATE", "SIZE", "STORED", "FILES", "STATE",
     ];
-    table::columns(&headings, &[2, 4, 5, 6], &shown)
+    let mut out = table::columns(&headings, &[2, 4, 5, 6], &shown);
+    for trouble in rows.iter().filter_map(|row| row.trouble.as_ref()) {
+        out.push_str(&format!("\ntrouble: {}", text::lines(trouble)));
+    }
+    out
 }
 
 fn backup(row: &BackupRow, zone: &TimeZone) -> Vec<String> {
     let known = |number: Option<u64>, show: fn(u64) -> String| number.map_or_else(|| "-".to_owned(), show);
     let mut state = match row.state {
-        State::Whole => "whole".to_owned(),
+        State::Committed => "committed".to_owned(),
         State::Partial => "partial".to_owned(),
         State::Original => format!("original, {}", row.engine),
         State::Damaged => "DAMAGED".to_owned(),
@@ -33,9 +37,6 @@ fn backup(row: &BackupRow, zone: &TimeZone) -> Vec<String> {
     }
     if row.authentic == Some(true) {
         state.push_str(", authentic");
-    }
-    if let Some(trouble) = &row.trouble {
-        state.push_str(&format!(": {}", text::lines(trouble)));
     }
     vec![
         text::escape(row.backup_name.as_bytes()),
@@ -162,6 +163,8 @@ pub(crate) fn check(report: &CheckReport, read_data: bool, took: Duration) -> St
     for problem in problems {
         let word = match problem.severity {
             Severity::Damage => "damage",
+            Severity::Unauthentic => "unauthentic",
+            Severity::Locked => "locked",
             Severity::Notice => "notice",
         };
         out.push_str(&format!(
@@ -176,29 +179,54 @@ pub(crate) fn check(report: &CheckReport, read_data: bool, took: Duration) -> St
             out.push_str(&format!("  next: {}\n", text::lines(&problem.next)));
         }
     }
-    let more = report.problem_count.saturating_sub(report.problems.len() as u64);
+    let found = report.problem_count.saturating_add(report.notice_count);
+    let more = found.saturating_sub(report.problems.len() as u64);
     if more > 0 {
-        out.push_str(&format!(
-            "and {} more\n",
-            units::counted(more, "problem", "problems")
-        ));
+        out.push_str(&format!("and {} more\n", units::count(more)));
+    }
+    if let Some(note) = not_decrypted(report) {
+        out.push_str(&format!("{note}\n"));
     }
     let depth = match read_data {
         true => format!("{} read", units::bytes(report.bytes_read)),
         false => "data not read".to_owned(),
     };
+    let mut verdict = match report.problem_count {
+        0 => "no problems".to_owned(),
+        count => units::counted(count, "problem", "problems"),
+    };
+    if report.notice_count > 0 {
+        verdict.push_str(&format!(
+            ", {}",
+            units::counted(report.notice_count, "notice", "notices")
+        ));
+    }
     out.push_str(&format!(
-        "{}, {} authenticated, {}, {depth}, {}: {}",
+        "{}, {} authenticated, {}, {depth}, {}: {verdict}",
         units::counted(report.backups, "backup", "backups"),
         units::count(report.authenticated),
         units::counted(report.objects, "object", "objects"),
         units::duration(took),
-        match report.problem_count {
-            0 => "no problems".to_owned(),
-            count => units::counted(count, "problem", "problems"),
-        }
     ));
     out
+}
+
+/// What a check with too few keys couldn't do.
+fn not_decrypted(report: &CheckReport) -> Option<String> {
+    let locked = report
+        .problems
+        .iter()
+        .any(|problem| problem.severity == Severity::Locked);
+    let advice = match locked {
+        true => "give the right --encrypt-pass-file",
+        false => "give --encrypt-pass-file",
+    };
+    (report.not_decrypted > 0).then(|| {
+        format!(
+            "{} encrypted: only stored bytes compared; {advice}",
+            units::count(report.not_decrypted)
+        )
+    })
 }
 
 /// What a check found, as a document.
@@ -206,6 +234,7 @@ pub(crate) fn check_document(report: &CheckReport, took: Duration) -> Value {
     let mut value = serde_json::to_value(report).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
         map.insert("seconds".to_owned(), json!(took.as_secs_f64()));
+        map.insert("note".to_owned(), json!(not_decrypted(report)));
     }
     value
 }
@@ -257,13 +286,16 @@ mod tests {
         let report = CheckReport {
             backups: 2,
             problems: vec![problem(Severity::Notice, "a"), problem(Severity::Damage, "b")],
-            problem_count: 3,
+            problem_count: 2,
+            notice_count: 1,
+            not_decrypted: 2,
             ..CheckReport::default()
         };
         let shown = check(&report, false, Duration::from_secs(1));
         let expected = "damage: b is missing\n  hits: h_n level 1\n  next: copy it back\n\
                         notice: a is missing\n  hits: h_n level 1\n  next: copy it back\n\
-                        and 1 problem more\n2 backups, 0 authenticated, 0 objects, data not read, 1.00 s: 3 problems";
+                        and 1 more\n2 encrypted: only stored bytes compared; give --encrypt-pass-file\n\
+                        2 backups, 0 authenticated, 0 objects, data not read, 1.00 s: 2 problems, 1 notice";
         assert_eq!(shown, expected);
     }
 }

@@ -8,10 +8,14 @@ use serde_json::{Value, json};
 
 use super::{json, table, text, units};
 
-/// The table of plugins.
+/// The table of plugins; below it, why some can't be used: reasons are too long for a column.
 pub(crate) fn table(found: &[Discovered]) -> String {
     let rows: Vec<Vec<String>> = found.iter().map(row).collect();
-    table::columns(&["NAME", "KIND", "VERSION", "STATE", "FILE"], &[], &rows)
+    let mut out = table::columns(&["NAME", "KIND", "VERSION", "STATE", "FILE"], &[], &rows);
+    for problem in found.iter().filter_map(problem) {
+        out.push_str(&format!("\n{problem}"));
+    }
+    out
 }
 
 fn row(plugin: &Discovered) -> Vec<String> {
@@ -35,15 +39,24 @@ fn row(plugin: &Discovered) -> Vec<String> {
     ]
 }
 
-/// Whether it can be used, and why not.
+/// Whether it can be used.
 fn state(plugin: &Discovered) -> String {
     match (&plugin.result, &plugin.shadowed_by) {
-        (Err(error), _) => format!("unusable: {}", text::lines(&chain(error))),
-        (Ok(_), Some(other)) => {
-            format!("hidden by {}", text::escape(other.as_os_str().as_encoded_bytes()))
-        }
-        (Ok(_), None) if plugin.first_party => "built in".to_owned(),
-        (Ok(_), None) => "foreign".to_owned(),
+        (Err(_), _) => "unusable",
+        (Ok(_), Some(_)) => "hidden",
+        (Ok(_), None) if plugin.first_party => "built in",
+        (Ok(_), None) => "foreign",
+    }
+    .to_owned()
+}
+
+/// Why it can't be used.
+fn problem(plugin: &Discovered) -> Option<String> {
+    let shown = |path: &std::path::Path| text::escape(path.as_os_str().as_encoded_bytes());
+    match (&plugin.result, &plugin.shadowed_by) {
+        (Err(error), _) => Some(format!("unusable: {}", text::lines(&chain(error)))),
+        (Ok(_), Some(other)) => Some(format!("hidden: {} by {}", shown(&plugin.path), shown(other))),
+        (Ok(_), None) => None,
     }
 }
 

@@ -118,6 +118,7 @@ fn tell(
                         format!("can't write {path:?}; the backup itself is stored"),
                     )
                     .because(error.to_string())
+                    .advise("name another file with --metadata-out")
                 }),
             }
         }
@@ -137,7 +138,9 @@ fn patterns(excludes: &Excludes) -> Result<Patterns, Failure> {
     }
     for path in &excludes.files {
         let failed = |error: std::io::Error| {
-            Failure::usage(format!("can't read the patterns in {path:?}")).because(error.to_string())
+            Failure::usage(format!("can't read the patterns in {path:?}"))
+                .because(error.to_string())
+                .advise("name a file of UTF-8 lines with --exclude-from, one pattern each")
         };
         let file = std::fs::File::open(path).map_err(failed)?;
         for line in std::io::BufReader::new(std::io::Read::take(file, MAX_PATTERN_FILE)).lines() {

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use freezer_agent::{AgentError, ExitClass};
-use freezer_pipeline::store::ErrorKind;
+use freezer_pipeline::store::{ErrorKind, StoreError};
 use freezer_plugin::PluginError;
 
 use crate::exit::{Exit, Failure};
@@ -30,8 +30,25 @@ pub(super) fn of_agent(error: &AgentError) -> Failure {
         return of_plugin(error);
     }
     let mut failure = Failure::from_error(exit(error.exit_class()), error);
+    if let Some(error) = error.store_error() {
+        split_storage(&mut failure, error);
+    }
     failure.next = error.next();
     failure
+}
+
+/// Of a storage's failure, what was tried stays where it is; the storage's own words become the last cause.
+fn split_storage(failure: &mut Failure, error: &StoreError) {
+    let whole = error.to_string();
+    let Some(tried) = whole.strip_suffix(&format!(": {}", error.message)) else {
+        return;
+    };
+    let texts = std::iter::once(&mut failure.message).chain(&mut failure.causes);
+    for text in texts.filter(|text| **text == whole) {
+        tried.clone_into(text);
+    }
+    failure.causes.retain(|cause| *cause != failure.message);
+    failure.causes.push(error.message.clone());
 }
 
 /// A plugin's failure, with its advice.
@@ -61,7 +78,29 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         PluginError::Setting { plugin, .. } => {
             failure.advise(format!("freezer plugin inspect {plugin} lists its settings"))
         }
-        _ => failure,
+        PluginError::Unreadable { path, .. } => failure.advise(format!(
+            "make {path:?} readable for this user, or take it out of the plugin directory"
+        )),
+        PluginError::Load { plugin, .. } => failure.advise(format!(
+            "put a whole build of {plugin} into the plugin directory; freezer plugin inspect {plugin} shows which is used"
+        )),
+        PluginError::Contract { .. } => {
+            failure.advise("freezer plugin list shows where it lies: take it out, or replace it")
+        }
+        PluginError::Changed { .. } => failure.advise("run it again"),
+        PluginError::Engine { .. } => {
+            failure.advise("check the limits of this process: memory, address space, threads (ulimit -a)")
+        }
+        PluginError::Denied(_) => failure.advise("add the line if you trust the plugin with that"),
+        PluginError::Grants { path, .. } => failure.advise(format!("mend {path:?}, or take it away")),
+        PluginError::Journal { path, .. } => failure.advise(format!("make {path:?} writable for this user")),
+        PluginError::Failed { kind, .. } => failure.advise(match kind {
+            ErrorKind::NotFound => "check the path or URL that it was given",
+            ErrorKind::Denied => "let this user use it, or run it as a user who may",
+            ErrorKind::Busy | ErrorKind::Unavailable => "wait until the service answers, then run it again",
+            ErrorKind::Corrupt => "freezer check names what is damaged",
+            _ => "mend what the plugin says, then run it again",
+        }),
     }
 }
 
@@ -87,6 +126,23 @@ mod tests {
     fn an_interrupted_run_says_no_more_than_that() {
         let failure = of_agent(&AgentError::Interrupted);
         assert_eq!(failure, Failure::new(Exit::Interrupted, "interrupted"));
+    }
+
+    #[test]
+    fn the_storage_s_words_are_the_cause_and_said_once() {
+        let failure = of_agent(&AgentError::Store(StoreError {
+            kind: ErrorKind::Other,
+            storage: "local:/srv".into(),
+            operation: "write a segment of",
+            key: "data/x".into(),
+            message: "the file system is full".into(),
+        }));
+        assert_eq!(
+            failure.message,
+            "can't write a segment of \"data/x\" in local:/srv"
+        );
+        assert_eq!(failure.causes, ["the file system is full"]);
+        assert!(failure.next[0].contains("room"), "{failure:?}");
     }
 
     #[test]

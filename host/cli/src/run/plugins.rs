@@ -1,5 +1,7 @@
 //! `plugin list` and `plugin inspect`.
 
+use std::collections::BTreeSet;
+
 use freezer_plugin::{Discovered, PluginHost};
 use serde_json::json;
 
@@ -47,7 +49,7 @@ pub(super) fn inspect(name: &str, context: &Context) -> Result<Exit, Failure> {
 /// The plugin that a name stands for: the first of that name.
 fn named(host: &PluginHost, name: &str, context: &Context) -> Result<Discovered, Failure> {
     let found = host.discover();
-    let names: Vec<String> = found.iter().filter_map(|plugin| plugin.name.clone()).collect();
+    let names: BTreeSet<String> = found.iter().filter_map(|plugin| plugin.name.clone()).collect();
     let wanted = |plugin: &Discovered| plugin.name.as_deref() == Some(name) && plugin.shadowed_by.is_none();
     if let Some(plugin) = found.into_iter().find(wanted) {
         return Ok(plugin);

@@ -134,6 +134,7 @@ impl<'a> Session<'a> {
             .host
             .find(PluginKind::Storage, scheme)
             .map_err(|error| failure::of_plugin(&error))?;
+        self.tell_passed_over(&plugin);
         let settings = plugin.manifest().settings_from_url(&spec.url);
         let settings = settings.and_then(|settings| with(plugin.manifest(), settings, &spec.settings));
         let settings = settings.map_err(|error| failure::of_plugin(&error))?;
@@ -155,9 +156,16 @@ impl<'a> Session<'a> {
             .host
             .find(PluginKind::Mode, name)
             .map_err(|error| failure::of_plugin(&error))?;
+        self.tell_passed_over(&plugin);
         let settings = with(plugin.manifest(), Settings::new(), given);
         let settings = settings.map_err(|error| failure::of_plugin(&error))?;
         Ok((plugin, settings))
+    }
+
+    fn tell_passed_over(&self, plugin: &Plugin) {
+        for line in self.host.passed_over(plugin) {
+            self.teller.warn(&text::lines(&line), false);
+        }
     }
 
     /// Undoes what runs that were killed left behind, and tells it. Before anything is written.
@@ -241,14 +249,23 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
     host.map_err(|error| failure::of_plugin(&error))
 }
 
-/// Adds given settings to those of a URL; the given ones win.
+/// Adds given settings to those of a URL. What the URL says already can't be said again: of two places for a
+/// backup, none may win silently.
 fn with(
     manifest: &PluginManifest,
     mut settings: Settings,
     given: &[(String, Setting)],
 ) -> Result<Settings, PluginError> {
+    let from_url: Vec<String> = settings.iter().map(|(name, _)| name.to_owned()).collect();
     for (name, Setting(value)) in given {
         let (name, value) = manifest.parse_setting(name, value)?;
+        if let Some(url) = settings.url().filter(|_| from_url.contains(&name)) {
+            return Err(PluginError::Setting {
+                plugin: manifest.name.clone(),
+                setting: name,
+                why: format!("is given twice: by the URL {url} and as a setting; leave out one of them"),
+            });
+        }
         settings.set(&name, value);
     }
     Ok(settings)
