@@ -154,7 +154,7 @@ pub fn backup(
     } else {
         Arc::clone(store)
     };
-    let keys = commit::claim(&*target, &options.name, &mut plan, &run)?;
+    let keys = commit::claim(&*target, &options.name, &mut plan, (&run, context.cancel))?;
     let writing = Writing {
         store,
         target: &target,
@@ -180,7 +180,7 @@ pub fn backup(
         Err(error) => {
             // Where the last write's fate is unknown, or the place is another run's, hands off.
             if !matches!(error, AgentError::CommitUnknown { .. } | AgentError::Taken { .. })
-                && let Err((remaining, cause)) = commit::clean_up(&*target, &keys, &run)
+                && let Err((remaining, cause)) = commit::clean_up(&*target, &keys, (&run, context.cancel))
             {
                 note(source_warning(commit::remains_message(
                     &options.name,
@@ -257,12 +257,12 @@ impl Writing<'_> {
         let finished = prepared.finish(&outcome_of(&sent));
         let (source, report) = sent?;
         let note = finished?;
-        self.context.cancel.check()?;
         let warnings = noted.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let manifest = self.manifest(plan, &report, (source, note), &warnings);
         let mac_key = plan.key.as_ref().map(|(key, _)| key.mac_key());
         let sealed = manifest.seal(mac_key.as_ref());
-        commit::write_documents(&**self.target, self.keys, sealed, &manifest)?;
+        let documents = (sealed, &manifest);
+        commit::write_documents(&**self.target, self.keys, documents, self.context.cancel)?;
         Ok(report)
     }
 

@@ -1,7 +1,7 @@
 //! Looking into a backup by its index: listing files, and one file's content with the few frames it needs.
 //!
 //! Only the wanted level's manifest and index are read; a level that holds content is trusted by its digest in
-//! that index. The original's backups have no index: they can be restored, not browsed.
+//! that index. The original's backups have no index: a file of theirs is found by reading the stream, none is listed.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::catalogue::NamedChains;
 use crate::error::AgentError;
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, damaged};
+use crate::restore::OpenedChain;
 use crate::select::{Wanted, target};
 
 /// What is to be listed.
@@ -112,8 +113,11 @@ pub fn dump(
     out: &mut dyn Write,
     context: &RunContext<'_>,
 ) -> Result<u64, AgentError> {
-    let (found, newest, index) = open_newest(store, wanted, keyring)?;
     let path = trim(path);
+    let (found, newest) = read_newest(store, wanted, keyring)?;
+    let Some(index) = newest.index(store)? else {
+        return dump_unindexed(store, (wanted, path), keyring, out, context);
+    };
     let row = index.find(path).map_err(|source| {
         restore_error(
             &newest,
@@ -123,6 +127,9 @@ pub fn dump(
             },
         )
     })?;
+    if row.as_ref().is_some_and(|row| row.unindexed) {
+        return dump_unindexed(store, (wanted, path), keyring, out, context);
+    }
     let mut levels = Vec::new();
     let newest_level = newest.stored.id.level.0;
     if let Some(row) = row.filter(|row| row.level != newest_level) {
@@ -136,6 +143,19 @@ pub fn dump(
     levels.push(data);
     freezer_pipeline::restore::dump(&levels, path, out, context)
         .map_err(|source| restore_error(&newest, source))
+}
+
+/// The same for content in the original's levels: they are read front to back, from the newest on.
+fn dump_unindexed(
+    store: &Arc<dyn Store>,
+    (wanted, path): (&Wanted, &[u8]),
+    keyring: &Keyring,
+    out: &mut dyn Write,
+    context: &RunContext<'_>,
+) -> Result<u64, AgentError> {
+    let chain = OpenedChain::open(store, wanted, keyring)?;
+    freezer_pipeline::restore::dump(&chain.data, path, out, context)
+        .map_err(|source| restore_error(chain.newest(), source))
 }
 
 /// Reads the level that holds a file's content; it must be the one that the index was made upon.
@@ -176,13 +196,22 @@ fn level_of_content(
     }
 }
 
+fn read_newest(
+    store: &Arc<dyn Store>,
+    wanted: &Wanted,
+    keyring: &Keyring,
+) -> Result<(NamedChains, Level), AgentError> {
+    let (found, stored) = target(&**store, wanted)?;
+    let level = Level::read(&**store, stored, keyring, Strictness::Enforce)?;
+    Ok((found, level))
+}
+
 fn open_newest(
     store: &Arc<dyn Store>,
     wanted: &Wanted,
     keyring: &Keyring,
 ) -> Result<(NamedChains, Level, StoredIndex), AgentError> {
-    let (found, stored) = target(&**store, wanted)?;
-    let level = Level::read(&**store, stored, keyring, Strictness::Enforce)?;
+    let (found, level) = read_newest(store, wanted, keyring)?;
     match level.index(store)? {
         Some(index) => Ok((found, level, index)),
         None => Err(AgentError::Unsupported {
@@ -190,7 +219,8 @@ fn open_newest(
                 "{} was written by the original and has no index to look into",
                 level.stored.label()
             ),
-            next: "restore it; freezer restore --path takes out single files".to_owned(),
+            next: "freezer dump writes a single file of it, freezer restore --path takes out parts"
+                .to_owned(),
         }),
     }
 }

@@ -3,6 +3,9 @@
 //! A claim names the run that writes a level; a taken second gives way to the next. The manifest is written when
 //! all it speaks of is durable, `metadata` last, and never over something that is there. A failed run takes away
 //! what it wrote, `metadata` first, so that at no moment something looks like a backup that isn't one.
+//!
+//! All of this holds the cancel token's mask: a claim or a commit cut short would leave its fate unknown, and a run
+//! is often cleaned up because it was cancelled.
 
 use std::sync::Arc;
 
@@ -10,6 +13,7 @@ use freezer_format::layout::{BackupKeys, Engine};
 use freezer_format::manifest::Manifest;
 use freezer_format::metadata::{MAX_METADATA_BYTES, Metadata};
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
+use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::{ErrorKind, Existing, Store, StoreError};
 use sha2::{Digest, Sha256};
 
@@ -29,9 +33,11 @@ pub(crate) fn claim(
     store: &dyn Store,
     name: &HostBackupName,
     plan: &mut Plan,
-    run: &str,
+    (run, cancel): (&str, &Cancel),
 ) -> Result<BackupKeys, AgentError> {
     for _ in 0..CLAIM_TRIES {
+        cancel.check()?;
+        let _whole = cancel.mask();
         let keys = BackupKeys::new(Engine::Tar, name, plan.id);
         let key = keys.claim();
         match store.put(&key, Arc::new(run.as_bytes().to_vec()), Existing::Refuse) {
@@ -62,9 +68,12 @@ pub(crate) fn claim(
 pub(crate) fn write_documents(
     store: &dyn Store,
     keys: &BackupKeys,
-    sealed: Vec<u8>,
-    manifest: &Manifest,
+    (sealed, manifest): (Vec<u8>, &Manifest),
+    cancel: &Cancel,
 ) -> Result<(), AgentError> {
+    // The last moment at which the user can stop it.
+    cancel.check()?;
+    let _whole = cancel.mask();
     let line_end = sealed
         .iter()
         .position(|byte| *byte == b'\n')
@@ -132,8 +141,9 @@ fn lost(store: &dyn Store, key: &str) -> StoreError {
 pub(crate) fn clean_up(
     store: &dyn Store,
     keys: &BackupKeys,
-    run: &str,
+    (run, cancel): (&str, &Cancel),
 ) -> Result<(), (Vec<String>, StoreError)> {
+    let _whole = cancel.mask();
     let all = [
         keys.metadata(),
         keys.manifest(),
@@ -158,14 +168,16 @@ pub(crate) fn clean_up(
     Ok(())
 }
 
-/// Aborts unfinished uploads below the level's folder, as far as the storage knows them; `check` names the others.
+/// Aborts unfinished uploads below the level's folders, as far as the storage knows them; `check` names the others.
 fn abort_uploads(store: &dyn Store, keys: &BackupKeys) {
-    let Ok(page) = store.pending(&format!("{}/", keys.data_directory()), None) else {
-        return;
-    };
-    for upload in page.uploads {
-        if let Err(error) = store.abort(&upload.upload) {
-            tracing::debug!("can't abort an upload of {:?}: {error}", upload.key);
+    for directory in [keys.data_directory(), keys.metadata_directory()] {
+        let Ok(page) = store.pending(&format!("{directory}/"), None) else {
+            continue;
+        };
+        for upload in page.uploads {
+            if let Err(error) = store.abort(&upload.upload) {
+                tracing::debug!("can't abort an upload of {:?}: {error}", upload.key);
+            }
         }
     }
 }

@@ -22,7 +22,6 @@ mod plan;
 mod recovery;
 mod restore;
 mod select;
-mod unfinished;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
 pub use browse::{LsEntry, LsOptions, dump, ls};

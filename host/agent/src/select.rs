@@ -36,17 +36,16 @@ pub(crate) fn target(store: &dyn Store, wanted: &Wanted) -> Result<(NamedChains,
                     }
                     forget(&mut found.chains, id);
                 }
-                Err(source) => {
-                    first_error.get_or_insert(source);
+                Err(reason) => {
+                    first_error.get_or_insert(reason);
                     break;
                 }
             }
         }
     }
-    let source = first_error.unwrap_or(SelectError::Empty);
     Err(AgentError::Select {
         name: wanted.name.to_string(),
-        source,
+        reason: first_error.unwrap_or(SelectError::Empty),
     })
 }
 
@@ -115,7 +114,7 @@ fn parent_id(found: &NamedChains, child: &Level, target: LevelId) -> Result<Opti
         .map(Some)
         .ok_or_else(|| AgentError::Select {
             name: found.name.to_string(),
-            source: SelectError::MissingLevel {
+            reason: SelectError::MissingLevel {
                 zero: id.zero,
                 level: freezer_format::name::Level(below),
                 wanted: target,
@@ -133,7 +132,8 @@ fn check_link(child: &Level, parent: &Level) -> Result<(), AgentError> {
     }
     let reason = format!(
         "isn't the one that level {} of {} was made against",
-        child.stored.id.level, child.stored.id.time
+        child.stored.id.level,
+        crate::date::date(child.stored.id.time)
     );
     Err(damaged(&parent.stored, &parent.stored.keys().manifest(), &reason))
 }

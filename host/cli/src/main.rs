@@ -8,6 +8,7 @@ mod command;
 mod compat;
 mod config;
 mod exit;
+mod log;
 mod manual;
 mod program;
 mod render;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::{Args, GlobalArgs};
 use crate::command::{Command, Detail};
@@ -14,6 +13,7 @@ use crate::compat::{self, Era};
 use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::exit::{Exit, Failure};
+use crate::log;
 use crate::render::{Output, Style};
 use crate::run::{self, Context};
 
@@ -104,8 +104,14 @@ fn original(era: Era, arguments: &[OsString]) -> u8 {
 }
 
 /// Does a judged command and answers the exit code.
-fn execute(config: Config, command: Command, global: &GlobalArgs, output: Output, log: Option<&Path>) -> u8 {
-    if let Err(failure) = start_log(global.verbose, log) {
+fn execute(
+    config: Config,
+    command: Command,
+    global: &GlobalArgs,
+    output: Output,
+    log_file: Option<&Path>,
+) -> u8 {
+    if let Err(failure) = log::start(global, log_file) {
         return output.fail(&failure);
     }
     let context = Context {
@@ -167,26 +173,4 @@ fn in_our_words(error: &clap::Error) -> Failure {
         }
     }
     failure
-}
-
-/// Starts the log: warnings on standard error, more on request, also into a file where one is asked for.
-fn start_log(verbose: u8, file: Option<&Path>) -> Result<(), Failure> {
-    use tracing_subscriber::fmt::writer::MakeWriterExt;
-    let level = match verbose {
-        0 => LevelFilter::WARN,
-        1 => LevelFilter::INFO,
-        _ => LevelFilter::DEBUG,
-    };
-    let log = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
-    let Some(path) = file else {
-        log.with_writer(std::io::stderr).init();
-        return Ok(());
-    };
-    let opened = std::fs::OpenOptions::new().create(true).append(true).open(path);
-    let file = opened.map_err(|error| {
-        Failure::new(Exit::Failed, format!("can't open the log file {path:?}")).because(error.to_string())
-    })?;
-    log.with_writer(std::io::stderr.and(std::sync::Mutex::new(file)))
-        .init();
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks the run to stop, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP (the terminal is gone): the first asks the run to stop, the second ends the process at once.
 //!
 //! The first one only raises the run's cancel token: the run then closes what it opened, aborts its
 //! uploads and reports. Nothing of a backup that was stopped counts, so leaving at once is safe as well.
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use freezer_pipeline::cancel::Cancel;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -33,18 +34,16 @@ impl Signals {
             .enable_all()
             .build()
             .map_err(failed)?;
-        let (interrupt, terminate) = {
-            let _inside = runtime.enter();
-            (
-                signal(SignalKind::interrupt()).map_err(failed)?,
-                signal(SignalKind::terminate()).map_err(failed)?,
-            )
+        let mut watched = Watched {
+            interrupt: hear(&runtime, SignalKind::interrupt()).map_err(failed)?,
+            terminate: hear(&runtime, SignalKind::terminate()).map_err(failed)?,
+            hang_up: hear(&runtime, SignalKind::hangup()).map_err(failed)?,
         };
         let stop = Arc::new(Notify::new());
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || runtime.block_on(listen(interrupt, terminate, &stopped, &cancel)))
+            .spawn(move || runtime.block_on(listen(&mut watched, &stopped, &cancel)))
             .map_err(failed)?;
         Ok(Signals {
             stop,
@@ -63,15 +62,30 @@ impl Drop for Signals {
     }
 }
 
+/// The signals that ask to stop.
+struct Watched {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+/// Begins to hear a signal.
+fn hear(runtime: &Runtime, kind: SignalKind) -> std::io::Result<Signal> {
+    let _inside = runtime.enter();
+    signal(kind)
+}
+
 /// Waits for signals until `stop`.
-async fn listen(mut interrupt: Signal, mut terminate: Signal, stop: &Notify, cancel: &Cancel) {
+async fn listen(watched: &mut Watched, stop: &Notify, cancel: &Cancel) {
     loop {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = watched.interrupt.recv() => {}
+            _ = watched.terminate.recv() => {}
+            _ = watched.hang_up.recv() => {}
             () = stop.notified() => return,
         }
-        if cancel.is_cancelled() {
+        // Also while the run cleans up: who asks twice wants out.
+        if cancel.is_raised() {
             leave(Exit::Interrupted);
         }
         cancel.cancel();
@@ -87,6 +101,6 @@ mod tests {
     fn dropping_the_watch_ends_its_thread() {
         let cancel = Cancel::new();
         drop(Signals::watch(cancel.clone()));
-        assert!(!cancel.is_cancelled());
+        assert!(!cancel.is_raised());
     }
 }

@@ -35,6 +35,16 @@ pub struct Discovered {
     pub shadowed_by: Option<PathBuf>,
 }
 
+impl Discovered {
+    /// Tells whether it bears a name: a broken file's name may be known by its file alone.
+    pub(crate) fn claims(&self, name: &str) -> bool {
+        match &self.name {
+            Some(own) => own == name,
+            None => self.path.file_stem().is_some_and(|stem| stem == name),
+        }
+    }
+}
+
 /// Looks at every `*.wasm` of the directories, which are in order of precedence; absent ones are skipped.
 pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Discovered> {
     let mut all: Vec<Discovered> = Vec::new();

@@ -134,18 +134,31 @@ impl PluginHost {
         discover::discover(&self.config.plugin_dirs)
     }
 
-    /// The same for `find`, once per host; two of one name are said then.
+    /// The same for `find`, once per host.
     fn found(&self) -> &[Discovered] {
-        self.found.get_or_init(|| {
-            let found = self.discover();
-            for shadowed in &found {
-                if let (Some(by), Some(name)) = (&shadowed.shadowed_by, &shadowed.name) {
-                    let (path, by) = (shadowed.path.display(), by.display());
-                    tracing::warn!("two plugins are named {name}: {by} is used, {path} is not");
+        self.found.get_or_init(|| self.discover())
+    }
+
+    /// What a user should know of other files that bear the name of a plugin in use: one line for each that is passed
+    /// over, because it is broken or comes later.
+    #[must_use]
+    pub fn passed_over(&self, plugin: &Plugin) -> Vec<String> {
+        let (name, by) = (&plugin.manifest.name, plugin.path.display());
+        let others = self.found().iter().filter(|other| other.path != plugin.path);
+        others
+            .filter_map(|other| {
+                let path = other.path.display();
+                match &other.result {
+                    Ok(manifest) if manifest.name == *name => Some(format!(
+                        "two plugins are named {name}: {by} is used, {path} is not"
+                    )),
+                    Err(error) if other.claims(name) => {
+                        Some(format!("{by} is used, since {path} can't be: {error}"))
+                    }
+                    _ => None,
                 }
-            }
-            found
-        })
+            })
+            .collect()
     }
 
     /// Finds a plugin by its name or, for a storage, by a URL scheme that it serves.
@@ -188,10 +201,7 @@ impl PluginHost {
             .found()
             .iter()
             .filter(|found| found.result.is_err())
-            .find(|found| {
-                found.name.as_deref() == Some(wanted)
-                    || found.path.file_stem().is_some_and(|stem| stem == wanted)
-            });
+            .find(|found| found.claims(wanted));
         if let Some(bad) = bad {
             // Looked at again, since an error can't be copied. It may have been mended meanwhile.
             let again = discover::examine(&bad.path);

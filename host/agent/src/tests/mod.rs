@@ -1,6 +1,7 @@
 //! The recipes on a storage in memory and a plain directory as the mode: no component runs here.
 
 mod attack;
+mod cancel;
 mod damage;
 mod fault;
 mod level;

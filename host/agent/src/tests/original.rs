@@ -112,6 +112,57 @@ fn each_level_of_the_original_comes_back(#[case] bench: Bench, #[case] variant: 
     }
 }
 
+/// Digests of what `dump` writes for each of the files.
+fn dumped(
+    bench: &Bench,
+    at: Option<Timestamp>,
+    files: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let digest = |path: &String| {
+        let mut content = Vec::new();
+        let wanted = bench.wanted(at);
+        bench
+            .run(|context| {
+                let file = (&wanted, path.as_bytes());
+                dump(&bench.store(), file, &bench.keyring(), &mut content, context)
+            })
+            .unwrap();
+        (path.clone(), hex::encode(Sha256::digest(&content)))
+    };
+    files.keys().map(digest).collect()
+}
+
+#[rstest]
+#[case(bench("tar-gzip"), "tar-gzip")]
+#[case(with_pass("tar-gzip-enc", PASS, true), "tar-gzip-enc")]
+#[case(bench("legacy-tar-liberty"), "legacy-tar-liberty")]
+fn single_files_of_the_original_are_written(#[case] bench: Bench, #[case] variant: &str) {
+    for row in bench.rows() {
+        let list = format!("{variant}.level{}.jsonl", row.id.level);
+        let files = expected(&list);
+        assert_eq!(dumped(&bench, Some(row.id.time), &files), files, "{list}");
+    }
+}
+
+#[test]
+fn single_files_of_the_original_are_written_from_our_next_level() {
+    let bench = bench("tar-gzip");
+    let files = restored(&bench, None);
+    let kept: BTreeMap<_, _> = files.into_iter().take(5).collect();
+    let target = bench.target();
+    let options = restore_options(target.clone());
+    let options = RestoreOptions {
+        wanted: bench.wanted(None),
+        ..options
+    };
+    bench
+        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .unwrap();
+    let ours = bench.backup_by(&Directory::new(target)).unwrap();
+    assert_eq!(ours.id.level.0, 3);
+    assert_eq!(dumped(&bench, None, &kept), kept);
+}
+
 #[test]
 fn the_original_s_levels_are_not_authentic() {
     let bench = with_pass("tar-gzip-enc", PASS, false);

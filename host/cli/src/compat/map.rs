@@ -176,7 +176,9 @@ pub(super) fn without_effect(options: &Options<'_>) -> Vec<String> {
     if ["backup", "restore"].contains(&options.action().as_str()) {
         for dest in removal(options) {
             let name = dest.replace('_', "-");
-            warnings.push(format!("--{name} is not supported yet: nothing will be removed"));
+            warnings.push(format!(
+                "--{name} is not supported yet: nothing will be removed; watch the storage's space"
+            ));
         }
     }
     warnings

@@ -82,7 +82,9 @@ const DEREFERENCE: Takes = Takes::Choice(&["none", "soft", "hard", "all"]);
 const ACTIONS: Takes = Takes::Choice(&["backup", "restore", "info", "admin", "exec"]);
 const VERIFIED: Use = Use::Needless("everything stored is verified by digests anyway");
 const LOGGING: Use = Use::Needless("messages go to standard error, and to --log-file");
-const UNLIMITED: Use = Use::Needless("bandwidth limits are not supported yet");
+const UNLIMITED: Use = Use::Needless(
+    "bandwidth limits are not supported yet; run it when the line is idle, or shape its traffic",
+);
 
 /// All of them, in the order of the help.
 // One line for each option, so that it reads as the table it is.
