@@ -1,7 +1,7 @@
 //! The whole road of a backup on one screen: walk → frames → workers → output → uploaders.
 //!
-//! Threads: the caller's walks and reads, two ask for files
-//! ahead, so many workers compress, one thread puts out, so many upload. Whatever ends
+//! Threads: the caller's walks and reads, a few look into directories ahead of it, two ask for files ahead, so many
+//! workers compress, one thread puts out, so many upload. Whatever ends
 //! one of them ends all: the walk's channels close when the output is gone, the output shuts the outlet when the walk
 //! stops without an end mark. All threads are joined before the answer; the first cause is the answer.
 
@@ -18,7 +18,7 @@ use crate::job::{BackupJob, BackupReport};
 use crate::memory::Plan;
 use crate::output::{OutputPlan, Written, run_output};
 use crate::segment::{Outlet, run_uploader};
-use crate::source::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, run_read_ahead};
+use crate::source::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, Scouts, run_read_ahead};
 use crate::store::ErrorKind;
 
 /// Backs up one level of one tree to one storage: data, index and snapshot file are written and committed, durable,
@@ -70,7 +70,13 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
     let (done, uploaded) = bounded(plan.uploads);
     let outlet = Outlet::new(store, job.context.counters, (uploads, uploaded), plan.uploads);
     let (ahead, requests) = bounded(READ_AHEAD_QUEUE);
+    let scouts = Scouts::new(job.workers, job.context.now);
     thread::scope(|scope| {
+        for _ in 0..scouts.threads() {
+            scope.spawn(|| scouts.run());
+        }
+        // Even if the walk panics, the threads must end, or the panic would wait for them.
+        let ending = EndScouts(&scouts);
         for _ in 0..READ_AHEAD_THREADS {
             let requests = requests.clone();
             scope.spawn(move || run_read_ahead(&requests));
@@ -89,13 +95,23 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
             let drain = drain;
             run_output(&output_plan, &drain, outlet)
         });
-        let archived = archive(&archive_plan, parent, &inlet, ReadAhead::new(ahead));
+        let archived = archive(&archive_plan, parent, &inlet, (ReadAhead::new(ahead), &scouts));
+        drop(ending);
         drop(inlet);
         match output.join() {
             Ok(written) => report(archived, written),
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Ends the scouts when dropped.
+struct EndScouts<'s, 'a>(&'s Scouts<'a>);
+
+impl Drop for EndScouts<'_, '_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 fn report(

@@ -3,7 +3,7 @@
 //! A directory's header names its entries, so all of them are judged before the first is archived. Beyond a limit of
 //! memory the records go to an unlinked temporary file and come back from there in the same order.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
@@ -53,6 +53,8 @@ pub(super) struct Children {
     count: u64,
     /// The record lent last.
     text: Vec<u8>,
+    /// Records in memory that were searched for subdirectories.
+    looked_ahead: usize,
 }
 
 enum Records {
@@ -79,6 +81,7 @@ impl Children {
             records,
             count: 0,
             text: Vec::new(),
+            looked_ahead: 0,
         }
     }
 
@@ -171,6 +174,33 @@ impl Children {
         Ok(CStr::from_bytes_with_nul(name)
             .ok()
             .map(|name| (child, name, link)))
+    }
+
+    /// The names of the next subdirectories, at most so many, those that `is_wanted`; none if the list isn't in memory.
+    /// Each is answered once.
+    pub(super) fn directories_ahead(
+        &mut self,
+        most: usize,
+        is_wanted: impl Fn(&Stat) -> bool,
+    ) -> Vec<CString> {
+        let mut names = Vec::new();
+        let Records::Memory {
+            children, text, next, ..
+        } = &self.records
+        else {
+            return names;
+        };
+        self.looked_ahead = self.looked_ahead.max(*next);
+        while names.len() < most
+            && let Some((child, start, _)) = children.get(self.looked_ahead)
+        {
+            self.looked_ahead += 1;
+            if matches!(child.verdict, Verdict::Enter { .. }) && is_wanted(&child.stat) {
+                let name = CStr::from_bytes_until_nul(&text[*start as usize..]);
+                names.extend(name.ok().map(CStr::to_owned));
+            }
+        }
+        names
     }
 
     fn spill(&mut self) -> io::Result<()> {

@@ -11,11 +11,10 @@ use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::Archiver;
 use super::children::Child;
-use super::walk::open_quietly;
 use crate::channel::Halt;
 use crate::counters::{Counters, WarningKind};
 use crate::error::BackupError;
-use crate::source::{Kind, Reach, ReadAhead, Stat};
+use crate::source::{Kind, Reach, ReadAhead, Stat, open_quietly};
 
 /// Holes must save this much, since readers that don't know sparse files see a map in front of the content.
 const LEAST_HOLES_BYTES: u64 = 64 << 10;

@@ -1,6 +1,7 @@
 //! Decides for all entries of one directory, before its header is written, which of them are archived.
 
 use std::ffi::CStr;
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use freezer_format::index::EntryKind;
@@ -15,7 +16,7 @@ use crate::channel::Halt;
 use crate::counters::WarningKind;
 use crate::error::BackupError;
 use crate::job::Dereference;
-use crate::source::{Kind, ListError, Stat};
+use crate::source::{Kind, ListError, Names, ScoutedEntries, Stat};
 
 /// Memory of all lists of entries on the stack of directories; beyond it they go to temporary files.
 const LISTS_BYTES: usize = 16 << 20;
@@ -28,6 +29,25 @@ pub(super) struct Judged {
     pub(super) children: Children,
     /// Bytes of the dumpdir that lists them.
     pub(super) dumpdir_bytes: u64,
+}
+
+/// What the kernel says of an entry.
+type Looked = Result<Stat, Errno>;
+
+/// The names of a directory.
+enum Listed {
+    /// Their entries are still to be looked at.
+    Now(Names),
+    Ahead(ScoutedEntries),
+}
+
+impl Listed {
+    fn next(&mut self) -> io::Result<Option<(&CStr, Option<Looked>)>> {
+        Ok(match self {
+            Self::Now(names) => names.next()?.map(|name| (name, None)),
+            Self::Ahead(entries) => entries.next().map(|(name, seen)| (name, Some(seen))),
+        })
+    }
 }
 
 /// Which names of a directory count.
@@ -43,20 +63,10 @@ impl Archiver<'_> {
         &mut self,
         directory: BorrowedFd<'_>,
         stat: &Stat,
-        wanted: Wanted<'_>,
+        (wanted, scouted): (Wanted<'_>, Option<ScoutedEntries>),
     ) -> Result<Option<Judged>, Halt> {
-        let now = (self.context.now)().as_nanos();
-        let mut names = match self.lister.list(directory) {
-            Ok(names) => names,
-            Err(ListError::Spool(error)) => return Err(BackupError::Spool(error).into()),
-            Err(ListError::Directory(error)) => {
-                self.warn(
-                    WarningKind::Unreadable,
-                    format!("can't list the directory: {error}"),
-                    true,
-                )?;
-                return Ok(None);
-            }
+        let Some((mut listed, now)) = self.list(directory, scouted)? else {
+            return Ok(None);
         };
         let mut known = self.parent.directory(&self.path)?;
         self.begin_snar(stat)?;
@@ -69,13 +79,13 @@ impl Archiver<'_> {
         };
         let ahead = self.read_ahead.directory(directory);
         let path_length = self.path.len();
-        while let Some(name) = names.next().map_err(BackupError::Spool)? {
+        while let Some((name, seen)) = listed.next().map_err(BackupError::Spool)? {
             if matches!(wanted, Wanted::Only(only) if only != name) {
                 continue;
             }
             self.context.cancel.check().map_err(BackupError::from)?;
             push_component(&mut self.path, name.to_bytes());
-            let result = self.judge_entry((directory, name), now, &mut known, &mut judged);
+            let result = self.judge_entry((directory, name, seen), now, &mut known, &mut judged);
             self.path.truncate(path_length);
             if let (true, Some(ahead)) = (result?, &ahead) {
                 self.read_ahead.ask(ahead, name);
@@ -87,6 +97,29 @@ impl Archiver<'_> {
         self.send_snar(SNAR_PIECE_BYTES)?;
         judged.children.rewind().map_err(BackupError::Spool)?;
         Ok(Some(judged))
+    }
+
+    /// Lists a directory, or takes what was listed ahead, with the clock before its entries are looked at. `None` if it
+    /// can't be listed: that was warned about.
+    fn list(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        scouted: Option<ScoutedEntries>,
+    ) -> Result<Option<(Listed, i128)>, Halt> {
+        if let Some(scouted) = scouted {
+            let looked_at = scouted.looked_at;
+            return Ok(Some((Listed::Ahead(scouted), looked_at)));
+        }
+        let now = (self.context.now)().as_nanos();
+        match self.lister.list(directory) {
+            Ok(names) => Ok(Some((Listed::Now(names), now))),
+            Err(ListError::Spool(error)) => Err(BackupError::Spool(error).into()),
+            Err(ListError::Directory(error)) => {
+                let message = format!("can't list the directory: {error}");
+                self.warn(WarningKind::Unreadable, message, true)?;
+                Ok(None)
+            }
+        }
     }
 
     fn begin_snar(&mut self, stat: &Stat) -> Result<(), Halt> {
@@ -106,12 +139,12 @@ impl Archiver<'_> {
     /// Judges the entry whose path is at hand; answers whether its content is going to be read.
     fn judge_entry(
         &mut self,
-        (directory, name): (BorrowedFd<'_>, &CStr),
+        (directory, name, seen): (BorrowedFd<'_>, &CStr, Option<Looked>),
         now: i128,
         known: &mut KnownDirectory,
         judged: &mut Judged,
     ) -> Result<bool, Halt> {
-        let Some(stat) = self.look(directory, name)? else {
+        let Some(stat) = self.look(directory, name, seen)? else {
             return Ok(false);
         };
         if !self.source.exclude.has_no_patterns()
@@ -166,10 +199,15 @@ impl Archiver<'_> {
         Ok(stat.kind == Kind::File && stat.size > 0 && matches!(verdict, Verdict::Dump { .. }))
     }
 
-    /// Looks at an entry. `None` if it is gone or can't be looked at.
-    fn look(&mut self, directory: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Halt> {
+    /// Looks at an entry, unless it was `seen` already. `None` if it is gone or can't be looked at.
+    fn look(
+        &mut self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        seen: Option<Looked>,
+    ) -> Result<Option<Stat>, Halt> {
         let follow = self.follows_symlinks();
-        let mut looked = Stat::at(directory, name, follow);
+        let mut looked = seen.unwrap_or_else(|| Stat::at(directory, name, follow));
         if follow && looked.is_err() {
             // A link that leads nowhere is kept as a link.
             looked = Stat::at(directory, name, false);

@@ -25,7 +25,7 @@ use crate::counters::{Warning, WarningKind};
 use crate::error::BackupError;
 use crate::job::{Counts, RunContext, TreeSource};
 use crate::shared_buffer::SharedBuffer;
-use crate::source::{AttributeReader, FileSystemId, Lister, Owners, ReadAhead, Stat};
+use crate::source::{AttributeReader, FileSystemId, Lister, Owners, ReadAhead, Scouts, Stat};
 use incremental::Rule;
 use links::{FileKey, Links};
 use stream::TarStream;
@@ -61,10 +61,10 @@ pub(crate) fn archive(
     plan: &ArchivePlan<'_>,
     parent: ParentState<'_>,
     inlet: &Inlet,
-    read_ahead: ReadAhead,
+    (read_ahead, scouts): (ReadAhead, &Scouts<'_>),
 ) -> Result<Archived, Halt> {
     let root = walk::Root::open(&plan.source.root)?;
-    let mut archiver = Archiver::new(plan, parent, (inlet, read_ahead), &root)?;
+    let mut archiver = Archiver::new(plan, parent, (inlet, read_ahead, scouts), &root)?;
     archiver.walk(root)?;
     archiver.finish()
 }
@@ -89,6 +89,7 @@ struct Archiver<'a> {
     owners: Owners,
     attributes: AttributeReader,
     read_ahead: ReadAhead,
+    scouts: &'a Scouts<'a>,
     /// The path of the entry at hand, below the root.
     path: Vec<u8>,
     /// Directories above the entry at hand; kept only if symbolic links are followed.
@@ -105,7 +106,7 @@ impl<'a> Archiver<'a> {
     fn new(
         plan: &ArchivePlan<'a>,
         parent: ParentState<'a>,
-        (inlet, read_ahead): (&'a Inlet, ReadAhead),
+        (inlet, read_ahead, scouts): (&'a Inlet, ReadAhead, &'a Scouts<'a>),
         root: &walk::Root,
     ) -> Result<Self, Halt> {
         let file_system = root.file_system;
@@ -141,6 +142,7 @@ impl<'a> Archiver<'a> {
             owners: Owners::default(),
             attributes: AttributeReader::default(),
             read_ahead,
+            scouts,
             path: Vec::new(),
             ancestors: Vec::new(),
             listed_bytes: 0,

@@ -3,11 +3,13 @@
 //! The deepest [`OPEN_DIRECTORIES`] handles stay open; those above are opened anew through `..` of their child, and
 //! only used if they are still the directories they were.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -18,10 +20,13 @@ use super::judge::{Wanted, push_component};
 use crate::channel::Halt;
 use crate::counters::{Counters, WarningKind};
 use crate::error::BackupError;
-use crate::source::{FileSystemId, Kind, Stat};
+use crate::source::{FileSystemId, Kind, Scouted, ScoutedEntries, Stat, Ticket, open_quietly};
 
 /// Handles kept open: well below the usual limit of 1024 for everything that a process has open.
 const OPEN_DIRECTORIES: usize = 128;
+
+/// Subdirectories of one directory that the scouts are asked for at a time.
+const ASKED_DIRECTORIES: usize = 128;
 
 /// A directory with this file, which begins with [`CACHE_SIGNATURE`], can be made anew by whoever filled it.
 const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
@@ -73,17 +78,30 @@ impl Root {
 }
 
 /// A directory on the stack.
-pub(super) struct Frame {
+pub(super) struct Frame<'a> {
     /// `None` while too many are open.
-    handle: Option<OwnedFd>,
+    handle: Option<Arc<OwnedFd>>,
     stat: Stat,
     children: Children,
+    /// Subdirectories that the scouts were asked for, the next one first.
+    tickets: VecDeque<Ticket<'a, 'a>>,
     /// Length of the directory's own path.
     path_length: usize,
     listed_bytes: usize,
 }
 
-impl Archiver<'_> {
+impl<'a> Frame<'a> {
+    /// What a scout has seen of the next subdirectory, if one was asked.
+    fn scouted(tickets: &mut VecDeque<Ticket<'a, 'a>>, name: &CStr) -> Option<Scouted> {
+        if tickets.front()?.is_for(name) {
+            tickets.pop_front()?.take()
+        } else {
+            None
+        }
+    }
+}
+
+impl<'a> Archiver<'a> {
     /// Archives everything from the root on.
     pub(super) fn walk(&mut self, root: Root) -> Result<(), Halt> {
         let mut stack = Vec::new();
@@ -100,11 +118,12 @@ impl Archiver<'_> {
             self.open_single(root.handle, &child, wanted)?
         } else {
             self.count_root_match();
-            self.archive_directory(root.handle, &child)?
+            self.archive_directory(root.handle, &child, None)?
         });
         while let Some(frame) = stack.last_mut() {
             self.context.cancel.check().map_err(BackupError::from)?;
             self.path.truncate(frame.path_length);
+            self.ask_scouts(frame);
             let next = frame.children.next().map_err(BackupError::Spool)?;
             let (Some((child, name, link)), Some(handle)) = (next, &frame.handle) else {
                 self.leave(&mut stack)?;
@@ -112,7 +131,10 @@ impl Archiver<'_> {
             };
             push_component(&mut self.path, name.to_bytes());
             let entered = match child.verdict {
-                Verdict::Enter { .. } => self.enter(handle.as_fd(), name, &child)?,
+                Verdict::Enter { .. } => {
+                    let scouted = Frame::scouted(&mut frame.tickets, name);
+                    self.enter((handle.as_fd(), name), &child, scouted)?
+                }
                 Verdict::Keep(kept) => {
                     self.keep(handle.as_fd(), name, &child, (kept, link))?;
                     None
@@ -131,12 +153,27 @@ impl Archiver<'_> {
         Ok(())
     }
 
+    /// Asks for the subdirectories that will be entered next, when those that were asked for are done.
+    fn ask_scouts(&self, frame: &mut Frame<'a>) {
+        let (true, Some(handle)) = (frame.tickets.is_empty(), &frame.handle) else {
+            return;
+        };
+        if self.follows_symlinks() {
+            return;
+        }
+        let root = self.source.one_file_system.then_some(&self.root);
+        let names = frame.children.directories_ahead(ASKED_DIRECTORIES, |stat| {
+            root.is_none_or(|root| stat.is_on_mount_of(root))
+        });
+        frame.tickets.extend(self.scouts.ask(handle, names));
+    }
+
     /// Takes the deepest directory off the stack and makes the one above usable again.
-    fn leave(&mut self, stack: &mut Vec<Frame>) -> Result<(), Halt> {
+    fn leave(&mut self, stack: &mut Vec<Frame<'a>>) -> Result<(), Halt> {
         let Some(left) = stack.pop() else { return Ok(()) };
         self.listed_bytes -= left.listed_bytes;
         self.ancestors.pop();
-        if stack.is_empty() && left.handle.as_ref().is_some_and(is_removed) {
+        if stack.is_empty() && left.handle.as_deref().is_some_and(is_removed) {
             return Err(BackupError::Source {
                 operation: "finish reading",
                 path: self.source.root.clone(),
@@ -150,7 +187,8 @@ impl Archiver<'_> {
             above.handle = left
                 .handle
                 .as_ref()
-                .and_then(|handle| open_above(handle.as_fd(), &above.stat));
+                .and_then(|handle| open_above(handle.as_fd(), &above.stat))
+                .map(Arc::new);
             if above.handle.is_none() {
                 self.path.truncate(above.path_length);
                 let message =
@@ -168,13 +206,18 @@ impl Archiver<'_> {
         handle: OwnedFd,
         child: &Child,
         wanted: Wanted<'_>,
-    ) -> Result<Option<Frame>, Halt> {
-        let judged = self.judge_directory(handle.as_fd(), &child.stat, wanted)?;
+    ) -> Result<Option<Frame<'a>>, Halt> {
+        let judged = self.judge_directory(handle.as_fd(), &child.stat, (wanted, None))?;
         Ok(judged.map(|judged| self.frame(handle, child.stat, judged.children)))
     }
 
     /// Opens a directory, archives it, and answers it if there is something in it to go through.
-    fn enter(&mut self, above: BorrowedFd<'_>, name: &CStr, child: &Child) -> Result<Option<Frame>, Halt> {
+    fn enter(
+        &mut self,
+        (above, name): (BorrowedFd<'_>, &CStr),
+        child: &Child,
+        scouted: Option<Scouted>,
+    ) -> Result<Option<Frame<'a>>, Halt> {
         if self.source.one_file_system && !child.stat.is_on_mount_of(&self.root) {
             self.archive_empty_directory(child)?;
             return Ok(None);
@@ -185,6 +228,13 @@ impl Archiver<'_> {
             self.warn(WarningKind::Unsupported, message, true)?;
             return Ok(None);
         }
+        if let Some(scouted) = scouted {
+            let child = Child {
+                stat: scouted.stat,
+                ..*child
+            };
+            return self.archive_directory(scouted.handle, &child, Some(scouted.entries));
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let follow = if self.follows_symlinks() {
             OFlags::empty()
@@ -192,7 +242,10 @@ impl Archiver<'_> {
             OFlags::NOFOLLOW
         };
         match open_quietly(above, name, flags | follow) {
-            Ok(handle) => self.archive_directory(handle, child),
+            Ok(handle) => {
+                let stat = Stat::of(&handle).unwrap_or(child.stat);
+                self.archive_directory(handle, &Child { stat, ..*child }, None)
+            }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 // Its parent's header says it is there, so a restore must not keep an earlier level's content of it.
                 self.counts.vanished += 1;
@@ -217,30 +270,35 @@ impl Archiver<'_> {
     }
 
     /// Archives an open directory: its header, then a frame for its entries.
-    fn archive_directory(&mut self, handle: OwnedFd, child: &Child) -> Result<Option<Frame>, Halt> {
-        let stat = Stat::of(&handle).unwrap_or(child.stat);
+    fn archive_directory(
+        &mut self,
+        handle: OwnedFd,
+        child: &Child,
+        scouted: Option<ScoutedEntries>,
+    ) -> Result<Option<Frame<'a>>, Halt> {
         let wanted = if self.source.exclude.caches() && is_tagged_cache(handle.as_fd()) {
             Wanted::Only(CACHE_TAG)
         } else {
             Wanted::All
         };
-        let child = Child { stat, ..*child };
-        let Some(mut judged) = self.judge_directory(handle.as_fd(), &stat, wanted)? else {
-            self.archive_unreadable_directory(&child)?;
+        let judged = self.judge_directory(handle.as_fd(), &child.stat, (wanted, scouted))?;
+        let Some(mut judged) = judged else {
+            self.archive_unreadable_directory(child)?;
             return Ok(None);
         };
-        self.write_directory(handle.as_fd(), &child, &mut judged)?;
-        Ok(Some(self.frame(handle, stat, judged.children)))
+        self.write_directory(handle.as_fd(), child, &mut judged)?;
+        Ok(Some(self.frame(handle, child.stat, judged.children)))
     }
 
-    fn frame(&mut self, handle: OwnedFd, stat: Stat, children: Children) -> Frame {
+    fn frame(&mut self, handle: OwnedFd, stat: Stat, children: Children) -> Frame<'a> {
         let listed_bytes = children.memory_bytes();
         self.listed_bytes += listed_bytes;
         self.ancestors.push((stat.device, stat.inode));
         Frame {
-            handle: Some(handle),
+            handle: Some(Arc::new(handle)),
             stat,
             children,
+            tickets: VecDeque::new(),
             path_length: self.path.len(),
             listed_bytes,
         }
@@ -267,10 +325,12 @@ impl Archiver<'_> {
 }
 
 /// Closes the handle of the uppermost open directory if there are too many.
-fn park(stack: &mut [Frame]) {
+fn park(stack: &mut [Frame<'_>]) {
     if stack.len() > OPEN_DIRECTORIES {
         let parked = stack.len() - OPEN_DIRECTORIES - 1;
         stack[parked].handle = None;
+        // What waits for a scout holds the handle too.
+        stack[parked].tickets.clear();
     }
 }
 
@@ -285,18 +345,6 @@ fn open_above(below: BorrowedFd<'_>, above: &Stat) -> Option<OwnedFd> {
     let handle = openat(below, c"..", flags, Mode::empty()).ok()?;
     let stat = Stat::of(&handle).ok()?;
     ((stat.device, stat.inode) == (above.device, above.inode)).then_some(handle)
-}
-
-/// Opens without leaving a trace in the access time, where that is allowed.
-pub(super) fn open_quietly(
-    directory: BorrowedFd<'_>,
-    name: &CStr,
-    flags: OFlags,
-) -> rustix::io::Result<OwnedFd> {
-    match openat(directory, name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => openat(directory, name, flags, Mode::empty()),
-        opened => opened,
-    }
 }
 
 fn is_tagged_cache(directory: BorrowedFd<'_>) -> bool {

@@ -105,6 +105,27 @@ impl Lister {
     }
 }
 
+impl Lister {
+    /// Reads all names of a directory just opened; `None` if they take more memory than this lister has.
+    pub(crate) fn list_small(&mut self, directory: impl AsFd) -> rustix::io::Result<Option<SortedNames>> {
+        let mut names = SortedNames::default();
+        let mut entries = RawDir::new(directory.as_fd(), &mut self.entries);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes_with_nul();
+            if matches!(name, b".\0" | b"..\0") {
+                continue;
+            }
+            names.push(name);
+            if names.memory_bytes() > self.memory_bytes {
+                return Ok(None);
+            }
+        }
+        names.sort();
+        Ok(Some(names))
+    }
+}
+
 /// Why a directory can't be listed.
 #[derive(Debug)]
 pub(crate) enum ListError {
@@ -144,12 +165,25 @@ impl SortedNames {
             .sort_unstable_by(|a, b| bytes[*a as usize..].cmp(&bytes[*b as usize..]));
     }
 
-    fn next(&mut self) -> Option<&[u8]> {
-        let start = *self.starts.get(self.next)? as usize;
+    /// Lends the next name with its zero byte.
+    pub(super) fn next(&mut self) -> Option<&[u8]> {
+        let start = *self.starts.get(self.next)?;
         self.next += 1;
-        let rest = &self.bytes[start..];
-        let end = rest.iter().position(|byte| *byte == 0)?;
-        Some(&rest[..=end])
+        Some(self.at(start))
+    }
+
+    /// All names, whether lent already or not.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &CStr> {
+        self.starts
+            .iter()
+            .filter_map(|start| CStr::from_bytes_with_nul(self.at(*start)).ok())
+    }
+
+    fn at(&self, start: u32) -> &[u8] {
+        let rest = &self.bytes[start as usize..];
+        // Each name was put in with its zero byte.
+        let end = rest.iter().position(|byte| *byte == 0).unwrap_or(0);
+        &rest[..=end]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where bytes start: a directory tree, walked below open handles, never by path.
 //!
 //! `exclude` says what is left out, `file_system` what inode numbers and change times are worth here, `directory`
-//! lists and stats one directory in constant memory, `attributes` reads what a header needs beside that.
+//! lists one directory in constant memory, `scout` does that and more ahead of the walk, `attributes` reads what a header needs beside that.
 //! Which entries are dumped, and how, is the archive's business (`archive/`).
 
 mod attributes;
@@ -10,13 +10,15 @@ mod exclude;
 mod file_system;
 mod owners;
 mod read_ahead;
+mod scout;
 mod stat;
 
 pub use exclude::{ExcludeError, ExcludeRules};
 pub use file_system::FileSystemId;
 
 pub(crate) use attributes::{AttributeReader, Attributes, Reach};
-pub(crate) use directory::{ListError, Lister};
+pub(crate) use directory::{ListError, Lister, Names};
 pub(crate) use owners::Owners;
 pub(crate) use read_ahead::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, run_read_ahead};
-pub(crate) use stat::{Kind, Stat};
+pub(crate) use scout::{Scouted, ScoutedEntries, Scouts, Ticket};
+pub(crate) use stat::{Kind, Stat, open_quietly};

@@ -1,10 +1,10 @@
 //! What the kernel says of one entry, asked for with as few fields as the backup needs.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use freezer_format::time::Time;
-use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, makedev, openat, statx};
 use rustix::io;
 
 /// What an entry is.
@@ -106,6 +106,14 @@ impl From<&Statx> for Stat {
             ctime: time(statx.stx_ctime.tv_sec, statx.stx_ctime.tv_nsec),
             rdev: (statx.stx_rdev_major, statx.stx_rdev_minor),
         }
+    }
+}
+
+/// Opens an entry without leaving a trace in its access time, where that is allowed.
+pub(crate) fn open_quietly(directory: impl AsFd, name: &CStr, flags: OFlags) -> io::Result<OwnedFd> {
+    match openat(&directory, name, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(io::Errno::PERM) => openat(&directory, name, flags, Mode::empty()),
+        opened => opened,
     }
 }
 

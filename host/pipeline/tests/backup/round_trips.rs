@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use freezer_format::compression::Compression;
+use freezer_pipeline::source::ExcludeRules;
 use rstest::rstest;
 
 use super::support::{Chain, differences, shell};
@@ -103,6 +104,39 @@ fn the_report_tells_the_stored_bytes() {
     assert_eq!(reader.header().frame_size, Compression::Gzip.frame_bytes());
     let frames = report.data.plain.div_ceil(Compression::Gzip.frame_bytes());
     assert_eq!(reader.frame_count().unwrap(), frames);
+}
+
+/// With one worker nothing looks ahead of the walk.
+#[test]
+fn looking_ahead_changes_nothing_in_the_stored_bytes() {
+    let source = tempfile::tempdir().unwrap();
+    make_tree(source.path());
+    shell(
+        source.path(),
+        "for a in {1..12}; do mkdir -p n$a/{a,b,c,d,e,f,g,h}{1..9}; touch n$a/{a..f}{1..5}/x; ln -s x n$a/l; done; \
+         mkdir many; cd many; mkdir {1..300}; touch {1..300}/y",
+    );
+    let chains: Vec<Chain> = [1, 2, 5]
+        .into_iter()
+        .map(|workers| {
+            let mut chain = Chain::new(Compression::Gzip);
+            chain.workers = workers;
+            chain.exclude = ExcludeRules::new(&["/n3/".to_owned(), "b*".to_owned()], &[], false).unwrap();
+            for _ in 0..3 {
+                let report = chain.backup(source.path());
+                assert!(!report.partial, "{:?}", report.warnings);
+            }
+            chain
+        })
+        .collect();
+    for chain in &chains[1..] {
+        for level in 0..3 {
+            assert!(chain.data(level) == chains[0].data(level), "level {level}");
+            let index = |chain: &Chain| chain.store.object(&chain.keys(level).index);
+            assert!(index(chain) == index(&chains[0]), "level {level}");
+            assert_eq!(chain.reports[level].counts, chains[0].reports[level].counts);
+        }
+    }
 }
 
 #[test]
