@@ -9,6 +9,9 @@ const SECTION: &str = "freezer:plugin.toml";
 /// The most imports that are read; the whole world with WASI has about 40.
 const MAX_IMPORTS: usize = 1000;
 
+/// The first bytes of every module and component.
+const MAGIC: &[u8] = b"\0asm";
+
 /// What stands at the top level of a component.
 #[derive(Debug)]
 pub(crate) struct ComponentFacts {
@@ -23,6 +26,9 @@ pub(crate) struct ComponentFacts {
 /// # Errors
 /// Why these bytes are no component.
 pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
+    if !bytes.starts_with(MAGIC) {
+        return Err("it isn't WebAssembly".to_owned());
+    }
     let mut parser = Parser::new(0);
     let mut place = 0_usize;
     let mut manifests: Vec<&[u8]> = Vec::new();

@@ -4,8 +4,9 @@
 //! badly is dropped and replaced by the next call. Only calls that the contract calls idempotent are tried again. What
 //! a guest answers is checked by `answers` before anybody believes it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use freezer_io::retry::{self, RetryPolicy, Verdict};
@@ -68,6 +69,8 @@ pub(crate) struct PluginStore {
     url: String,
     limits: Limits,
     retry: RetryPolicy,
+    /// The keys of the uploads that were begun here, for messages: an upload's own name tells a person nothing.
+    uploads: Mutex<BTreeMap<String, String>>,
 }
 
 impl PluginStore {
@@ -80,7 +83,14 @@ impl PluginStore {
             url,
             limits,
             retry: RetryPolicy::default(),
+            uploads: Mutex::default(),
         })
+    }
+
+    /// The key that an upload will make visible; of an upload of another run, its name.
+    fn key_of(&self, upload: &str) -> String {
+        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.get(upload).cloned().unwrap_or_else(|| upload.to_owned())
     }
 
     /// Makes one call on any instance, again if that may help.
@@ -217,12 +227,15 @@ impl Store for PluginStore {
 
     fn begin(&self, key: &str, size: Option<u64>) -> Result<String, StoreError> {
         const CALL: Call = Call::new("begin", "begin to write").cancellable().once();
-        self.call(&CALL, key, |instance| {
+        let upload = self.call(&CALL, key, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_begin(store, handle, key, size).await
             })?;
             instance.checked(CALL.name, answer, answers::upload)
-        })
+        })?;
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.insert(upload.clone(), key.to_owned());
+        Ok(upload)
     }
 
     fn put_segment(
@@ -234,7 +247,7 @@ impl Store for PluginStore {
     ) -> Result<String, StoreError> {
         const CALL: Call = Call::new("put-segment", "write a segment of").cancellable();
         let upload = upload.to_owned();
-        self.call(&CALL, &upload, |instance| {
+        self.call(&CALL, &self.key_of(&upload), |instance| {
             let answer = instance.lend(&content, |instance, body| {
                 instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                     guest
@@ -250,7 +263,7 @@ impl Store for PluginStore {
     fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
         const CALL: Call = Call::new("commit", "finish writing");
         let upload = upload.to_owned();
-        self.call(&CALL, &upload, |instance| {
+        self.call(&CALL, &self.key_of(&upload), |instance| {
             instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest
                     .store()
@@ -263,7 +276,7 @@ impl Store for PluginStore {
     fn abort(&self, upload: &str) -> Result<(), StoreError> {
         const CALL: Call = Call::new("abort", "give up");
         let upload = upload.to_owned();
-        self.call(&CALL, &upload, |instance| {
+        self.call(&CALL, &self.key_of(&upload), |instance| {
             instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_abort(store, handle, &upload).await
             })
