@@ -133,7 +133,7 @@ pub fn dump(
     let mut levels = Vec::new();
     let newest_level = newest.stored.id.level.0;
     if let Some(row) = row.filter(|row| row.level != newest_level) {
-        let level = level_of_content(store, &index, &found, &newest, row.level, keyring)?;
+        let level = level_of_content(store, (&found, &newest), (&index, row.level), keyring)?;
         let mut data = level.data(store, keyring)?;
         data.index = level.index(store)?;
         levels.push(data);
@@ -161,10 +161,8 @@ fn dump_unindexed(
 /// Reads the level that holds a file's content; it must be the one that the index was made upon.
 fn level_of_content(
     store: &Arc<dyn Store>,
-    index: &StoredIndex,
-    found: &NamedChains,
-    newest: &Level,
-    number: u32,
+    (found, newest): (&NamedChains, &Level),
+    (index, number): (&StoredIndex, u32),
     keyring: &Keyring,
 ) -> Result<Level, AgentError> {
     let index_key = newest.stored.keys().index();

@@ -265,13 +265,13 @@ pub(crate) fn find(store: &dyn Store, name: &HostBackupName) -> Result<Vec<Named
 
 fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, AgentError> {
     let all = names(store)?;
-    if let Some((_, Place::New(engine))) = all.iter().find(|(found, _)| found == name) {
-        if *engine != Engine::Tar {
-            return Ok(AgentError::Unsupported {
-                reason: format!("{name} was written by the {engine} engine, which this version can't read"),
-                next: "use a version that knows the engine".to_owned(),
-            });
-        }
+    if let Some((_, Place::New(engine))) = all.iter().find(|(found, _)| found == name)
+        && *engine != Engine::Tar
+    {
+        return Ok(AgentError::Unsupported {
+            reason: format!("{name} was written by the {engine} engine, which this version can't read"),
+            next: "use a version that knows the engine".to_owned(),
+        });
     }
     let nearest = nearest_of(name.as_str(), all.iter().map(|(found, _)| found.as_str()));
     Ok(AgentError::UnknownName {

@@ -252,7 +252,7 @@ fn unreadable_file(bench: &Bench) -> Option<std::path::PathBuf> {
     use std::os::unix::fs::PermissionsExt;
     bench.write("locked", "1");
     let locked = bench.source().join("locked");
-    fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).unwrap();
     let known = [locked, "/sys/bus/platform/uevent".into()];
     known
         .into_iter()
