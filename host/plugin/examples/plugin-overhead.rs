@@ -49,8 +49,7 @@ fn store_by_plugin(store: &dyn Store, work: &Work) -> Outcome<f64> {
 fn store_natively(directory: &Directory, work: &Work) -> Outcome<f64> {
     let begun = Instant::now();
     for number in 0..work.segments {
-        let mut content = &work.segment[..];
-        directory.write_stream("data/.object.partial", work.offset(number), &mut content)?;
+        directory.write("data/.object.partial", work.offset(number), &work.segment)?;
     }
     directory.publish("data/.object.partial", "data/object", Existing::Refuse)?;
     let seconds = begun.elapsed().as_secs_f64();
