@@ -373,10 +373,11 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| scouts.run());
             let mut tickets = scouts.ask(&handle, names);
-            while scouts.queue().idle_threads == 0 {
+            let is_full =
+                |queue: &Queue| (queue.ready_directories, queue.idle_threads) == (READY_DIRECTORIES, 1);
+            while !is_full(&scouts.queue()) {
                 std::thread::yield_now();
             }
-            assert_eq!(scouts.queue().ready_directories, READY_DIRECTORIES);
             // The last can't have been begun: the walk does it without waiting. The first is there.
             assert!(tickets.pop().unwrap().take().is_none());
             let first = tickets.remove(0);
