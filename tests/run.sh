@@ -16,13 +16,13 @@ shout() {
 filter='all()'
 if ! .venv/bin/freezer-agent --version >/dev/null 2>&1; then
     shout "the original's agent isn't in .venv, so nothing is restored by it and no chain of it continued (tests/setup.sh)"
-    filter="$filter - binary(agent)"
+    filter="$filter & !binary(agent)"
 fi
 
 # Tests with needs_root, needs_mounts or needs_strace in their path ask for what this machine may refuse.
 without() {
     shout "$2: tests named $1 are left out"
-    filter="$filter - test($1)"
+    filter="$filter & !test($1)"
 }
 if [ "$(id -u)" != 0 ] || ! setpriv --reuid=65534 --regid=65534 --clear-groups true 2>/dev/null; then
     without needs_root "this isn't root, or it can't become another user"
