@@ -81,6 +81,9 @@ pub(crate) fn of_restore(error: &RestoreError) -> String {
         RestoreError::Object { source, .. } => return of_object(source),
         RestoreError::Target { source, .. } => return of_target(source),
         RestoreError::TargetNotEmpty { .. } => NOT_EMPTY,
+        RestoreError::IsSymlink { .. } => {
+            "dump the file that it points to, or take the link itself out with freezer restore --path"
+        }
         RestoreError::NotAFile { kind, .. } => {
             return match *kind {
                 "directory" => "freezer ls lists it, freezer restore --path takes it out with all below it",

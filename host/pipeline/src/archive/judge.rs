@@ -212,6 +212,10 @@ impl Archiver<'_> {
             // A link that leads nowhere is kept as a link.
             looked = Stat::at(directory, name, false);
         }
+        if follow && looked.is_ok_and(|stat| self.leads_back(directory, &stat)) {
+            // So is one that leads back to a directory above it.
+            looked = Stat::at(directory, name, false);
+        }
         match looked {
             Ok(stat) => Ok(Some(stat)),
             // Gone since the directory was read, which is as if it had gone before.
@@ -226,6 +230,14 @@ impl Archiver<'_> {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether an entry of `directory` is that directory itself or one above it.
+    fn leads_back(&self, directory: BorrowedFd<'_>, stat: &Stat) -> bool {
+        let key = (stat.device, stat.inode);
+        stat.kind == Kind::Directory
+            && (self.ancestors.contains(&key)
+                || Stat::of(directory).is_ok_and(|own| (own.device, own.inode) == key))
     }
 
     fn verdict(&mut self, stat: &Stat, found: &Known) -> Verdict {

@@ -189,6 +189,15 @@ impl<'a> Archiver<'a> {
             let message = "too many hard links at once: some are stored as separate files".to_owned();
             self.warn(WarningKind::Source, message, false)?;
         }
+        if let Some(pattern) = self.source.exclude.first_unused() {
+            self.path.clear();
+            let message = format!(
+                "the exclude pattern {pattern:?} matched nothing: patterns are relative to the source, so write \
+                 /a for {}/a",
+                self.source.root.display()
+            );
+            self.warn(WarningKind::Source, message, false)?;
+        }
         if let Some(block) = self.warnings.flush() {
             self.inlet.item(Item::Block(block))?;
         }

@@ -99,6 +99,11 @@ impl<'a, R: ReadRange> IndexParent<'a, R> {
         })
     }
 
+    /// The number of the level that the rows are of.
+    pub(super) fn level(&self) -> u32 {
+        self.reader.levels().last().map_or(0, |level| level.level)
+    }
+
     /// Rows that the walk hasn't found again.
     pub(super) fn unmatched(&self) -> u64 {
         self.reader.entry_count().saturating_sub(self.matched)

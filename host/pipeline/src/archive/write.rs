@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use freezer_format::index::{EntryKind, State};
+use freezer_format::index::{Entry, EntryKind, State};
 use freezer_format::tar::dumpdir::DumpdirWriter;
 use freezer_format::tar::{DUMPDIR_RECORD_MAX, Member, MemberKind, TarError, encode, encode_large_directory};
 use rustix::fs::readlinkat;
@@ -27,6 +27,8 @@ pub(super) struct Place {
     pub(super) is_inexact: bool,
     pub(super) is_unindexed: bool,
     pub(super) is_racy: bool,
+    /// Only for directories: what they hold couldn't be seen.
+    pub(super) is_unreadable: bool,
 }
 
 impl Archiver<'_> {
@@ -112,7 +114,7 @@ impl Archiver<'_> {
         entry.link.clear();
         entry.link.extend_from_slice(link);
         entry.kind = kind;
-        entry.unreadable = false;
+        entry.unreadable = place.is_unreadable;
         entry.inexact = place.is_inexact;
         entry.unindexed = place.is_unindexed;
         entry.level = place.level;
@@ -200,7 +202,7 @@ impl Archiver<'_> {
         self.counts.unreadable += 1;
         let mut member = self.member(MemberKind::Directory, &child.stat, Attributes::default());
         let place = Place {
-            is_racy: true,
+            is_unreadable: true,
             ..self.here(true)
         };
         if !self.write_header(&mut member, None)? {
@@ -208,10 +210,14 @@ impl Archiver<'_> {
         }
         self.count_directory(child);
         self.write_row(EntryKind::Directory, &child.stat, place, b"")?;
-        let (rows, inlet) = (&mut self.rows, self.inlet);
+        let (rows, inlet, level) = (&mut self.rows, self.inlet, self.level);
         if let ParentState::Index(index) = &mut self.parent {
+            let parent_level = index.level();
             index.subtree(&self.path, |entry, state| {
                 let mut entry = entry.clone();
+                if is_without_content(&entry, parent_level) {
+                    (entry.level, entry.offset) = (level, 0);
+                }
                 entry.unreadable = true;
                 if let Some((entries, states)) = rows.push(&entry, state).map_err(BackupError::Index)? {
                     inlet.item(Item::Block(entries))?;
@@ -224,25 +230,27 @@ impl Archiver<'_> {
     }
 
     /// Writes the row of an entry that can't be read: it keeps level and offset of its last good content. An entry
-    /// that the parent doesn't have gets this level and offset 0, where no content of it can be.
+    /// that the chain has no content of gets this level and offset 0: whatever could be read lies in earlier levels.
     pub(super) fn unreadable(&mut self, stat: &Stat, message: String) -> Result<(), Halt> {
         self.counts.unreadable += 1;
         self.warn(WarningKind::Unreadable, message, true)?;
         let known = match &self.parent {
-            ParentState::Index(index) => index.find(&self.path)?,
+            ParentState::Index(index) => index.find(&self.path)?.filter(|known| {
+                known.kind != EntryKind::Directory && !is_without_content(known, index.level())
+            }),
             _ => None,
         };
-        match known.filter(|known| known.kind != EntryKind::Directory) {
+        match known {
             Some(known) => self.entry = known,
             None => {
-                self.entry = freezer_format::index::Entry {
+                self.entry = Entry {
                     level: self.level,
                     size: stat.size,
                     mode: stat.mode,
                     uid: stat.uid,
                     gid: stat.gid,
                     mtime: stat.mtime,
-                    ..freezer_format::index::Entry::new(self.path.clone(), EntryKind::File)
+                    ..Entry::new(self.path.clone(), EntryKind::File)
                 };
             }
         }
@@ -297,7 +305,7 @@ impl Archiver<'_> {
             offset: kept.offset,
             is_unindexed: kept.is_unindexed,
             is_racy: child.is_racy,
-            is_inexact: false,
+            ..Place::default()
         };
         if self.is_linked(stat) {
             self.links.done((stat.device, stat.inode));
@@ -416,6 +424,12 @@ impl Archiver<'_> {
             self.counts.bytes = self.counts.bytes.saturating_add(stat.size);
         }
     }
+}
+
+/// Whether a row of a level says that the chain up to it has no content of an entry. Unreadable directories have
+/// a member even so.
+fn is_without_content(entry: &Entry, level: u32) -> bool {
+    entry.unreadable && entry.level == level && entry.kind != EntryKind::Directory
 }
 
 fn dumpdir(judged: &mut Judged) -> Result<Vec<u8>, BackupError> {

@@ -68,10 +68,18 @@ fn find(newest: &LevelData, index: &StoredIndex, path: &[u8]) -> Result<Entry, R
     match entry.kind {
         EntryKind::File => Ok(entry),
         EntryKind::HardLink if entry.unindexed => Ok(entry),
+        EntryKind::Symlink => Err(is_symlink(path, &entry.link)),
         kind => Err(RestoreError::NotAFile {
             path: shown(),
             kind: word(kind),
         }),
+    }
+}
+
+fn is_symlink(path: &[u8], goal: &[u8]) -> RestoreError {
+    RestoreError::IsSymlink {
+        path: path.escape_ascii().to_string(),
+        goal: goal.escape_ascii().to_string(),
     }
 }
 
@@ -192,15 +200,16 @@ fn scan_level(
     let shown = || path.escape_ascii().to_string();
     let mut archive = Archive::open(level, reporter)?;
     let mut renames = Vec::new();
+    // What leads to the path and isn't listed where it would be. Our lists leave out what follows as a member.
+    let mut absent = None;
     while let Some(member) = archive.next()? {
         reporter.context.cancel.check()?;
         if let Some(names) = &member.dumpdir {
             note_renames(names, &mut renames);
-            let (parent, name) = split(path);
-            if member.path == parent && !name.is_empty() && !lists(names, name) {
-                return Err(RestoreError::NotFound { path: shown() });
-            }
+            absent =
+                absent.or_else(|| towards(path, &member.path).filter(|next| !lists(names, split(next).1)));
         }
+        absent = absent.filter(|absent| *absent != member.path);
         if member.path != path {
             continue;
         }
@@ -212,6 +221,7 @@ fn scan_level(
                     .map_err(|error| archive.content_error(error));
             }
             MemberKind::HardLink => return Ok(Said::Link(member.link)),
+            MemberKind::Symlink => return Err(is_symlink(path, &member.link)),
             kind => {
                 return Err(RestoreError::NotAFile {
                     path: shown(),
@@ -219,6 +229,9 @@ fn scan_level(
                 });
             }
         }
+    }
+    if absent.is_some() {
+        return Err(RestoreError::NotFound { path: shown() });
     }
     // Backwards: what was renamed last had its old name just before.
     let mut before = path.to_vec();
@@ -228,6 +241,16 @@ fn scan_level(
         }
     }
     Ok(Said::Earlier(before))
+}
+
+/// The path just below `directory` on the way to `path`, if it lies there.
+fn towards<'p>(path: &'p [u8], directory: &[u8]) -> Option<&'p [u8]> {
+    if path.len() <= directory.len() || !is_within(path, directory) {
+        return None;
+    }
+    let name = directory.len() + usize::from(!directory.is_empty());
+    let end = path[name..].iter().position(|byte| *byte == b'/');
+    Some(end.map_or(path, |end| &path[..name + end]))
 }
 
 fn lists(names: &[u8], name: &[u8]) -> bool {

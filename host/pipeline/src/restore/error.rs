@@ -92,6 +92,14 @@ pub enum RestoreError {
         /// What it is.
         kind: &'static str,
     },
+    /// The path to dump is a symbolic link, which isn't followed.
+    #[error("{path:?} is a symbolic link to {goal:?}, only files can be dumped")]
+    IsSymlink {
+        /// The path, escaped.
+        path: String,
+        /// Where the link points, escaped.
+        goal: String,
+    },
     /// The file couldn't be read when the newest level was made.
     #[error("{path:?} couldn't be read when it was backed up")]
     Unreadable {

@@ -67,6 +67,25 @@ pub(super) fn make_links(
     Ok(Some(outside).filter(|outside| !outside.is_empty()))
 }
 
+/// Counts what a dry run would have made.
+pub(super) fn count_unmade(
+    specials: Vec<Spool>,
+    links: Spool,
+    reporter: &Reporter<'_>,
+) -> Result<(), RestoreError> {
+    for list in specials {
+        let mut list = list.forward().map_err(RestoreError::Spool)?;
+        while let Some(member) = list.next().map_err(RestoreError::Spool)? {
+            reporter.count_other(|report| count_special(report, member.kind));
+        }
+    }
+    let mut links = links.forward().map_err(RestoreError::Spool)?;
+    while links.next().map_err(RestoreError::Spool)?.is_some() {
+        reporter.count_other(|report| report.hard_links += 1);
+    }
+    Ok(())
+}
+
 /// Counts a link or node by its kind.
 pub(super) fn count_special(report: &mut RestoreReport, kind: MemberKind) {
     match kind {

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use freezer_format::index::{Entry, EntryKind};
 use freezer_format::tar::{Member, MemberKind};
 
-use super::finish::{finish_directories, make_links, make_specials};
+use super::finish::{count_unmade, finish_directories, make_links, make_specials};
 use super::frames::{LevelFrames, WINDOW_BYTES};
 use super::plan::{Row, Unit, UnitBuilder};
 use super::report::Reporter;
@@ -107,6 +107,7 @@ pub(super) fn restore(
         .take_while(|level| level.index.is_none())
         .collect();
     let written = sequential::replay(&without, &staging, reporter)
+        .map(|()| reporter.forget_entries())
         .and_then(|()| run_of.write(&shared, &survey, Some(&target), Some(name.as_bytes())));
     let removed = target.remove_staging(&name);
     written.and(removed)
@@ -166,9 +167,15 @@ impl<'r, 'a> Run<'r, 'a> {
             })
     }
 
-    /// Whether a row has content that is to be restored.
+    /// Whether a row has a member that is to be restored. What was unreadable has none in its own level, unless it is
+    /// a directory.
     fn is_available(&self, entry: &Entry) -> bool {
-        !entry.unreadable || (self.job.stale && entry.level != self.own_level)
+        !entry.unreadable
+            || if entry.level == self.own_level {
+                entry.kind == EntryKind::Directory
+            } else {
+                self.job.stale
+            }
     }
 
     /// Writes everything, or reads everything if there is no target.
@@ -218,12 +225,14 @@ impl<'r, 'a> Run<'r, 'a> {
             // A worker's error is the cause of this thread's "nobody takes units".
             first.and(passed).map(|()| later)
         })?;
-        let Some(maker) = &mut maker else { return Ok(()) };
         let (mut directories, mut specials) = (vec![unindexed], Vec::new());
         for done in later {
             directories.extend(done.directories);
             specials.extend(done.specials);
         }
+        let Some(maker) = &mut maker else {
+            return count_unmade(specials, links, self.reporter);
+        };
         make_specials(specials, maker, shared)?;
         let outside = make_links(links, maker, self.selection, shared)?;
         if let (Some(outside), Some(target)) = (outside, target) {
@@ -295,16 +304,10 @@ impl<'r, 'a> Run<'r, 'a> {
     /// What the first pass does with a row besides: makes directories, notes hard links, names what is missing.
     fn prepare(&self, entry: &Entry, making: &mut Making<'_, '_>) -> Result<(), RestoreError> {
         if entry.unreadable {
+            self.name_unreadable(entry);
             if !self.is_available(entry) {
-                self.reporter.count(|report| report.unreadable += 1);
-                let text = "couldn't be read when it was backed up".to_owned();
-                self.reporter
-                    .warn(&entry.path, WarningKind::Unreadable, text, true);
                 return Ok(());
             }
-            self.reporter.count(|report| report.stale += 1);
-            let text = format!("restored as it was in level {}", entry.level);
-            self.reporter.warn(&entry.path, WarningKind::Stale, text, true);
         }
         match entry.kind {
             EntryKind::Directory => {
@@ -333,15 +336,50 @@ impl<'r, 'a> Run<'r, 'a> {
         }
     }
 
+    /// Counts and names what couldn't be read, or is restored as an earlier level has it.
+    fn name_unreadable(&self, entry: &Entry) {
+        let is_stale = self.is_available(entry) && entry.level != self.own_level;
+        if is_stale {
+            self.reporter.count(|report| report.stale += 1);
+            let text = format!("restored as it was in level {}", entry.level);
+            return self.reporter.warn(&entry.path, WarningKind::Stale, text, true);
+        }
+        self.reporter.count(|report| report.unreadable += 1);
+        let text = match entry.kind {
+            EntryKind::Directory if entry.level == self.own_level => {
+                "a directory that couldn't be read when it was backed up: its content was not stored"
+            }
+            _ if self.job.stale => "couldn't be read when it was backed up, and no earlier level has it",
+            _ => "couldn't be read when it was backed up",
+        };
+        self.reporter
+            .warn(&entry.path, WarningKind::Unreadable, text.to_owned(), true);
+    }
+
     /// Moves what the replay of the original's levels made to its place.
     fn take_from_staging(&self, entry: &Entry, making: &mut Making<'_, '_>) -> Result<(), RestoreError> {
         let (Some(maker), Some(staging)) = (&mut making.maker, making.staging) else {
+            self.count_unindexed(entry);
             return Ok(());
         };
         let from = [staging, b"/", &entry.path].concat();
-        maker
-            .rename(&from, &entry.path)
-            .or_else(|error| self.reporter.left_out(&entry.path, &error))
+        match maker.rename(&from, &entry.path) {
+            Ok(()) => {
+                self.count_unindexed(entry);
+                Ok(())
+            }
+            Err(error) => self.reporter.left_out(&entry.path, &error),
+        }
+    }
+
+    /// Counts what a replay of the original's levels makes.
+    fn count_unindexed(&self, entry: &Entry) {
+        match entry.kind {
+            EntryKind::File => self.reporter.count_file(entry.size),
+            EntryKind::HardLink => self.reporter.count_other(|report| report.hard_links += 1),
+            EntryKind::Symlink => self.reporter.count_other(|report| report.symlinks += 1),
+            _ => self.reporter.count_other(|report| report.others += 1),
+        }
     }
 
     /// Makes the selected names of files whose content lies at a path that isn't selected.

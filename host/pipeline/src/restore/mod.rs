@@ -22,14 +22,14 @@ mod unit;
 mod verify;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use freezer_format::chain_key::Cipher;
 use freezer_format::compression::Compression;
 use freezer_format::name::LevelId;
 
-use crate::counters::Warning;
+use crate::counters::{Warning, WarningKind};
 use crate::job::RunContext;
 use crate::object::StoredIndex;
 use crate::store::Store;
@@ -133,11 +133,20 @@ pub fn restore(job: RestoreJob<'_>) -> Result<RestoreReport, RestoreError> {
     (job.context.random)(&mut random);
     let run = hex::encode(random);
     let newest = job.levels.last().ok_or(RestoreError::NoLevels)?;
+    if job.dry_run && !job.overwrite && holds_something(&job.target) {
+        let text = "the target isn't empty: without overwriting, the restore itself will be refused";
+        reporter.warn(b"", WarningKind::Refused, text.to_owned(), false);
+    }
     match &newest.index {
         Some(index) if !job.sequential => indexed::restore(&job, index, &selection, &reporter, &run)?,
         _ => sequential::restore(&job, &selection, &reporter, &run)?,
     }
     Ok(reporter.finish())
+}
+
+/// Whether a directory is there and not empty, as far as can be seen.
+fn holds_something(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 /// Writes the content of one file, reading only the frames it needs. Answers the number of bytes.

@@ -34,6 +34,15 @@ impl<'a> Reporter<'a> {
         change(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// Forgets the entries counted so far: they were made for a while only.
+    pub(super) fn forget_entries(&self) {
+        self.count(|report| {
+            (report.files, report.directories, report.symlinks) = (0, 0, 0);
+            (report.hard_links, report.others, report.bytes) = (0, 0, 0);
+            report.removed = 0;
+        });
+    }
+
     /// Counts a file.
     pub(super) fn count_file(&self, bytes: u64) {
         Counters::add(&self.context.counters.files, 1);

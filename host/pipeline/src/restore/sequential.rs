@@ -86,9 +86,18 @@ fn read_through(
     for level in levels {
         let mut archive = Archive::open(level, reporter)?;
         while let Some(member) = archive.next()? {
-            if member.kind == MemberKind::File && selection.contains(&member.path) {
-                let read = mover.make_file(None, &member, &mut archive.members, reporter);
-                read.map_err(|error| archive.content_error(error))?;
+            reporter.context.cancel.check()?;
+            if !selection.contains(&member.path) {
+                continue;
+            }
+            match member.kind {
+                MemberKind::File => {
+                    let read = mover.make_file(None, &member, &mut archive.members, reporter);
+                    read.map_err(|error| archive.content_error(error))?;
+                }
+                MemberKind::Directory => reporter.count_directory(),
+                MemberKind::HardLink => reporter.count_other(|report| report.hard_links += 1),
+                kind => reporter.count_other(|report| count_special(report, kind)),
             }
         }
     }

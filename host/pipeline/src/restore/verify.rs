@@ -268,7 +268,9 @@ impl Rows<'_> {
     fn next(&mut self) -> Result<Option<Entry>, IndexError> {
         while self.entries.advance()? {
             let entry = self.entries.entry();
-            if entry.level == self.level && !entry.unindexed && !entry.unreadable {
+            // Of what was unreadable only directories have a member.
+            let is_member = !entry.unreadable || entry.kind == EntryKind::Directory;
+            if entry.level == self.level && !entry.unindexed && is_member {
                 return Ok(Some(entry.clone()));
             }
         }

@@ -7,8 +7,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+/// Patterns compiled into one matcher: twice as many of the longest kinds come near the compiler's limit of size.
+const PATTERNS_AT_ONCE: usize = 500;
 
 /// A pattern that can't be understood.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -23,8 +29,11 @@ pub struct ExcludeError {
 /// Rules by which entries are left out. The default leaves out nothing.
 #[derive(Debug, Clone, Default)]
 pub struct ExcludeRules {
-    gitignore: Option<Gitignore>,
-    tar: Option<GlobSet>,
+    /// In order: the last pattern that matches decides.
+    gitignore: Vec<Gitignore>,
+    tar: Vec<GlobSet>,
+    /// Patterns bound to the root that haven't matched anything yet.
+    unused: Arc<Mutex<BTreeSet<String>>>,
     caches: bool,
 }
 
@@ -36,9 +45,12 @@ impl ExcludeRules {
     /// # Errors
     /// The first pattern that can't be understood.
     pub fn new(gitignore: &[String], tar: &[String], caches: bool) -> Result<Self, ExcludeError> {
+        let gitignore: Vec<String> = gitignore.iter().map(|pattern| without_braces(pattern)).collect();
+        let is_bound = |pattern: &&String| pattern.starts_with('/');
         Ok(Self {
-            gitignore: compile_gitignore(gitignore)?,
+            gitignore: compile_gitignore(&gitignore)?,
             tar: compile_tar(tar)?,
+            unused: Arc::new(Mutex::new(gitignore.iter().filter(is_bound).cloned().collect())),
             caches,
         })
     }
@@ -51,48 +63,78 @@ impl ExcludeRules {
 
     /// Whether no pattern can match, so that the walk needn't build paths for the question.
     pub(crate) fn has_no_patterns(&self) -> bool {
-        self.gitignore.is_none() && self.tar.is_none()
+        self.gitignore.is_empty() && self.tar.is_empty()
+    }
+
+    /// The first pattern bound to the root that has matched nothing so far.
+    #[must_use]
+    pub fn first_unused(&self) -> Option<String> {
+        let unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        unused.first().cloned()
     }
 
     /// Tells whether an entry is left out by a pattern.
     #[must_use]
     pub fn excludes(&self, path: &[u8], is_directory: bool) -> bool {
-        if let Some(gitignore) = &self.gitignore
-            && gitignore
-                .matched(Path::new(OsStr::from_bytes(path)), is_directory)
-                .is_ignore()
-        {
+        let plain = Path::new(OsStr::from_bytes(path));
+        let decided = self.gitignore.iter().rev().find_map(|patterns| {
+            let matched = patterns.matched(plain, is_directory);
+            self.note_use(matched.inner()?.original());
+            Some(matched.is_ignore())
+        });
+        if decided == Some(true) {
             return true;
         }
-        let Some(tar) = &self.tar else { return false };
+        if self.tar.is_empty() {
+            return false;
+        }
         let dotted = [b"./", path].concat();
-        tar.is_match(Path::new(OsStr::from_bytes(&dotted)))
+        let dotted = Path::new(OsStr::from_bytes(&dotted));
+        self.tar.iter().any(|patterns| patterns.is_match(dotted))
+    }
+
+    fn note_use(&self, pattern: &str) {
+        if pattern.starts_with('/') {
+            let mut unused = self.unused.lock().unwrap_or_else(PoisonError::into_inner);
+            unused.remove(pattern);
+        }
     }
 }
 
-fn compile_gitignore(patterns: &[String]) -> Result<Option<Gitignore>, ExcludeError> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
+fn compile_gitignore(patterns: &[String]) -> Result<Vec<Gitignore>, ExcludeError> {
+    patterns
+        .chunks(PATTERNS_AT_ONCE)
+        .map(compile_gitignore_piece)
+        .collect()
+}
+
+fn compile_gitignore_piece(patterns: &[String]) -> Result<Gitignore, ExcludeError> {
     let mut builder = GitignoreBuilder::new("");
+    builder.allow_unclosed_class(false);
     for pattern in patterns {
-        let wrong = |error: ignore::Error| ExcludeError {
-            pattern: pattern.clone(),
-            reason: error.to_string(),
-        };
+        let wrong = |error| wrong_gitignore(pattern, error);
         builder.add_line(None, pattern).map_err(wrong)?;
     }
-    let wrong = |error: ignore::Error| ExcludeError {
-        pattern: patterns.join("\n"),
-        reason: error.to_string(),
-    };
-    Ok(Some(builder.build().map_err(wrong)?))
+    let several = || format!("{} and those after it", patterns[0]);
+    builder
+        .build()
+        .map_err(|error| wrong_gitignore(&several(), error))
 }
 
-fn compile_tar(patterns: &[String]) -> Result<Option<GlobSet>, ExcludeError> {
-    if patterns.is_empty() {
-        return Ok(None);
-    }
+fn wrong_gitignore(pattern: &str, error: ignore::Error) -> ExcludeError {
+    let reason = match error {
+        ignore::Error::Glob { err, .. } => err,
+        error => error.to_string(),
+    };
+    let pattern = pattern.to_owned();
+    ExcludeError { pattern, reason }
+}
+
+fn compile_tar(patterns: &[String]) -> Result<Vec<GlobSet>, ExcludeError> {
+    patterns.chunks(PATTERNS_AT_ONCE).map(compile_tar_piece).collect()
+}
+
+fn compile_tar_piece(patterns: &[String]) -> Result<GlobSet, ExcludeError> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
         let wrong = |error: globset::Error| ExcludeError {
@@ -109,11 +151,27 @@ fn compile_tar(patterns: &[String]) -> Result<Option<GlobSet>, ExcludeError> {
             set.add(glob.map_err(wrong)?);
         }
     }
-    let wrong = |error: globset::Error| ExcludeError {
-        pattern: patterns.join(" "),
-        reason: error.to_string(),
-    };
-    Ok(Some(set.build().map_err(wrong)?))
+    set.build().map_err(|error| ExcludeError {
+        pattern: format!("{} and those after it", patterns[0]),
+        reason: error.kind().to_string(),
+    })
+}
+
+/// Writes a line of a `.gitignore` as one that the compiler reads as git does: braces are plain characters. A byte order
+/// mark is no part of a list's first pattern.
+fn without_braces(pattern: &str) -> String {
+    let pattern = pattern.strip_prefix('\u{feff}').unwrap_or(pattern);
+    let mut line = String::with_capacity(pattern.len() + 8);
+    let (mut is_escaped, mut is_in_class) = (false, false);
+    for character in pattern.chars() {
+        match character {
+            '{' | '}' if !is_escaped && !is_in_class => line.extend(['\\', character]),
+            _ => line.push(character),
+        }
+        is_in_class = !is_escaped && (character == '[' || (is_in_class && character != ']'));
+        is_escaped = character == '\\' && !is_escaped;
+    }
+    line
 }
 
 /// Writes a pattern of `fnmatch` as one of `globset`: braces are plain characters there, `**` is `*`.
@@ -148,6 +206,10 @@ mod tests {
     #[case(&["*.log", "!keep.log"], "keep.log", false, false)]
     #[case(&["a/*.c"], "a/b/x.c", false, false)]
     #[case(&["a/**/x.c"], "a/b/c/x.c", false, true)]
+    #[case(&["*.{o,txt}"], "x.o", false, false)]
+    #[case(&["*.{o,txt}"], "x.{o,txt}", false, true)]
+    #[case(&["[{]x"], "{x", false, true)]
+    #[case(&["\u{feff}/x.o"], "x.o", false, true)]
     fn gitignore_patterns(
         #[case] patterns: &[&str],
         #[case] path: &str,
@@ -187,9 +249,40 @@ mod tests {
         assert!(!rules.excludes(b"d/\xff\xfe", false));
     }
 
+    #[rstest]
+    #[case("[z-a]")]
+    #[case("[")]
+    #[case("a[b")]
+    fn a_broken_pattern_is_named(#[case] pattern: &str) {
+        let patterns = strings(&["fine", pattern]);
+        for [gitignore, tar] in [[&patterns[..], &[]], [&[], &patterns[..]]] {
+            let error = ExcludeRules::new(gitignore, tar, false).unwrap_err();
+            assert_eq!(error.pattern, pattern);
+            assert!(!error.reason.contains('\n'), "{error}");
+        }
+    }
+
     #[test]
-    fn a_broken_pattern_is_named() {
-        let error = ExcludeRules::new(&[], &strings(&["[z-a]"]), false).unwrap_err();
-        assert_eq!(error.pattern, "[z-a]");
+    fn many_patterns_work_and_the_last_that_matches_decides() {
+        let mut patterns: Vec<String> = (0..20_000).map(|number| format!("d{number}/**/*.x?z")).collect();
+        patterns[3] = "*.log".to_owned();
+        patterns.push("!keep.log".to_owned());
+        let rules = ExcludeRules::new(&patterns, &patterns[..20_000], false).unwrap();
+        assert!(rules.excludes(b"d19999/e/f.xyz", false) && rules.excludes(b"a.log", false));
+        assert!(
+            !ExcludeRules::new(&patterns, &[], false)
+                .unwrap()
+                .excludes(b"keep.log", false)
+        );
+    }
+
+    #[test]
+    fn a_bound_pattern_that_matches_nothing_is_told() {
+        let patterns = strings(&["/srv/a", "/b", "c"]);
+        let rules = ExcludeRules::new(&patterns, &[], false).unwrap();
+        assert!(rules.excludes(b"b", true));
+        assert_eq!(rules.first_unused().as_deref(), Some("/srv/a"));
+        assert!(rules.excludes(b"srv/a", true));
+        assert_eq!(rules.first_unused(), None);
     }
 }

@@ -14,12 +14,12 @@ use rstest::rstest;
 
 use crate::support::{Listing, Surroundings, differences, list, plain_level, restore_into};
 
-fn golden() -> PathBuf {
+pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/original")
 }
 
 /// The streams of a variant, by level and time.
-fn streams(variant: &str) -> Vec<Vec<u8>> {
+pub(crate) fn streams(variant: &str) -> Vec<Vec<u8>> {
     let container = golden().join(variant);
     let mut found: Vec<(u32, u64, PathBuf)> = Vec::new();
     for path in files_below(&container) {
@@ -78,7 +78,7 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn expected(list: &str) -> Listing {
+pub(crate) fn expected(list: &str) -> Listing {
     let text = fs::read_to_string(golden().join(list)).unwrap();
     let entry = |line: &str| {
         let entry: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -310,15 +310,6 @@ fn a_wrong_passphrase_leaves_the_target_empty() {
     let error = restore_into(vec![level], target.path(), &around, |_| {}).unwrap_err();
     assert!(error.is_damage());
     assert_eq!(list(target.path()), Listing::new());
-}
-
-#[test]
-fn a_dry_run_reads_and_counts_and_writes_nothing() {
-    let target = tempfile::tempdir().unwrap();
-    let absent = target.path().join("absent");
-    let around = Surroundings::default();
-    let report = restore_into(levels("tar-gzip", 1), &absent, &around, |job| job.dry_run = true).unwrap();
-    assert!(report.files > 5 && !absent.exists());
 }
 
 #[rstest]

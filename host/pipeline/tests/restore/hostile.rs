@@ -219,7 +219,7 @@ fn sizes_that_lie_are_errors_and_leave_no_file() {
 #[test]
 fn a_bomb_is_read_without_swelling_memory() {
     let place = tempfile::tempdir().unwrap();
-    // 1 GiB of zeros as the content of one file, 1 MiB stored: streamed, cut off at its end.
+    // A file that claims 2 GiB and has 256 MiB of zeros, about 1 MiB stored: streamed, found cut off.
     let lie = Member {
         mode: 0o644,
         size: 2 << 30,

@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at what it can't do")]
 
 mod damage;
+mod dry_run;
 mod golden;
 mod hostile;
+mod leftovers;
+mod mixed;
 mod requests;
 mod round_trip;
 mod support;
+mod unreadable;

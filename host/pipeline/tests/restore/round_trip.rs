@@ -44,7 +44,7 @@ pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
 }
 
 /// Makes a tree with every kind of entry that this account can make.
-fn make_tree(root: &Path) {
+pub(crate) fn make_tree(root: &Path) {
     fs::create_dir_all(root.join("d/e/f")).unwrap();
     fs::write(root.join("d/one"), b"one").unwrap();
     fs::hard_link(root.join("d/one"), root.join("d/e/two")).unwrap();

@@ -8,6 +8,7 @@ mod acl;
 mod attributes;
 mod directories;
 mod error;
+mod leftovers;
 mod owner;
 pub(crate) mod path;
 mod remove;
@@ -34,6 +35,8 @@ pub(crate) struct Target {
     path: PathBuf,
     /// Distinguishes the temporary names of this run.
     run: String,
+    /// Whether leftovers of killed runs may lie here and are this run's to remove.
+    has_leftovers: bool,
     owners: Owners,
     /// Whether it held nothing at the start, so that every directory below is of this run's making.
     was_empty: bool,
@@ -64,14 +67,24 @@ impl Target {
             });
         }
         let owners = Owners::of_this_process();
-        let (mode, gid) = probe(root.as_fd(), run).map_err(|e| fail("write to the target")(e.into()))?;
+        let is_alone = leftovers::lock(root.as_fd());
+        let run = if is_alone {
+            run.to_owned()
+        } else {
+            leftovers::shared_name(run)
+        };
+        let has_leftovers = is_alone && !was_empty;
+        if has_leftovers {
+            leftovers::remove_from(root.as_fd(), &run);
+        }
+        let (mode, gid) = probe(root.as_fd(), &run).map_err(|e| fail("write to the target")(e.into()))?;
         let masked = if was_empty { 0o777 & !mode } else { 0o777 };
         let inherits_group = !was_empty || gid != rustix::process::getegid().as_raw();
-        let (path, run) = (path.to_path_buf(), run.to_owned());
         Ok(Self {
             root,
-            path,
+            path: path.to_path_buf(),
             run,
+            has_leftovers,
             owners,
             was_empty,
             masked,

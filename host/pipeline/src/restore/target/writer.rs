@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use super::attributes::{Handle, Outcome};
 use super::directories::{Directories, open_below};
 use super::path::{refusal, split};
-use super::{EntryError, TEMPORARY, Target, remove};
+use super::{EntryError, TEMPORARY, Target, leftovers, remove};
 
 /// Creates entries for one thread.
 pub(crate) struct TargetWriter<'a> {
@@ -84,6 +84,10 @@ impl<'a> TargetWriter<'a> {
             let opened = rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(&fail)?;
             let mode = Mode::from_raw_mode(seen.st_mode & 0o7777) | Mode::RWXU;
             rustix::fs::chmod(super::attributes::own_path(opened.as_fd()), mode).map_err(&fail)?;
+        }
+        if self.target.has_leftovers {
+            let there = self.directories.get(path).map_err(&fail)?;
+            leftovers::remove_from(there, &self.target.run);
         }
         Ok(())
     }
