@@ -11,11 +11,14 @@ use freezer_format::layout::{
     parse_zero_directory,
 };
 use freezer_format::legacy::{LegacyKeys, legacy_chains_prefix, legacy_levels_prefix, parse_legacy_id};
+use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use freezer_format::name::{HostBackupName, LevelId};
 use freezer_pipeline::store::{ErrorKind, KeyEntry, Store, StoreError};
 
 use crate::date::date;
 use crate::error::AgentError;
+use crate::objects::read_small;
+use crate::plan::HOST_OPTION;
 
 /// Most entries of one listing that are taken in: what a hostile storage may cost in memory.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -273,12 +276,55 @@ fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, Agent
             next: "use a version that knows the engine".to_owned(),
         });
     }
-    let nearest = nearest_of(name.as_str(), all.iter().map(|(found, _)| found.as_str()));
+    // The right name at the wrong host comes before what merely looks alike.
+    let same_name = |stored: &&str| {
+        let mut ends = stored.match_indices('_').map(|(at, _)| &stored[at..]);
+        ends.any(|end| name.as_str().ends_with(end))
+    };
+    let stored = || all.iter().map(|(found, _)| found.as_str());
+    let nearest = stored()
+        .find(same_name)
+        .map(str::to_owned)
+        .or_else(|| nearest_of(name.as_str(), stored()));
+    let nearest = match nearest {
+        Some(nearest) => Some(as_options(store, nearest, name)?),
+        None => None,
+    };
     Ok(AgentError::UnknownName {
         name: name.to_string(),
         storage: store.url().to_owned(),
         nearest,
         empty: all.is_empty(),
+    })
+}
+
+/// A stored name as the options that ask for it, the host only if another one was asked for. Which part is the
+/// host its newest manifest tells; without one the stored name must do.
+fn as_options(store: &dyn Store, stored: String, asked: &HostBackupName) -> Result<String, AgentError> {
+    let Ok(name) = HostBackupName::from_stored(&stored) else {
+        return Ok(stored);
+    };
+    let found = chains_of(store, &name, Place::New(Engine::Tar))?;
+    let Some(tip) = found.chains.last().and_then(Chain::tip) else {
+        return Ok(stored);
+    };
+    let bytes = read_small(store, &found.level(tip).keys().manifest(), MAX_MANIFEST_BYTES)?;
+    let opened = bytes.and_then(|bytes| Manifest::open(&bytes, None).ok());
+    let host = opened
+        .as_ref()
+        .and_then(|opened| opened.manifest.options.get(HOST_OPTION)?.as_str());
+    let split = host.and_then(|host| Some((host, stored.strip_prefix(host)?.strip_prefix('_')?)));
+    Ok(match split {
+        Some((host, short))
+            if asked
+                .as_str()
+                .strip_prefix(host)
+                .is_some_and(|rest| rest.starts_with('_')) =>
+        {
+            format!("--name {short}")
+        }
+        Some((host, short)) => format!("--name {short} --host {host}"),
+        None => stored,
     })
 }
 

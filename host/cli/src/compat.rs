@@ -7,7 +7,7 @@ pub(crate) mod document;
 mod help;
 mod ini;
 mod map;
-mod messages;
+pub(crate) mod messages;
 mod options;
 mod parse;
 
@@ -24,6 +24,7 @@ use crate::exit::{Exit, Failure};
 use map::{Options, failed};
 use parse::OptionMap;
 
+pub(crate) use help::page;
 pub(crate) use messages::{exit_code, in_original_words};
 
 /// Whose rules apply where the original changed them.

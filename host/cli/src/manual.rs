@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::args;
+use crate::compat::{self, Era};
 use crate::exit::{Exit, Failure};
 
 /// The page of a verb, or of freezer itself, in roff.
@@ -22,7 +23,7 @@ pub(crate) fn page(verb: Option<&str>) -> Result<Vec<u8>, Failure> {
         .collect();
     let found = pages
         .into_iter()
-        .find(|(name, _)| *name == wanted)
+        .find(|(name, _)| *name == wanted || Some(name.as_str()) == verb)
         .map(|(_, page)| page);
     found.ok_or_else(|| {
         Failure::usage(format!("no verb is named {:?}", verb.unwrap_or_default()))
@@ -63,6 +64,9 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let mut pages = Vec::new();
     collect(&command, "freezer", &mut pages)
         .map_err(|error| Failure::new(Exit::Failed, "can't make the manual").because(error.to_string()))?;
+    for era in [Era::Agent, Era::Freezerc] {
+        pages.push((era.program().to_owned(), compat::page(era).into_bytes()));
+    }
     Ok(pages)
 }
 
@@ -71,6 +75,9 @@ fn collect(command: &clap::Command, name: &str, pages: &mut Vec<(String, Vec<u8>
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone())
         .title(name.to_uppercase())
+        .date("")
+        .source(concat!("freezer ", env!("CARGO_PKG_VERSION")))
+        .manual("Freezer")
         .render(&mut page)?;
     pages.push((name.to_owned(), page));
     for verb in command.get_subcommands() {
@@ -92,7 +99,13 @@ mod tests {
                 .expect("text")
                 .contains("Exit codes")
         );
-        assert!(super::page(Some("plugin inspect")).is_ok());
+        assert!(
+            page.contains(concat!("\"freezer ", env!("CARGO_PKG_VERSION"), "\"")),
+            "{page}"
+        );
+        for name in ["plugin inspect", "agent", "freezerc"] {
+            assert!(super::page(Some(name)).is_ok(), "{name}");
+        }
     }
 
     #[test]

@@ -114,6 +114,9 @@ fn execute(
     if let Err(failure) = log::start(global, log_file) {
         return output.fail(&failure);
     }
+    for place in global.plugins_dir.iter().filter(|place| !place.is_dir()) {
+        output.warn(&format!("--plugins-dir {} is no directory", place.display()));
+    }
     let context = Context {
         plugin_dirs: config.plugin_dirs(&global.plugins_dir),
         config,
@@ -151,11 +154,33 @@ fn unparsed(arguments: &[OsString], error: &clap::Error) -> u8 {
     }
     // Nobody is left to tell when the reader is gone.
     drop(error.print());
+    if asked && arguments.get(1).is_some_and(|verb| verb == "backup") {
+        plugin_help();
+    }
     if asked {
         Exit::Ok.code()
     } else {
         Exit::Usage.code()
     }
+}
+
+/// The settings of the installed plugins, below the help of the verb that takes them. Looks at the plugins' files,
+/// loads none.
+fn plugin_help() {
+    let Ok(config) = Config::load(Environment::read(), None) else {
+        return;
+    };
+    let host = freezer_plugin::PluginHost::new(freezer_plugin::HostConfig {
+        plugin_dirs: config.plugin_dirs(&[]),
+        ..freezer_plugin::HostConfig::default()
+    });
+    let Ok(host) = host else { return };
+    let text = crate::render::plugins::help(&host.discover());
+    // As with the help itself, nobody is left to tell.
+    drop(std::io::Write::write_all(
+        &mut std::io::stdout().lock(),
+        text.as_bytes(),
+    ));
 }
 
 /// clap's text cut into message and advice.

@@ -41,13 +41,20 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Version(detail) => version(output, detail),
         Command::Print(text) if text.is_empty() => Ok(Exit::Ok),
         Command::Print(text) => output.print(&text).map(|()| Exit::Ok),
-        Command::Completions(shell) => output.print_raw(&manual::completions(shell)).map(|()| Exit::Ok),
-        Command::Man(Man::Print(verb)) => output
-            .print_raw(&manual::page(verb.as_deref())?)
-            .map(|()| Exit::Ok),
+        Command::Completions(shell) => {
+            output.print_raw(&manual::completions(shell))?;
+            output.finish(Exit::Ok, json!({ "shell": shell.to_string() }))?;
+            Ok(Exit::Ok)
+        }
+        Command::Man(Man::Print(verb)) => {
+            output.print_raw(&manual::page(verb.as_deref())?)?;
+            output.finish(Exit::Ok, json!({ "page": verb }))?;
+            Ok(Exit::Ok)
+        }
         Command::Man(Man::Write(directory)) => {
             let pages = manual::write_pages(&directory)?;
             output.note(&format!("{pages} pages written"));
+            output.finish(Exit::Ok, json!({ "pages": pages }))?;
             Ok(Exit::Ok)
         }
         Command::Backup(command) => backup::run(&command, context),

@@ -29,3 +29,4 @@ pub use job::{
     BackupJob, BackupReport, Counts, DataFacts, Dereference, Encoding, IndexFacts, ObjectFacts, ObjectKeys,
     Parent, RunContext, TreeSource,
 };
+pub use memory::least_memory;

@@ -21,6 +21,49 @@ const SIDE_SEGMENT_BYTES: u64 = 4 << 20;
 /// Most segments under way at once: more hide no latency that four don't.
 const MOST_UPLOADS: u64 = 4;
 
+/// The bytes of buffers that a backup takes at least, with one upload and one worker: less is asked for in vain.
+#[must_use]
+pub fn least_memory(
+    segment_bytes: u64,
+    limits: &Limits,
+    (compression, level): (Compression, Option<u32>),
+) -> u64 {
+    Sums::new(segment_bytes, limits, (compression, level)).of(1, 1)
+}
+
+/// The sizes that the sum is made of.
+struct Sums {
+    segment: u64,
+    side: u64,
+    buffers: u64,
+    encoder: u64,
+}
+
+impl Sums {
+    fn new(segment_bytes: u64, limits: &Limits, (compression, level): (Compression, Option<u32>)) -> Self {
+        let clamp = |bytes: u64| {
+            bytes
+                .min(limits.max_segment_bytes)
+                .max(limits.min_segment_bytes)
+                .max(1)
+        };
+        let segment = clamp(segment_bytes);
+        let frame = compression.frame_bytes();
+        Self {
+            segment,
+            side: clamp(SIDE_SEGMENT_BYTES.min(segment)),
+            buffers: frame + frame_bound(frame as usize) as u64,
+            encoder: encoder_bytes(compression, level),
+        }
+    }
+
+    fn of(&self, uploads: u64, workers: u64) -> u64 {
+        (uploads + 1)
+            .saturating_mul(self.segment)
+            .saturating_add(2 * self.side + (workers + 1) * self.buffers + workers * self.encoder)
+    }
+}
+
 /// How many of each thing a run has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -45,35 +88,20 @@ impl Plan {
         limits: &Limits,
         (compression, level): (Compression, Option<u32>),
     ) -> Self {
-        let clamp = |bytes: u64| {
-            bytes
-                .min(limits.max_segment_bytes)
-                .max(limits.min_segment_bytes)
-                .max(1)
-        };
-        let segment = clamp(segment_bytes);
-        let side = clamp(SIDE_SEGMENT_BYTES.min(segment));
-        let frame = compression.frame_bytes();
-        let buffers = frame + frame_bound(frame as usize) as u64;
-        let encoder = encoder_bytes(compression, level);
+        let sums = Sums::new(segment_bytes, limits, (compression, level));
         let wanted = (workers as u64).max(1);
-        let sum = |uploads: u64, workers: u64| {
-            (uploads + 1)
-                .saturating_mul(segment)
-                .saturating_add(2 * side + (workers + 1) * buffers + workers * encoder)
-        };
         let most = u64::from(limits.parallel_calls).clamp(1, MOST_UPLOADS);
         let uploads = (1..=most)
             .rev()
-            .find(|&uploads| sum(uploads, wanted) <= memory_bytes)
+            .find(|&uploads| sums.of(uploads, wanted) <= memory_bytes)
             .unwrap_or(1);
         let workers = (1..=wanted)
             .rev()
-            .find(|&workers| sum(uploads, workers) <= memory_bytes)
+            .find(|&workers| sums.of(uploads, workers) <= memory_bytes)
             .unwrap_or(1);
         Self {
-            segment_bytes: segment,
-            side_segment_bytes: side,
+            segment_bytes: sums.segment,
+            side_segment_bytes: sums.side,
             uploads: uploads as usize,
             workers: workers as usize,
             frames: workers as usize + 1,
@@ -111,6 +139,8 @@ mod tests {
     fn a_small_budget_still_works() {
         let small = plan(MIB, 32 * MIB, Compression::Gzip);
         assert_eq!((small.uploads, small.workers, small.frames), (1, 1, 2));
+        let least = least_memory(32 * MIB, &LIMITS, (Compression::Gzip, None));
+        assert!((72 * MIB..80 * MIB).contains(&least), "{least}");
     }
 
     #[test]

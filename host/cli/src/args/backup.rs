@@ -111,7 +111,8 @@ pub(crate) struct EncodingArgs {
     /// Store so that the original Freezer restores it
     #[arg(long)]
     pub(crate) compat: bool,
-    /// Size of a stored piece, the unit of upload and retry [default: 32M]
+    /// Size of a stored piece, the unit of upload and retry; a storage may take smaller ones only (local: at most 8M)
+    /// [default: 32M]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_segment_size: Option<Size>,
     /// Threads that compress and read [default: one for each processor]

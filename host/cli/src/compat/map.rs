@@ -25,6 +25,9 @@ const CONTAINER: &str = "freezer_backups";
 /// The name 19.0.0 stores under where none is given: it forgets to fill its template in.
 const NAME: &str = "freezer_{mode}_{resource_id}";
 
+/// The options that say which level is made.
+const LEVELS: [&str; 3] = ["max_level", "always_level", "restart_always_level"];
+
 /// The original's options of one run, already typed.
 pub(super) struct Options<'a> {
     /// By dest.
@@ -99,7 +102,14 @@ impl Options<'_> {
     fn incremental(&self) -> bool {
         match self.era {
             Era::Freezerc => !self.flag("no_incremental"),
-            Era::Agent => self.flag("incremental") && !self.flag("no_incremental"),
+            // Who names a level wants increments, unless they are switched off in so many words.
+            Era::Agent => {
+                let wanted = match self.map.get("incremental") {
+                    Some(said) => said.is_some(),
+                    None => LEVELS.iter().any(|dest| self.get(dest).is_some()),
+                };
+                wanted && !self.flag("no_incremental")
+            }
         }
     }
 }
@@ -115,6 +125,12 @@ pub(super) fn failed(message: impl Into<String>) -> Failure {
 /// Whatever is missing, contradicts itself, or isn't done by this program.
 pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, Failure> {
     refuse(options)?;
+    if let Some(proxy) = options.text("proxy").filter(|proxy| !proxy.is_empty()) {
+        let lower = proxy.to_lowercase();
+        if !lower.starts_with("http://") && !lower.starts_with("https://") {
+            return Err(failed("Proxy has unknown protocol").advise("write --proxy http://HOST:PORT"));
+        }
+    }
     match options.action().as_str() {
         "backup" => Ok(Command::Backup(Box::new(backup(options, config)?))),
         "restore" => Ok(Command::Restore(Box::new(restore(options, config)?))),
@@ -173,6 +189,7 @@ pub(super) fn without_effect(options: &Options<'_>) -> Vec<String> {
             warnings.push(format!("{} has no effect: {why}", shown(option)));
         }
     }
+    warnings.extend(unused(options));
     if ["backup", "restore"].contains(&options.action().as_str()) {
         for dest in removal(options) {
             let name = dest.replace('_', "-");
@@ -184,10 +201,42 @@ pub(super) fn without_effect(options: &Options<'_>) -> Vec<String> {
     warnings
 }
 
+/// What is meant for other storages and modes than those in use, on one line each. The login to OpenStack is left
+/// out: the original demanded it everywhere.
+fn unused(options: &Options<'_>) -> Vec<String> {
+    let in_url: &[&str] = match options.storage().as_str() {
+        "ssh" => &["ssh_"],
+        "ftp" | "ftps" => &["ftp_"],
+        _ => &[],
+    };
+    let plugins = [
+        (Use::Storage, "storage", options.storage()),
+        (Use::Mode, "mode", options.mode()),
+    ];
+    let line = |(used, kind, plugin): &(Use, &str, String)| {
+        let taken = settings(options, *used, plugin);
+        let idle = |option: &&super::options::Opt| {
+            let name = option.long.first().copied().unwrap_or(option.dest);
+            option.used == *used
+                && options.get(option.dest).is_some()
+                && !option.dest.starts_with("os")
+                && !taken.contains_key(name)
+                && !in_url.iter().any(|prefix| option.dest.starts_with(prefix))
+        };
+        let names: Vec<String> = OPTIONS.iter().filter(idle).map(shown).collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{} has no effect: {kind} {plugin} doesn't use it",
+                names.join(", ")
+            )
+        })
+    };
+    plugins.iter().filter_map(line).collect()
+}
+
 /// A backup, its options as one layer of ours.
 fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
-    let levels = ["max_level", "always_level", "restart_always_level"];
-    if !options.incremental() && levels.iter().any(|dest| options.get(dest).is_some()) {
+    if !options.incremental() && LEVELS.iter().any(|dest| options.get(dest).is_some()) {
         return Err(failed("backup-level options require the incremental option"));
     }
     let path = options

@@ -3,7 +3,7 @@
 use freezer_plugin::grants::GrantSet;
 use freezer_plugin::limits::PluginLimits;
 use freezer_plugin::manifest::SettingDeclaration;
-use freezer_plugin::{Discovered, PluginManifest, SettingType};
+use freezer_plugin::{Discovered, PluginKind, PluginManifest, SettingType};
 use serde_json::{Value, json};
 
 use super::{json, table, text, units};
@@ -119,7 +119,11 @@ pub(crate) fn page(plugin: &Discovered, manifest: &PluginManifest, limits: &Plug
         out.push_str(&format!("schemes    {}\n", manifest.schemes.join(", ")));
     }
     out.push_str("\nsettings\n");
-    let rows: Vec<Vec<String>> = manifest.settings.iter().map(setting).collect();
+    let rows: Vec<Vec<String>> = manifest
+        .settings
+        .iter()
+        .map(|declared| setting(declared).to_vec())
+        .collect();
     match rows.is_empty() {
         true => out.push_str("  none\n"),
         false => out.push_str(&format!(
@@ -146,7 +150,30 @@ pub(crate) fn page(plugin: &Discovered, manifest: &PluginManifest, limits: &Plug
     out
 }
 
-fn setting(setting: &SettingDeclaration) -> Vec<String> {
+/// The settings of all usable plugins, under their names, for the help.
+pub(crate) fn help(found: &[Discovered]) -> String {
+    let mut out = String::new();
+    let usable = found.iter().filter(|plugin| plugin.shadowed_by.is_none());
+    for manifest in usable.filter_map(|plugin| plugin.result.as_ref().ok()) {
+        let option = match manifest.kind {
+            PluginKind::Storage => "--storage-option",
+            PluginKind::Mode => "--mode-option",
+        };
+        out.push_str(&format!(
+            "\nSettings of {} {} ({option} NAME=VALUE): {}\n",
+            manifest.kind,
+            manifest.name,
+            text::lines(&manifest.description)
+        ));
+        for declared in &manifest.settings {
+            let [name, _, default, help] = setting(declared);
+            out.push_str(&format!("  {name}  {help} [{default}]\n"));
+        }
+    }
+    out
+}
+
+fn setting(setting: &SettingDeclaration) -> [String; 4] {
     let default = match (&setting.default, setting.required, setting.secret) {
         (_, _, true) => "(secret)".to_owned(),
         (Some(value), ..) => text::lines(&value.to_string()),
@@ -157,7 +184,7 @@ fn setting(setting: &SettingDeclaration) -> Vec<String> {
     if !setting.aliases.is_empty() {
         help.push_str(&format!(" (also {})", text::lines(&setting.aliases.join(", "))));
     }
-    vec![
+    [
         setting.name.clone(),
         type_name(setting.kind).to_owned(),
         default,

@@ -15,7 +15,7 @@ use super::units;
 
 /// How often the line is drawn: often enough to look alive, seldom enough to cost nothing.
 const PERIOD: Duration = Duration::from_millis(200);
-/// The weight of the newest sample in the rate: half of it is forgotten in about 2 s.
+/// The least weight of the newest sample in the rate: half of it is forgotten in about 2 s.
 const NEWEST: f64 = 0.07;
 
 /// A progress line, or nothing where there is no terminal.
@@ -45,10 +45,12 @@ impl Progress {
             .name("progress".to_owned())
             .spawn(move || {
                 let mut rate = Rate::new();
+                let mut pace = Rate::new();
                 while stopped.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
                     let sample = Sample::of(&counters);
                     rate.add(sample.bytes, Instant::now());
-                    drawn.set_message(line(verb, &sample, rate.per_second));
+                    pace.add(sample.entries, Instant::now());
+                    drawn.set_message(line(verb, &sample, rate.per_second, pace.per_second));
                     drawn.tick();
                 }
             });
@@ -86,6 +88,8 @@ struct Sample {
     files: u64,
     bytes: u64,
     total: u64,
+    entries: u64,
+    total_entries: u64,
 }
 
 impl Sample {
@@ -94,13 +98,18 @@ impl Sample {
             files: Counters::get(&counters.files),
             bytes: Counters::get(&counters.bytes_read),
             total: Counters::get(&counters.total_bytes),
+            entries: Counters::get(&counters.files)
+                + Counters::get(&counters.directories)
+                + Counters::get(&counters.others),
+            total_entries: Counters::get(&counters.total_entries),
         }
     }
 }
 
-/// Bytes a second, smoothed.
+/// Things a second, smoothed: the mean of the first samples, then a moving one.
 struct Rate {
     last: Option<(u64, Instant)>,
+    samples: u32,
     per_second: f64,
 }
 
@@ -108,6 +117,7 @@ impl Rate {
     fn new() -> Rate {
         Rate {
             last: None,
+            samples: 0,
             per_second: 0.0,
         }
     }
@@ -116,15 +126,20 @@ impl Rate {
         clippy::cast_precision_loss,
         reason = "a rate to three figures needs no more than 53 bits"
     )]
-    fn add(&mut self, bytes: u64, now: Instant) {
+    fn add(&mut self, done: u64, now: Instant) {
+        // The time before anything is done (keys, plugins, the parent's index) is no part of a rate.
+        if done == 0 {
+            self.last = Some((0, now));
+            return;
+        }
         if let Some((before, then)) = self.last {
             let seconds = now.duration_since(then).as_secs_f64().max(0.001);
-            let newest = bytes.saturating_sub(before) as f64 / seconds;
-            // The first sample stands for itself.
-            let weight = if self.per_second == 0.0 { 1.0 } else { NEWEST };
+            let newest = done.saturating_sub(before) as f64 / seconds;
+            self.samples = self.samples.saturating_add(1);
+            let weight = NEWEST.max(1.0 / f64::from(self.samples));
             self.per_second += (newest - self.per_second) * weight;
         }
-        self.last = Some((bytes, now));
+        self.last = Some((done, now));
     }
 }
 
@@ -135,10 +150,22 @@ impl Rate {
     clippy::cast_sign_loss,
     reason = "shown to three figures; the value is not negative"
 )]
-fn line(verb: &str, sample: &Sample, per_second: f64) -> String {
-    let mut line = format!("{verb}: {}, ", units::counted(sample.files, "file", "files"));
-    let known = sample.total > sample.bytes;
-    match known {
+fn line(verb: &str, sample: &Sample, per_second: f64, pace: f64) -> String {
+    if sample.entries == 0 && sample.bytes == 0 {
+        return format!("{verb}: preparing");
+    }
+    let mut line = format!("{verb}: ");
+    let entries_known = sample.total_entries > sample.entries;
+    match entries_known {
+        true => line.push_str(&format!(
+            "{} of {} entries, ",
+            units::count(sample.entries),
+            units::count(sample.total_entries)
+        )),
+        false => line.push_str(&format!("{}, ", units::counted(sample.files, "file", "files"))),
+    }
+    let bytes_known = sample.total > sample.bytes;
+    match bytes_known {
         true => line.push_str(&format!(
             "{} of {}",
             units::bytes(sample.bytes),
@@ -146,14 +173,18 @@ fn line(verb: &str, sample: &Sample, per_second: f64) -> String {
         )),
         false => line.push_str(&units::bytes(sample.bytes)),
     }
-    line.push_str(&format!(", {}/s", units::bytes(per_second as u64)));
-    if known && per_second >= 1.0 {
-        let left = ((sample.total - sample.bytes) as f64 / per_second).min(1e9);
-        line.push_str(&format!(
-            ", {} left",
-            units::duration(Duration::from_secs(left as u64 + 1))
-        ));
+    if per_second >= 1.0 {
+        line.push_str(&format!(", {}/s", units::bytes(per_second as u64)));
     }
+    let left = if bytes_known && per_second >= 1.0 {
+        (sample.total - sample.bytes) as f64 / per_second
+    } else if entries_known && pace >= 1.0 {
+        (sample.total_entries - sample.entries) as f64 / pace
+    } else {
+        return line;
+    };
+    let left = Duration::from_secs(left.min(1e9) as u64 + 1);
+    line.push_str(&format!(", {} left", units::duration(left)));
     line
 }
 
@@ -161,25 +192,30 @@ fn line(verb: &str, sample: &Sample, per_second: f64) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_time_left_is_shown_once_the_total_is_known() {
-        let sample = Sample {
+    fn sample(bytes: u64, total: u64, entries: u64, total_entries: u64) -> Sample {
+        Sample {
             files: 2,
-            bytes: 1 << 20,
-            total: 0,
-        };
+            bytes,
+            total,
+            entries,
+            total_entries,
+        }
+    }
+
+    #[test]
+    fn the_time_left_is_shown_once_a_total_is_known() {
+        assert_eq!(line("backup", &sample(0, 0, 0, 9), 0.0, 0.0), "backup: preparing");
         assert_eq!(
-            line("backup", &sample, 1024.0),
+            line("backup", &sample(1 << 20, 0, 3, 0), 1024.0, 1.0),
             "backup: 2 files, 1.0 MiB, 1.0 KiB/s"
         );
-        let sample = Sample {
-            files: 1,
-            bytes: 1 << 20,
-            total: 11 << 20,
-        };
         assert_eq!(
-            line("backup", &sample, 1_048_576.0),
-            "backup: 1 file, 1.0 MiB of 11.0 MiB, 1.0 MiB/s, 11.0 s left"
+            line("backup", &sample(1 << 20, 11 << 20, 3, 0), 1_048_576.0, 1.0),
+            "backup: 2 files, 1.0 MiB of 11.0 MiB, 1.0 MiB/s, 11.0 s left"
+        );
+        assert_eq!(
+            line("backup", &sample(0, 0, 3, 103), 0.0, 10.0),
+            "backup: 3 of 103 entries, 0 B, 11.0 s left"
         );
     }
 
@@ -191,6 +227,6 @@ mod tests {
         rate.add(1000, start + Duration::from_secs(1));
         assert!((rate.per_second - 1000.0).abs() < 1.0);
         rate.add(1000, start + Duration::from_secs(2));
-        assert!(rate.per_second < 1000.0 && rate.per_second > 900.0);
+        assert!((rate.per_second - 500.0).abs() < 1.0, "the mean at first");
     }
 }
