@@ -75,6 +75,9 @@ const COMPRESSIONS: [Compression; 5] = [
     Compression::Zstd,
 ];
 
+/// Least bytes of a stored block: a compressor's frame header, one block header and a byte.
+const BLOCK_STORED_MIN: u32 = 8;
+
 /// Where a block lies and what its bytes must hash to.
 #[derive(Debug, Clone)]
 pub(super) struct BlockRef {
@@ -174,8 +177,16 @@ impl Footer {
         }
         let levels = take_levels(&mut take)?;
         let mut blocks: [Vec<BlockRef>; 5] = Default::default();
+        let mut free = HEADER_BYTES as u64;
         for _ in 0..take.unsigned()? {
             let block = take_block(&mut take, &bytes, end)?;
+            if block.place == 0 {
+                // Blocks lie in the order of the table, so their number is bounded by the object's size.
+                if block.offset < free || block.length < BLOCK_STORED_MIN {
+                    return Err(IndexError::Damaged("blocks overlap"));
+                }
+                free = block.offset + u64::from(block.length);
+            }
             blocks[block.kind as usize].push(block);
         }
         if !take.is_empty() {

@@ -540,6 +540,32 @@ fn blocks_may_lie_in_the_index_of_another_level() {
 }
 
 #[test]
+fn blocks_that_share_bytes_are_refused() {
+    // Else a small footer could list one block a million times.
+    let rows = tree(100);
+    let written = write(&rows);
+    let reader = open(&written.inner).unwrap();
+    let (mut table, mut blocks) = (Vec::new(), 0);
+    for kind in [BlockKind::Entries, BlockKind::State, BlockKind::State] {
+        let block = &reader.footer.blocks(kind)[0];
+        let row = BlockRef {
+            first_row: blocks / 2 * 100,
+            ..block.clone()
+        };
+        let first = if kind == BlockKind::Entries {
+            reader.footer.first_path(block)
+        } else {
+            b""
+        };
+        put_block(&row, first, &mut table);
+        blocks += 1;
+    }
+    let mut body = written.inner.clone();
+    close(&mut body, &footer_bytes(&HEADER, &levels(), blocks, &table), 100);
+    assert!(matches!(open(&body), Err(IndexError::Damaged("blocks overlap"))));
+}
+
+#[test]
 fn rows_below_a_long_path_cost_no_more_memory_than_their_block_backwards() {
     // Each row takes some 30 bytes in the block and 30 kB as a path; all of them would be 100 MB.
     let directory = vec![vec![b'd'; 200]; 150].join(&b'/');

@@ -183,7 +183,7 @@ impl<'a> FrameReader<'a> {
         let Some(row) = self.row(number)? else {
             return Ok(false);
         };
-        let offset = self.frames.data.head_bytes() + row.offset;
+        let offset = self.frames.data.head_bytes().saturating_add(row.offset);
         if u64::from(row.length) > self.frames.frame_bytes.saturating_mul(2).saturating_add(1 << 16) {
             return Err(self
                 .frames
@@ -191,7 +191,9 @@ impl<'a> FrameReader<'a> {
         }
         self.fetch(number, row)?;
         let start = (row.offset - self.window_start) as usize;
-        let stored = &self.window[start..start + row.length as usize];
+        let Some(stored) = self.window.get(start..start + row.length as usize) else {
+            return Err(self.frames.damaged(offset, "a frame's row points beside it"));
+        };
         if <[u8; 32]>::from(Sha256::digest(stored)) != row.sha256 {
             return Err(self.frames.damaged(offset, "a frame's digest doesn't match"));
         }
@@ -246,7 +248,8 @@ impl<'a> FrameReader<'a> {
             ..(planned - self.first_row).min(self.rows.len() as u64) as usize;
         for next in self.rows.get(following).unwrap_or_default() {
             let next_end = next.offset.saturating_add(u64::from(next.length));
-            if next_end - row.offset > WINDOW_BYTES {
+            // Frames lie end to end; rows that say otherwise are judged one by one.
+            if next.offset != end || next_end - row.offset > WINDOW_BYTES {
                 break;
             }
             end = next_end;
