@@ -12,23 +12,29 @@ use freezer_format::compression::Compression;
 use freezer_format::layout::{BackupKeys, Engine};
 use freezer_format::level::{FullReason, LevelPolicy};
 use freezer_format::manifest::{
-    Counts, DataFacts, Encryption, FORMAT, FileSystem, IndexFacts, MAX_WARNINGS, Manifest, NotedWarning,
-    ObjectFacts, ParentLink, PluginUse, Status, StreamKdf,
+    Encryption, FORMAT, FileSystem, IndexFacts, MAX_WARNINGS, Manifest, ObjectFacts, ParentLink, PluginUse,
+    Status, StreamKdf,
 };
 use freezer_format::name::{HostBackupName, LevelId};
 use freezer_format::openssl::Kdf;
 use freezer_pipeline::counters::{Warning, WarningKind};
 use freezer_pipeline::source::{ExcludeRules, FileSystemId};
 use freezer_pipeline::store::Store;
-use freezer_pipeline::{BackupJob, BackupReport, Dereference, Encoding, ObjectKeys, RunContext, TreeSource};
+use freezer_pipeline::{
+    BackupError, BackupJob, BackupReport, Dereference, Encoding, ObjectKeys, RunContext, TreeSource,
+};
 use freezer_plugin::ModeSource;
 
 use crate::catalogue::label;
 use crate::commit;
+use crate::continuity::{KIND_OPTION, source_kind};
 use crate::dry::DryStore;
 use crate::error::{AgentError, ExitClass};
+use crate::estimate::estimate;
+use crate::facts::{counts, data_facts, noted_warning};
 use crate::keys::Keyring;
 use crate::mode::{BackupMode, PreparedBackup};
+use crate::own_storage;
 use crate::plan::{HOST_OPTION, Plan, decide};
 use crate::restore::outcome_of;
 
@@ -67,6 +73,8 @@ pub struct BackupOptions {
     pub options: serde_json::Map<String, serde_json::Value>,
     /// What is left out.
     pub excludes: Excludes,
+    /// Directories of this machine in which the storage keeps its objects: left out too.
+    pub storage_directories: Vec<PathBuf>,
     /// Whether directories on other file systems are kept as empty ones.
     pub one_file_system: bool,
     /// Which links are replaced by what they point to.
@@ -137,6 +145,7 @@ pub fn backup(
 ) -> Result<BackupOutcome, AgentError> {
     check_compat(options)?;
     let mut plan = decide(store, options, keyring, context)?;
+    check_source(options, &plan)?;
     // Warnings from all sides go into the manifest; the road reports only its own.
     let noted = Mutex::new(Vec::new());
     let note = |warning: Warning| {
@@ -205,8 +214,25 @@ fn check_compat(options: &BackupOptions) -> Result<(), AgentError> {
     Ok(())
 }
 
+/// A mistyped source must leave nothing in the storage.
+fn check_source(options: &BackupOptions, plan: &Plan) -> Result<(), AgentError> {
+    let Some(path) = &options.path else {
+        return Ok(());
+    };
+    std::fs::symlink_metadata(path)
+        .map(drop)
+        .map_err(|source| AgentError::Backup {
+            backup: label(&options.name, plan.id),
+            source: BackupError::Source {
+                operation: "open",
+                path: path.clone(),
+                source,
+            },
+        })
+}
+
 fn plan_warnings(plan: &Plan, options: &BackupOptions, keyring: &Keyring) -> Vec<Warning> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<Warning> = plan.warnings.iter().cloned().map(source_warning).collect();
     if let Some(
         reason @ (FullReason::ParentUnusable(_) | FullReason::MissingLevel(_) | FullReason::OptionChanged(_)),
     ) = &plan.reason
@@ -253,7 +279,7 @@ impl Writing<'_> {
         self.context.cancel.check()?;
         let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());
         let mut prepared = mode.prepare(plan.id.level.0, parent_note)?;
-        let sent = self.send(plan, &mut *prepared);
+        let sent = self.send(plan, &mut *prepared, noted);
         let finished = prepared.finish(&outcome_of(&sent));
         let (source, report) = sent?;
         let note = finished?;
@@ -271,8 +297,10 @@ impl Writing<'_> {
         &self,
         plan: &mut Plan,
         prepared: &mut dyn PreparedBackup,
+        noted: &Mutex<Vec<Warning>>,
     ) -> Result<(String, BackupReport), AgentError> {
-        let (name, source) = self.tree(prepared)?;
+        let (name, source) = self.tree(prepared, noted)?;
+        estimate(&**self.store, &self.options.name, plan, self.context.counters);
         let parent = plan.take_parent_state(&**self.store)?;
         let file_system = plan.parent().and_then(|parent| parent.manifest()?.file_system);
         let job = BackupJob {
@@ -299,7 +327,11 @@ impl Writing<'_> {
         }
     }
 
-    fn tree(&self, prepared: &mut dyn PreparedBackup) -> Result<(String, TreeSource), AgentError> {
+    fn tree(
+        &self,
+        prepared: &mut dyn PreparedBackup,
+        noted: &Mutex<Vec<Warning>>,
+    ) -> Result<(String, TreeSource), AgentError> {
         let (name, root, one_file_system, exclude) = match prepared.next_source()? {
             Some(ModeSource::Tree {
                 name,
@@ -312,7 +344,15 @@ impl Writing<'_> {
             None => return Err(not_yet("no source at all")),
         };
         let excludes = &self.options.excludes;
-        let gitignore = [exclude, excludes.gitignore.clone()].concat();
+        let own = own_storage::patterns(&root, &self.options.storage_directories)?;
+        for directory in own.iter().map(|(directory, _)| directory) {
+            let warning = source_warning(format!("{} is left out: it is the storage", directory.display()));
+            (self.context.warn)(&warning);
+            noted.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+        }
+        // The last line wins, so no pattern of the user's takes the storage back in.
+        let own = own.into_iter().map(|(_, pattern)| pattern).collect();
+        let gitignore = [exclude, excludes.gitignore.clone(), own].concat();
         let exclude = ExcludeRules::new(&gitignore, &excludes.tar, excludes.caches).map_err(|error| {
             AgentError::Unsupported {
                 reason: error.to_string(),
@@ -370,6 +410,9 @@ impl Writing<'_> {
         let mut recorded = options.options.clone();
         recorded.insert(HOST_OPTION.to_owned(), options.host.clone().into());
         recorded.insert(SOURCE_OPTION.to_owned(), source.into());
+        if let Some(kind) = options.path.as_deref().and_then(source_kind) {
+            recorded.insert(KIND_OPTION.to_owned(), kind.into());
+        }
         let partial = report.partial || noted.iter().any(|warning| warning.partial);
         Manifest {
             format: FORMAT,
@@ -434,44 +477,5 @@ fn not_yet(what: &str) -> AgentError {
     AgentError::Unsupported {
         reason: format!("the mode offers {what}; this version backs up exactly one tree of files"),
         next: "use mode fs, or a version that knows this mode".to_owned(),
-    }
-}
-
-fn data_facts(report: &BackupReport) -> DataFacts {
-    let data = &report.data;
-    DataFacts {
-        bytes: data.bytes,
-        plain: data.plain,
-        segment: data.segment,
-        segments: data.segments,
-        sha256: data.sha256,
-    }
-}
-
-fn counts(report: &BackupReport) -> Counts {
-    let counts = &report.counts;
-    Counts {
-        files: counts.files,
-        directories: counts.directories,
-        symlinks: counts.symlinks,
-        hard_links: counts.hard_links,
-        others: counts.others,
-        new: counts.new,
-        changed: counts.changed,
-        unchanged: counts.unchanged,
-        removed: counts.removed,
-        excluded: counts.excluded,
-        sockets_skipped: counts.sockets_skipped,
-        unreadable: counts.unreadable,
-        inexact: counts.inexact,
-        vanished: counts.vanished,
-        bytes: counts.bytes,
-    }
-}
-
-fn noted_warning(warning: &Warning) -> NotedWarning {
-    NotedWarning {
-        path: warning.path.escape_ascii().to_string(),
-        message: warning.message.clone(),
     }
 }

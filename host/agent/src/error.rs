@@ -137,11 +137,8 @@ pub enum AgentError {
     /// A plugin failed.
     #[error(transparent)]
     Plugin(#[from] PluginError),
-    /// The restore directory holds something. The wording is the original's.
-    #[error(
-        "Restore dir is not empty. Please use --overwrite or provide different path or remove the content of {}",
-        path.display()
-    )]
+    /// The restore directory holds something.
+    #[error("the restore directory {} is not empty", path.display())]
     TargetNotEmpty {
         /// The directory.
         path: PathBuf,

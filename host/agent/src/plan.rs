@@ -19,6 +19,10 @@ use freezer_pipeline::{Parent, RunContext};
 
 use crate::backup::BackupOptions;
 use crate::catalogue::{NamedChains, Place, chains_of};
+use crate::continuity::{
+    changed_option, clock_warning, forgotten_passphrase, has_outgrown, moved_source, require_objects,
+    require_same_host, require_same_passphrase, wrong_passphrase,
+};
 use crate::error::AgentError;
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
@@ -27,10 +31,6 @@ use crate::select::{ancestry, forget, is_committed};
 
 /// The manifest's option that holds the host name: the stored name doesn't tell where it ends.
 pub(crate) const HOST_OPTION: &str = "hostname";
-
-/// Below this sum a chain is never ended for its increments' size: with a small tree they outgrow level 0 by their
-/// bookkeeping alone, and nothing is gained.
-const OUTGROWN_FROM_BYTES: u64 = 64 << 20;
 
 /// What will be written.
 pub(crate) struct Plan {
@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) previous: Option<PreviousLink>,
     /// The chain key and its wrapping, with a pass phrase.
     pub(crate) key: Option<(ChainKey, KeyInfo)>,
+    /// What the user should know about the decision.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Plan {
@@ -129,7 +131,18 @@ pub(crate) fn decide(
         reason: None,
         previous: None,
         key: None,
+        warnings: clock_warning(newest_time, now).into_iter().collect(),
     };
+    let newest = newest(&found.chains);
+    let newest_manifest = match newest {
+        Some(id) => read_small(&**store, &found.level(id).keys().manifest(), MAX_MANIFEST_BYTES)?,
+        None => None,
+    };
+    if let Some((id, bytes)) = newest.zip(newest_manifest.as_ref()) {
+        require_same_host(bytes, options)?;
+        let warning = require_same_passphrase(bytes, &found.level(id), options, keyring)?;
+        plan.warnings.extend(warning);
+    }
     match next_level(&options.policy, found.chains.last(), now) {
         NextLevel::Full(reason) => plan.reason = Some(reason),
         NextLevel::Increment { level, parent, zero } => {
@@ -143,10 +156,16 @@ pub(crate) fn decide(
             }
         }
     }
-    let newest = newest(&found.chains);
-    plan.previous = newest.map(|id| previous_link(&**store, &found, id)).transpose()?;
+    let peeked = newest_manifest.and_then(|bytes| Manifest::peek(&bytes).ok());
+    plan.previous = newest.map(|id| PreviousLink {
+        zero: id.zero,
+        level: id.level,
+        time: id.time,
+        manifest: peeked.as_ref().map(|peeked| peeked.line_sha256),
+    });
     if keyring.passphrase().is_some() {
-        plan.key = Some(chain_key(&**store, &found, &plan, options, keyring, context)?);
+        let info = peeked.and_then(|peeked| peeked.key);
+        plan.key = Some(chain_key(info, &plan, options, keyring, context)?);
     }
     Ok(plan)
 }
@@ -187,13 +206,26 @@ fn open_parent(
     let Some(parent) = levels.last() else {
         return Ok(Err(FullReason::FirstBackup));
     };
+    if let Some(moved) = moved_source(parent, options) {
+        return Ok(Err(FullReason::ParentUnusable(moved)));
+    }
     if let Some(option) = changed_option(parent, options, keyring) {
         return Ok(Err(FullReason::OptionChanged(option)));
     }
     if has_outgrown(&levels, options) {
         return Ok(Err(FullReason::IncrementsOutgrewFull));
     }
+    if let Err(error) = require_objects(&**store, &levels) {
+        return unusable(error);
+    }
     if parent.manifest().is_none() {
+        // Only trying tells whether the original's stream was encrypted under this pass phrase.
+        match parent.data(store, keyring) {
+            Err(AgentError::Object { source, .. }) if source.is_damage() => {
+                return Err(wrong_passphrase(&parent.stored));
+            }
+            other => drop(other?),
+        }
         let key = parent.stored.keys().engine_metadata();
         if store.stat(&key)?.is_none() {
             return Ok(Err(FullReason::ParentUnusable(
@@ -219,72 +251,9 @@ fn unusable(error: AgentError) -> Result<Result<Opened, FullReason>, AgentError>
     }
 }
 
-/// Going on in clear text because an option was forgotten would be a silent loss of secrecy.
-fn forgotten_passphrase(backup: &str) -> AgentError {
-    AgentError::Unsupported {
-        reason: format!("{backup} is encrypted, and no pass phrase is given to continue it"),
-        next: "give --encrypt-pass-file FILE, or begin a chain that is not encrypted with --full".to_owned(),
-    }
-}
-
-/// The option, in words, that a chain can't change and that was changed.
-fn changed_option(parent: &Level, options: &BackupOptions, keyring: &Keyring) -> Option<String> {
-    let encrypted = keyring.passphrase().is_some();
-    let compression = parent.compression();
-    let Some(manifest) = parent.manifest() else {
-        let was_encrypted = parent
-            .metadata
-            .as_ref()
-            .is_some_and(|metadata| metadata.encryption);
-        return (was_encrypted != encrypted)
-            .then(|| "encryption".to_owned())
-            .or_else(|| (compression != Some(options.compression)).then(|| "the compression".to_owned()));
-    };
-    let kdf = manifest.encryption.as_ref().map(|encryption| encryption.kdf);
-    let wanted = encrypted.then(|| options.stream_kdf());
-    if kdf.is_some() != encrypted {
-        Some("encryption".to_owned())
-    } else if kdf != wanted {
-        Some("the key derivation (--compat)".to_owned())
-    } else if compression != Some(options.compression) || manifest.frame != options.compression.frame_bytes()
-    {
-        Some("the compression".to_owned())
-    } else if manifest.mode != options.mode {
-        Some("the mode".to_owned())
-    } else {
-        None
-    }
-}
-
-/// True if the increments store more than level 0; never asked for chains that the user bounds alone.
-fn has_outgrown(levels: &[Level], options: &BackupOptions) -> bool {
-    if options.policy.chain_levels.is_none() && options.policy.chain_days.is_none() {
-        return false;
-    }
-    let stored = |level: &Level| level.manifest().map_or(0, |manifest| manifest.data.bytes);
-    let increments = levels.iter().skip(1).map(stored).fold(0, u64::saturating_add);
-    let full = levels.first().map_or(0, stored);
-    full > 0 && increments > full && increments >= OUTGROWN_FROM_BYTES
-}
-
-fn previous_link(store: &dyn Store, found: &NamedChains, id: LevelId) -> Result<PreviousLink, AgentError> {
-    let key = found.level(id).keys().manifest();
-    let bytes = read_small(store, &key, MAX_MANIFEST_BYTES)?;
-    let manifest = bytes
-        .and_then(|bytes| Manifest::peek(&bytes).ok())
-        .map(|peeked| peeked.line_sha256);
-    Ok(PreviousLink {
-        zero: id.zero,
-        level: id.level,
-        time: id.time,
-        manifest,
-    })
-}
-
 /// The parent's key; for a new chain the newest chain's, if the pass phrase opens it; else a new one.
 fn chain_key(
-    store: &dyn Store,
-    found: &NamedChains,
+    newest: Option<KeyInfo>,
     plan: &Plan,
     options: &BackupOptions,
     keyring: &Keyring,
@@ -296,16 +265,10 @@ fn chain_key(
     if let Some(pair) = of_parent {
         return Ok(pair);
     }
-    if let Some(id) = newest(&found.chains) {
-        let bytes = read_small(store, &found.level(id).keys().manifest(), MAX_MANIFEST_BYTES)?;
-        let info = bytes
-            .and_then(|bytes| Manifest::peek(&bytes).ok())
-            .and_then(|peeked| peeked.key);
-        if let Some(info) = info
-            && let Some(Ok(key)) = keyring.open(&info)
-        {
-            return Ok((key, info));
-        }
+    if let Some(info) = newest
+        && let Some(Ok(key)) = keyring.open(&info)
+    {
+        return Ok((key, info));
     }
     let (mut random, mut salt) = ([0; 32], [0; 8]);
     (context.random)(&mut random);

@@ -20,6 +20,7 @@ use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness};
 use crate::mode::RestoreMode;
+use crate::own_storage;
 use crate::select::{Wanted, ancestry, target};
 
 /// What is to be restored, and how.
@@ -29,7 +30,10 @@ pub struct RestoreOptions {
     pub wanted: Wanted,
     /// The directory that receives the tree; made if absent.
     pub target: PathBuf,
-    /// Paths below the backup's root, each with everything below it; empty means all.
+    /// Directories of this machine in which the storage keeps its objects: nothing is restored there.
+    pub storage_directories: Vec<PathBuf>,
+    /// Paths below the backup's root, each with everything below it; empty means all. One that begins with a slash may
+    /// also be written as it was at the source.
     pub paths: Vec<Vec<u8>>,
     /// Whether the target may hold something already.
     pub overwrite: bool,
@@ -120,6 +124,7 @@ pub fn restore(
     mode: Option<&dyn RestoreMode>,
     context: &RunContext<'_>,
 ) -> Result<RestoreOutcome, AgentError> {
+    own_storage::refuse_target(&options.target, &options.storage_directories)?;
     let chain = OpenedChain::open(store, &options.wanted, keyring)?;
     if !options.dry_run && !options.overwrite {
         require_empty(&options.target)?;
@@ -136,8 +141,14 @@ pub fn restore(
             .unwrap_or_default();
         Some((source.to_owned(), manifest.note.clone()?))
     });
+    let root = newest.manifest().and_then(|manifest| manifest.path.as_deref());
     let running = Running {
         options,
+        paths: options
+            .paths
+            .iter()
+            .map(|path| below_source(path, root))
+            .collect(),
         context,
         stored: &stored,
     };
@@ -198,6 +209,7 @@ pub(crate) fn outcome_of<T>(result: &Result<T, AgentError>) -> Outcome {
 /// A restore whose chain is open.
 struct Running<'a> {
     options: &'a RestoreOptions,
+    paths: Vec<Vec<u8>>,
     context: &'a RunContext<'a>,
     stored: &'a StoredLevel,
 }
@@ -208,7 +220,7 @@ impl Running<'_> {
         let job = RestoreJob {
             levels,
             target,
-            paths: self.options.paths.clone(),
+            paths: self.paths.clone(),
             overwrite: self.options.overwrite,
             stale: self.options.stale,
             dry_run: self.options.dry_run,
@@ -222,6 +234,19 @@ impl Running<'_> {
             backup: self.stored.label(),
             source,
         })
+    }
+}
+
+/// A path as it lies below the backup's root: an absolute one may be written as it was at the source.
+fn below_source(path: &[u8], source: Option<&str>) -> Vec<u8> {
+    let Some(absolute) = path.strip_prefix(b"/") else {
+        return path.to_owned();
+    };
+    let source = source.map_or("", |source| source.trim_end_matches('/'));
+    match path.strip_prefix(source.as_bytes()) {
+        Some([]) => Vec::new(),
+        Some([b'/', below @ ..]) => below.to_owned(),
+        _ => absolute.to_owned(),
     }
 }
 
@@ -241,5 +266,24 @@ fn require_empty(target: &Path) -> Result<(), AgentError> {
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("/srv/data/a/b", "a/b")]
+    #[case("/srv/data", "")]
+    #[case("/srv/database", "srv/database")]
+    #[case("/a/b", "a/b")]
+    #[case("srv/data/a", "srv/data/a")]
+    fn an_absolute_path_of_the_source_is_found(#[case] path: &str, #[case] below: &str) {
+        assert_eq!(
+            below_source(path.as_bytes(), Some("/srv/data/")),
+            below.as_bytes()
+        );
     }
 }

@@ -78,6 +78,11 @@ fn read_trusted(path: &Path) -> Result<Option<String>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        // HOME may be another user's. It grants nothing then; a plugin that needs a grant is denied it by name.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            tracing::warn!("can't read {}, so it grants nothing: {error}", path.display());
+            return Ok(None);
+        }
         Err(error) => return Err(error.to_string()),
     };
     let facts = file.metadata().map_err(|error| error.to_string())?;

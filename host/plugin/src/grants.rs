@@ -86,6 +86,14 @@ impl GrantSet {
         roots.filter_map(|root| root.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')))
     }
 
+    /// The writable directories whose roots are settings, filled in.
+    pub(crate) fn own_directories(&self, settings: &Settings) -> Vec<PathBuf> {
+        let own = self.files.iter().filter(|grant| grant.access == Access::ReadWrite);
+        let own = own.filter(|grant| grant.root.starts_with('{'));
+        own.filter_map(|grant| fill(&grant.root, settings).map(PathBuf::from))
+            .collect()
+    }
+
     /// Checks that every hole names a setting of the plugin.
     pub(crate) fn check(&self, manifest: &PluginManifest) -> Result<(), String> {
         for text in self.texts() {

@@ -242,6 +242,13 @@ impl PluginHost {
         granted
     }
 
+    /// The directories that settings of a run name and in which the plugin may write: where a storage on this machine
+    /// keeps its objects.
+    #[must_use]
+    pub fn own_directories(&self, plugin: &Plugin, settings: &Settings) -> Vec<PathBuf> {
+        self.granted(plugin).own_directories(settings)
+    }
+
     /// Compiles and links a plugin and starts one instance for a trial, which shows exports of wrong types.
     ///
     /// # Errors

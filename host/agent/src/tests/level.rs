@@ -109,18 +109,20 @@ fn a_forgotten_pass_phrase_doesnt_go_on_in_clear() {
 }
 
 #[test]
-fn a_new_pass_phrase_begins_a_chain_with_a_new_key_and_says_so() {
+fn a_new_pass_phrase_begins_a_chain_with_a_new_key_only_if_asked_for() {
     let mut bench = Bench::encrypted();
     let first = bench.backup();
     bench.passphrase = Some("another");
+    let before = bench.store.keys();
+    let error = bench.try_backup().unwrap_err();
+    assert!(error.to_string().ends_with("wrong passphrase or damaged"), "{error}");
+    assert!(error.next()[0].contains("--full"), "{:?}", error.next());
+    assert_eq!(bench.store.keys(), before);
+    bench.options.policy.incremental = false;
     let second = bench.backup();
-    assert!(matches!(second.full_reason, Some(FullReason::ParentUnusable(_))));
     assert_ne!(key_of(&bench, &first), key_of(&bench, &second));
-    assert!(
-        bench.warnings.lock().unwrap()[0]
-            .message
-            .starts_with("a new chain is begun")
-    );
+    let warned = bench.warnings.lock().unwrap()[0].message.clone();
+    assert!(warned.starts_with("the pass phrase doesn't open"), "{warned}");
     assert_eq!(bench.restore(None).unwrap(), bench.expected());
     bench.passphrase = Some("right");
     assert_eq!(bench.restore(Some(first.id.time)).unwrap(), bench.expected());

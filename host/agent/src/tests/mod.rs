@@ -2,6 +2,7 @@
 
 mod attack;
 mod cancel;
+mod continuity;
 mod damage;
 mod fault;
 mod level;

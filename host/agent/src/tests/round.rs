@@ -194,10 +194,7 @@ fn a_full_directory_is_refused_without_overwrite() {
     let error = bench
         .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
         .unwrap_err();
-    let expected = format!(
-        "Restore dir is not empty. Please use --overwrite or provide different path or remove the content of {}",
-        target.display()
-    );
+    let expected = format!("the restore directory {} is not empty", target.display());
     assert_eq!(error.to_string(), expected);
     let options = RestoreOptions {
         overwrite: true,
@@ -230,7 +227,7 @@ fn an_unknown_name_suggests_the_nearest() {
             .starts_with("No matching backup name \"web01_ect\" found"),
         "{error}"
     );
-    assert_eq!(error.next()[0], "did you mean web01_etc?");
+    assert_eq!(error.next()[0], "did you mean --name etc?");
     assert_eq!(error.exit_class(), ExitClass::NothingFound);
 }
 

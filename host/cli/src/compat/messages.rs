@@ -1,5 +1,7 @@
 //! How the original says that something went wrong, and with which exit code.
 
+use std::path::Path;
+
 use super::Era;
 use crate::exit::{Exit, Failure};
 use crate::render::text;
@@ -25,6 +27,14 @@ pub(crate) fn in_original_words(era: Era, failure: &Failure) -> String {
         words.push_str(&format!("\nnext: {}", text::lines(next)));
     }
     words
+}
+
+/// The original's words for a restore directory that holds something: scripts match on them.
+pub(crate) fn target_not_empty(path: &Path) -> String {
+    format!(
+        "Restore dir is not empty. Please use --overwrite or provide different path or remove the content of {}",
+        path.display()
+    )
 }
 
 /// The original's exit codes: 0, 2 for a wrong option or value, 1 for everything else.

@@ -161,7 +161,7 @@ fn a_restore_is_read(#[case] era: Era, #[case] date: &str, #[case] seconds: Opti
 )]
 #[case(
     Era::Agent,
-    "-F /x --max-level 2",
+    "-F /x --max-level 2 --noincremental",
     Exit::Failed,
     "backup-level options require the incremental option"
 )]
@@ -222,6 +222,15 @@ fn the_command_line_wins_over_the_ini_file() {
     assert_eq!(backup.storage.url, "local:/ini");
     assert_eq!(backup.path, Path::new("/ini/%x"));
     assert_eq!(backup.policy.max_level, Some(2));
+}
+
+#[rstest]
+#[case(Era::Agent)]
+#[case(Era::Freezerc)]
+fn a_level_option_asks_for_increments(#[case] era: Era) {
+    let policy = backup(era, "-F /x -N n --storage local --max-level 3").policy;
+    assert!(policy.incremental);
+    assert_eq!(policy.max_level, Some(3));
 }
 
 #[test]

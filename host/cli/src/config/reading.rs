@@ -29,7 +29,7 @@ impl Config {
         Ok(Restore {
             selection,
             target,
-            paths: args.path.into_iter().map(below_root).collect(),
+            paths: args.path.into_iter().map(below_root_or_source).collect(),
             overwrite: args.overwrite,
             stale: args.stale,
             mode_settings,
@@ -161,6 +161,15 @@ fn below_root(path: OsString) -> Vec<u8> {
     parts.collect::<Vec<_>>().join(&b'/')
 }
 
+/// The same with the `/` in front kept: the recipe knows where the source was and takes its path away.
+fn below_root_or_source(path: OsString) -> Vec<u8> {
+    let slash: &[u8] = match path.as_encoded_bytes().starts_with(b"/") {
+        true => b"/",
+        false => b"",
+    };
+    [slash, &below_root(path)].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +183,11 @@ mod tests {
     #[case("a/../b", "a/../b")]
     fn paths_are_taken_as_below_the_root(#[case] written: &str, #[case] path: &str) {
         assert_eq!(below_root(written.into()), path.as_bytes());
+    }
+
+    #[test]
+    fn a_restore_path_keeps_its_slash() {
+        assert_eq!(below_root_or_source("//etc/passwd/".into()), b"/etc/passwd");
+        assert_eq!(below_root_or_source("./passwd".into()), b"passwd");
     }
 }

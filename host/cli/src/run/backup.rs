@@ -15,7 +15,7 @@ use super::{Context, failure};
 use crate::command::{Backup, ExcludeStyle, Excludes, Links};
 use crate::compat::document::Facts;
 use crate::exit::{Exit, Failure};
-use crate::render::{Style, summary};
+use crate::render::{Style, summary, units};
 
 /// The largest file of patterns; real ones have a few kilobytes.
 const MAX_PATTERN_FILE: u64 = 16 << 20;
@@ -32,10 +32,27 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         backup.compat,
     );
     let excludes = patterns(&backup.excludes)?;
+    for pattern in excludes
+        .gitignore
+        .iter()
+        .filter(|pattern| has_open_bracket(pattern))
+    {
+        let text = format!("the pattern {pattern:?} has a [ without ]: it stands for itself");
+        context.output.warn(&text);
+    }
     let session = Session::start(context, vec![path.clone()])?;
     let (storage, store) = session.open(&backup.storage)?;
     let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
     session.undo_leftovers();
+    let kind = (backup.compression, backup.compression_level);
+    let least = freezer_pipeline::least_memory(backup.segment_bytes, &store.limits(), kind);
+    if backup.resources.memory_bytes < least {
+        let (asked, least) = (units::bytes(backup.resources.memory_bytes), units::bytes(least));
+        let text = format!(
+            "--memory {asked} is too little: {least} are used; a smaller --max-segment-size needs less"
+        );
+        context.output.warn(&text);
+    }
     let options = BackupOptions {
         name: HostBackupName::new(&backup.host, &backup.name)
             .map_err(|error| Failure::usage(error.to_string()))?,
@@ -47,6 +64,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
         options: recorded(backup),
         excludes,
+        storage_directories: session.directories(&storage, &backup.storage)?,
         one_file_system: !backup.cross_file_systems,
         dereference: match backup.links {
             Links::Keep => Dereference::None,
@@ -110,6 +128,8 @@ fn tell(
                 time: outcome.id.time.0,
             };
             match (&document.target, document.to_stdout()) {
+                // Quiet means that nothing is printed.
+                (None, _) if output.quiet => Ok(()),
                 (None, _) => output.print(&document.table(&facts)),
                 (Some(_), true) => output.print_raw(document.json(&facts).as_bytes()),
                 (Some(path), false) => std::fs::write(path, document.json(&facts)).map_err(|error| {
@@ -159,6 +179,14 @@ fn patterns(excludes: &Excludes) -> Result<Patterns, Failure> {
             caches: excludes.caches,
         },
     })
+}
+
+/// True for a `[` that no `]` closes, which is taken as a plain character: hardly what was meant.
+fn has_open_bracket(pattern: &str) -> bool {
+    let plain = pattern.replace("\\[", "");
+    plain
+        .rsplit_once('[')
+        .is_some_and(|(_, after)| !after.contains(']'))
 }
 
 /// The options that shape the content, for the manifest.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use freezer_agent::{Keyring, PluginMode, RestoreOptions};
+use freezer_agent::{AgentError, Keyring, PluginMode, RestoreOptions};
 
 use super::session::{Session, absolute, passphrase};
 use super::{Context, failure, wanted};
 use crate::command::Restore;
+use crate::compat::messages;
 use crate::exit::{Exit, Failure};
 use crate::render::{Style, summary};
 
@@ -27,12 +28,13 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Result<Exit, Failure>
         reading.compat,
     );
     let session = Session::start(context, vec![target.clone()])?;
-    let (_, store) = session.open(&reading.storage)?;
+    let (storage, store) = session.open(&reading.storage)?;
     let (mode, settings) = session.mode(MODE, &restore.mode_settings)?;
     session.undo_leftovers();
     let options = RestoreOptions {
         wanted: wanted(&restore.selection)?,
         target,
+        storage_directories: session.directories(&storage, &reading.storage)?,
         paths: restore.paths.clone(),
         overwrite: restore.overwrite,
         stale: restore.stale,
@@ -69,7 +71,11 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Result<Exit, Failure>
         }
         Err(error) => {
             drop(session.end());
-            Err(failure::of_agent(&error))
+            let mut failure = failure::of_agent(&error);
+            if let (AgentError::TargetNotEmpty { path }, Style::Original(_)) = (&error, context.output.style) {
+                failure.message = messages::target_not_empty(path);
+            }
+            Err(failure)
         }
     }
 }

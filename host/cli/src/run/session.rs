@@ -135,12 +135,18 @@ impl<'a> Session<'a> {
             .find(PluginKind::Storage, scheme)
             .map_err(|error| failure::of_plugin(&error))?;
         self.tell_passed_over(&plugin);
-        let settings = plugin.manifest().settings_from_url(&spec.url);
-        let settings = settings.and_then(|settings| with(plugin.manifest(), settings, &spec.settings));
-        let settings = settings.map_err(|error| failure::of_plugin(&error))?;
+        let settings = storage_settings(&plugin, spec)?;
         let store = self.host.open_storage(&plugin, settings, &self.run);
         let store = store.map_err(|error| failure::of_plugin(&error))?;
         Ok((plugin, store))
+    }
+
+    /// The directories of this machine in which an opened storage keeps its objects.
+    ///
+    /// # Errors
+    /// When its settings are wrong.
+    pub(super) fn directories(&self, plugin: &Plugin, spec: &StorageSpec) -> Result<Vec<PathBuf>, Failure> {
+        Ok(self.host.own_directories(plugin, &storage_settings(plugin, spec)?))
     }
 
     /// Finds a mode and types its settings.
@@ -247,6 +253,14 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
         limits: file.limits.clone(),
     });
     host.map_err(|error| failure::of_plugin(&error))
+}
+
+/// A storage's settings: those of its URL and the given ones.
+fn storage_settings(plugin: &Plugin, spec: &StorageSpec) -> Result<Settings, Failure> {
+    let settings = plugin.manifest().settings_from_url(&spec.url);
+    settings
+        .and_then(|settings| with(plugin.manifest(), settings, &spec.settings))
+        .map_err(|error| failure::of_plugin(&error))
 }
 
 /// Adds given settings to those of a URL. What the URL says already can't be said again: of two places for a
