@@ -15,6 +15,7 @@ mod date;
 mod dry;
 mod error;
 mod estimate;
+mod estimate;
 mod facts;
 mod keys;
 mod level;

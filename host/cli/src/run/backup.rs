@@ -7,6 +7,7 @@ use freezer_agent::{BackupOptions, BackupOutcome, Excludes as Patterns, Keyring,
 use freezer_format::manifest::PluginUse;
 use freezer_format::name::HostBackupName;
 use freezer_pipeline::Dereference;
+use freezer_pipeline::store::Store;
 use freezer_plugin::Plugin;
 use serde_json::{Map, Value, json};
 
@@ -32,27 +33,11 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         backup.compat,
     );
     let excludes = patterns(&backup.excludes)?;
-    for pattern in excludes
-        .gitignore
-        .iter()
-        .filter(|pattern| has_open_bracket(pattern))
-    {
-        let text = format!("the pattern {pattern:?} has a [ without ]: it stands for itself");
-        context.output.warn(&text);
-    }
     let session = Session::start(context, vec![path.clone()])?;
     let (storage, store) = session.open(&backup.storage)?;
     let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
     session.undo_leftovers();
-    let kind = (backup.compression, backup.compression_level);
-    let least = freezer_pipeline::least_memory(backup.segment_bytes, &store.limits(), kind);
-    if backup.resources.memory_bytes < least {
-        let (asked, least) = (units::bytes(backup.resources.memory_bytes), units::bytes(least));
-        let text = format!(
-            "--memory {asked} is too little: {least} are used; a smaller --max-segment-size needs less"
-        );
-        context.output.warn(&text);
-    }
+    warn_of_odd_options(backup, &excludes, &*store, context);
     let options = BackupOptions {
         name: HostBackupName::new(&backup.host, &backup.name)
             .map_err(|error| Failure::usage(error.to_string()))?,
@@ -64,7 +49,6 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
         options: recorded(backup),
         excludes,
-        storage_directories: session.directories(&storage, &backup.storage)?,
         one_file_system: !backup.cross_file_systems,
         dereference: match backup.links {
             Links::Keep => Dereference::None,
@@ -179,6 +163,26 @@ fn patterns(excludes: &Excludes) -> Result<Patterns, Failure> {
             caches: excludes.caches,
         },
     })
+}
+
+/// Says what is accepted but hardly meant, or can't be kept to.
+fn warn_of_odd_options(backup: &Backup, excludes: &Patterns, store: &dyn Store, context: &Context) {
+    let odd = excludes.gitignore.iter();
+    for pattern in odd.filter(|pattern| has_open_bracket(pattern)) {
+        let text = format!("the pattern {pattern:?} has a [ without ]: it stands for itself");
+        context.output.warn(&text);
+    }
+    let kind = (backup.compression, backup.compression_level);
+    let least = freezer_pipeline::least_memory(backup.segment_bytes, &store.limits(), kind);
+    if backup.resources.memory_bytes < least {
+        let (asked, least) = (
+            units::bytes(backup.resources.memory_bytes),
+            units::bytes(least),
+        );
+        context.output.warn(&format!(
+            "--memory {asked} is too little: {least} are used; a smaller --max-segment-size needs less"
+        ));
+    }
 }
 
 /// True for a `[` that no `]` closes, which is taken as a plain character: hardly what was meant.
