@@ -49,6 +49,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
         options: recorded(backup),
         excludes,
+        storage_directories: session.directories(&storage, &backup.storage)?,
         one_file_system: !backup.cross_file_systems,
         dereference: match backup.links {
             Links::Keep => Dereference::None,
