@@ -31,7 +31,6 @@ use crate::continuity::{KIND_OPTION, source_kind};
 use crate::dry::DryStore;
 use crate::error::{AgentError, ExitClass};
 use crate::estimate::estimate;
-use crate::estimate::estimate;
 use crate::facts::{counts, data_facts, noted_warning};
 use crate::keys::Keyring;
 use crate::mode::{BackupMode, PreparedBackup};
@@ -301,7 +300,6 @@ impl Writing<'_> {
         noted: &Mutex<Vec<Warning>>,
     ) -> Result<(String, BackupReport), AgentError> {
         let (name, source) = self.tree(prepared, noted)?;
-        estimate(&**self.store, &self.options.name, plan, self.context.counters);
         estimate(&**self.store, &self.options.name, plan, self.context.counters);
         let parent = plan.take_parent_state(&**self.store)?;
         let file_system = plan.parent().and_then(|parent| parent.manifest()?.file_system);

@@ -15,7 +15,6 @@ mod date;
 mod dry;
 mod error;
 mod estimate;
-mod estimate;
 mod facts;
 mod keys;
 mod level;
