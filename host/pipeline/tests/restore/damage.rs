@@ -147,7 +147,11 @@ fn a_harmed_index_is_refused(
         let around = Surroundings::default();
         let restored = restore_into(levels, target.path(), &around, |_| {});
         assert_nothing_wrong(&expected, target.path());
-        assert!(restored.is_ok_and(|_| list(target.path()) == expected) || list(target.path()).is_empty());
+        // A block that is only read when files are there already ends the run; those files are whole.
+        match restored {
+            Ok(_) => assert_eq!(list(target.path()), expected),
+            Err(error) => assert!(error.is_damage(), "{error}"),
+        }
     }
 }
 
