@@ -37,8 +37,9 @@ pub(crate) fn counts(report: &BackupReport) -> Counts {
 }
 
 pub(crate) fn noted_warning(warning: &Warning) -> NotedWarning {
+    let (path, cut) = warning.shown_path();
     NotedWarning {
-        path: warning.path.escape_ascii().to_string(),
+        path: format!("{}{cut}", path.escape_ascii()),
         message: warning.message.clone(),
     }
 }

@@ -94,11 +94,50 @@ pub struct Warning {
     pub partial: bool,
 }
 
+/// Longest path in a warning's text, in bytes before escaping: no name of a real tree is longer, and it fills a screen.
+const SHOWN_PATH_BYTES: usize = 1024;
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {
             return f.write_str(&self.message);
         }
-        write!(f, "{}: {}", self.path.escape_ascii(), self.message)
+        let (shown, cut) = self.shown_path();
+        write!(f, "{}{cut}: {}", shown.escape_ascii(), self.message)
+    }
+}
+
+impl Warning {
+    /// As much of the path as people are shown, and what follows it: `…` if something was cut off.
+    #[must_use]
+    pub fn shown_path(&self) -> (&[u8], &'static str) {
+        match self.path.get(..SHOWN_PATH_BYTES) {
+            Some(shown) if self.path.len() > SHOWN_PATH_BYTES => (shown, "…"),
+            _ => (&self.path, ""),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_path_is_cut_for_people() {
+        let warning = |path: Vec<u8>| Warning {
+            path,
+            kind: WarningKind::Unsupported,
+            message: "left out".to_owned(),
+            partial: true,
+        };
+        assert_eq!(
+            warning(vec![b'n'; 1024]).to_string(),
+            format!("{}: left out", "n".repeat(1024))
+        );
+        assert_eq!(
+            warning(vec![b'n'; 30_000]).to_string(),
+            format!("{}…: left out", "n".repeat(1024))
+        );
+        assert_eq!(warning(Vec::new()).to_string(), "left out");
     }
 }

@@ -195,9 +195,10 @@ impl<'a> Session<'a> {
     pub(super) fn with_context<T>(&self, work: impl FnOnce(&RunContext<'_>) -> T) -> T {
         let warn = |warning: &Warning| {
             let message = text::lines(&warning.message);
-            let told = match warning.path.is_empty() {
+            let (path, cut) = warning.shown_path();
+            let told = match path.is_empty() {
                 true => message,
-                false => format!("{}: {message}", text::escape(&warning.path)),
+                false => format!("{}{cut}: {message}", text::escape(path)),
             };
             self.teller.warn(&told, warning.partial);
         };

@@ -177,7 +177,7 @@ impl EntryBlocks {
 }
 
 /// Largest size in bytes of all numbers of a row together.
-const NUMBERS_MAX: usize = 128;
+pub(super) const NUMBERS_MAX: usize = 128;
 
 /// Refuses what a reader would refuse.
 fn check(entry: &Entry) -> Result<(), IndexError> {

@@ -29,7 +29,7 @@ pub use block::{Block, BlockKind, EntryBlocks, FrameRows, SegmentRows, WarningRo
 pub use entry::{Entry, EntryKind, State};
 pub use error::IndexError;
 pub use footer::{Header, LevelRow};
-pub use path::compare_paths;
+pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, compare_paths, path_excess};
 pub use read::{IndexReader, ReadRange};
 pub use reverse::EntriesReversed;
 pub use row_blocks::RowBlocks;

@@ -2,6 +2,40 @@
 
 use std::cmp::Ordering;
 
+use super::BLOCK_PAYLOAD_MAX;
+use super::block::NUMBERS_MAX;
+
+/// Longest path, and longest target of a link, in bytes: a row with two of them fits into a block. Linux takes 4 KiB
+/// in one call; a path that is longer than this can only be made step by step.
+pub const PATH_BYTES_MAX: usize = 31 * 1024;
+
+const _: () = assert!(2 * PATH_BYTES_MAX + NUMBERS_MAX <= BLOCK_PAYLOAD_MAX);
+
+/// Most components of a path; bounds the work that one name can cause.
+pub const PATH_DEPTH_MAX: usize = 4096;
+
+/// Longest component in bytes on every Linux file system.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Says why a path can't be stored and restored: it is too long or too deep. `None` if it can.
+pub fn path_excess(path: &[u8]) -> Option<&'static str> {
+    if path.len() <= NAME_BYTES_MAX {
+        return None;
+    }
+    if path.len() > PATH_BYTES_MAX {
+        return Some("its path is too long");
+    }
+    for (depth, name) in path.split(|&byte| byte == b'/').enumerate() {
+        if name.len() > NAME_BYTES_MAX {
+            return Some("a name in its path is too long");
+        }
+        if depth >= PATH_DEPTH_MAX {
+            return Some("its path is too deep");
+        }
+    }
+    None
+}
+
 /// Compares two paths component by component, by bytes: depth first, a directory right before what it holds.
 ///
 /// It is the order of members in the archive and of rows in the index: bytes, with `/` below all others.
@@ -87,6 +121,26 @@ mod tests {
         // A trusted start doesn't hide a component that goes on.
         assert!(!is_plain(b"ab/..", 4));
         assert!(is_plain(b"ab/..c", 4));
+    }
+
+    #[test]
+    fn long_and_deep_paths_are_told() {
+        assert_eq!(path_excess(&b"a".repeat(255)), None);
+        assert_eq!(
+            path_excess(&b"a".repeat(256)),
+            Some("a name in its path is too long")
+        );
+        assert_eq!(path_excess(&b"a/".repeat(4096)[..8191]), None);
+        assert_eq!(
+            path_excess(&b"a/".repeat(4097)[..8193]),
+            Some("its path is too deep")
+        );
+        let long = [&b"n".repeat(200)[..], b"/"].concat().repeat(200);
+        assert_eq!(path_excess(&long[..PATH_BYTES_MAX]), None);
+        assert_eq!(
+            path_excess(&long[..=PATH_BYTES_MAX]),
+            Some("its path is too long")
+        );
     }
 
     #[test]

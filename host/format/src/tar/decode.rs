@@ -98,6 +98,9 @@ pub(super) fn set_sparse(
     size: u64,
     stored: u64,
 ) -> Result<(), &'static str> {
+    if i64::try_from(size).is_err() {
+        return Err("a sparse file's size is more than a file can have");
+    }
     if sparse::check(&pieces, size) != Some(stored) {
         return Err("a sparse file's map doesn't fit its size");
     }

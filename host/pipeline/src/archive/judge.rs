@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use freezer_format::index::EntryKind;
+use freezer_format::index::{EntryKind, path_excess};
 use freezer_format::tar::snar::{SnarDirectory, SnarKind};
 use rustix::io::Errno;
 
@@ -168,6 +168,11 @@ impl Archiver<'_> {
                 return Ok(false);
             }
             _ => {}
+        }
+        if let Some(excess) = path_excess(&self.path) {
+            self.counts.unreadable += 1;
+            self.warn(WarningKind::Unsupported, format!("{excess}, left out"), true)?;
+            return Ok(false);
         }
         let found = known.find(&mut self.parent, name.to_bytes(), &stat)?;
         let verdict = self.verdict(&stat, &found);

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use freezer_format::index::{Entry, EntryKind, State};
+use freezer_format::index::{Entry, EntryKind, PATH_BYTES_MAX, State};
 use freezer_format::tar::dumpdir::DumpdirWriter;
 use freezer_format::tar::{DUMPDIR_RECORD_MAX, Member, MemberKind, TarError, encode, encode_large_directory};
 use rustix::fs::readlinkat;
@@ -313,6 +313,7 @@ impl Archiver<'_> {
         if kind == EntryKind::Symlink && link.is_empty() {
             // The original's snapshot file doesn't hold targets.
             let target = readlinkat(directory, name, Vec::new()).map(|target| target.into_bytes());
+            let target = target.ok().filter(|target| target.len() <= PATH_BYTES_MAX);
             return self.write_row(kind, stat, place, &target.unwrap_or_default());
         }
         self.write_row(kind, stat, place, link)
@@ -362,6 +363,12 @@ impl Archiver<'_> {
     fn dump_symlink(&mut self, directory: BorrowedFd<'_>, name: &CStr, child: &Child) -> Result<(), Halt> {
         let key = (child.stat.device, child.stat.inode);
         let target = match readlinkat(directory, name, Vec::new()) {
+            Ok(target) if target.count_bytes() > PATH_BYTES_MAX => {
+                self.links.forget(key);
+                self.counts.unreadable += 1;
+                let message = "a symbolic link with a target that is too long, left out".to_owned();
+                return self.warn(WarningKind::Unsupported, message, true);
+            }
             Ok(target) => target.into_bytes(),
             // No link any more: replaced since it was looked at.
             Err(Errno::NOENT | Errno::INVAL) => {

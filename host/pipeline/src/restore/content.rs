@@ -118,7 +118,8 @@ impl ContentMover {
         match failure.or(sized.err()) {
             None => Ok(Ok(passed?)),
             Some(error) => {
-                let errno = Errno::from_io_error(&error).unwrap_or(Errno::IO);
+                // Without a number it wasn't the system that refused, so the disk isn't broken.
+                let errno = Errno::from_io_error(&error).unwrap_or(Errno::INVAL);
                 Ok(Err(EntryError::system("write the file")(errno)))
             }
         }

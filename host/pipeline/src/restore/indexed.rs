@@ -98,7 +98,8 @@ pub(super) fn restore(
     }
     let target = Target::open(&job.target, job.overwrite, run)?;
     if !survey.has_unindexed {
-        return run_of.write(&shared, &survey, Some(&target), None);
+        run_of.write(&shared, &survey, Some(&target), None)?;
+        return target.finish();
     }
     let (staging, name) = target.staging()?;
     let without: Vec<&LevelData> = job
@@ -110,7 +111,8 @@ pub(super) fn restore(
         .map(|()| reporter.forget_entries())
         .and_then(|()| run_of.write(&shared, &survey, Some(&target), Some(name.as_bytes())));
     let removed = target.remove_staging(&name);
-    written.and(removed)
+    written.and(removed)?;
+    target.finish()
 }
 
 impl<'r, 'a> Run<'r, 'a> {

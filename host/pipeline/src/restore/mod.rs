@@ -102,7 +102,7 @@ pub struct RestoreReport {
     pub removed: u64,
     /// Files with setuid or setgid bits that were kept.
     pub setuid_kept: u64,
-    /// Files that lost their setuid or setgid bits because this isn't root.
+    /// Entries that lost setuid or setgid bits: because this isn't root, or because they aren't files.
     pub setuid_dropped: u64,
     /// Entries refused for safety or because the target can't hold them.
     pub refused: u64,

@@ -39,13 +39,15 @@ pub(super) fn restore(
     }
     let target = Target::open(&job.target, job.overwrite, run)?;
     if target.was_empty() && selection.is_all() {
-        return replay(&levels, &target, reporter);
+        replay(&levels, &target, reporter)?;
+        return target.finish();
     }
     let (staging, name) = target.staging()?;
     let merged = replay(&levels, &staging, reporter)
         .and_then(|()| merge(&staging, name.as_bytes(), &target, selection, reporter));
     let removed = target.remove_staging(&name);
-    merged.and(removed)
+    merged.and(removed)?;
+    target.finish()
 }
 
 /// Brings an empty target to the state of the last of the levels.

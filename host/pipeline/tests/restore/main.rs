@@ -6,6 +6,7 @@ mod dry_run;
 mod golden;
 mod hostile;
 mod leftovers;
+mod limits;
 mod mixed;
 mod requests;
 mod round_trip;

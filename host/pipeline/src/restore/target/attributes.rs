@@ -101,7 +101,15 @@ impl Target {
 
     fn set_mode(&self, handle: Handle<'_>, member: &Member, outcome: &mut Outcome) {
         let mut mode = member.mode & 0o7777;
-        if member.kind != MemberKind::Directory && mode & SETID != 0 {
+        let meaningless = match member.kind {
+            MemberKind::File => 0,
+            // Entries of a directory take its group.
+            MemberKind::Directory => 0o4000,
+            _ => SETID,
+        };
+        outcome.setid_dropped = mode & meaningless != 0;
+        mode &= !meaningless;
+        if member.kind == MemberKind::File && mode & SETID != 0 {
             // Only root gives a file to the owner that the bits are about.
             if self.owners.is_root {
                 outcome.setid_kept = true;

@@ -15,6 +15,7 @@ mod remove;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
@@ -44,6 +45,10 @@ pub(crate) struct Target {
     masked: u32,
     /// Whether new files may get another group than the process's.
     inherits_group: bool,
+    /// Who owns new files here; with the process's own account unless the file system has its own idea.
+    new_owner: u32,
+    /// The mode that the root gets at the end, if this run made it: until then only its owner may enter.
+    final_mode: Option<AtomicU32>,
 }
 
 impl Target {
@@ -56,7 +61,7 @@ impl Target {
                 source,
             }
         };
-        std::fs::create_dir_all(path).map_err(fail("create the target"))?;
+        let is_made = make_root(path).map_err(fail("create the target"))?;
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let root =
             rustix::fs::open(path, flags, Mode::empty()).map_err(|e| fail("open the target")(e.into()))?;
@@ -77,7 +82,8 @@ impl Target {
         if has_leftovers {
             leftovers::remove_from(root.as_fd(), &run);
         }
-        let (mode, gid) = probe(root.as_fd(), &run).map_err(|e| fail("write to the target")(e.into()))?;
+        let (mode, new_owner, gid) =
+            probe(root.as_fd(), &run).map_err(|e| fail("write to the target")(e.into()))?;
         let masked = if was_empty { 0o777 & !mode } else { 0o777 };
         let inherits_group = !was_empty || gid != rustix::process::getegid().as_raw();
         Ok(Self {
@@ -89,7 +95,23 @@ impl Target {
             was_empty,
             masked,
             inherits_group,
+            new_owner,
+            final_mode: is_made.then(|| AtomicU32::new(0o777 & mode)),
         })
+    }
+
+    /// Opens a root that this run made to whom it shall be open: by the mode that the backup has for it, or else the
+    /// one that any new directory gets here. One that was there before is left as it is.
+    pub(crate) fn finish(&self) -> Result<(), RestoreError> {
+        let Some(mode) = &self.final_mode else {
+            return Ok(());
+        };
+        let opened = rustix::fs::fstat(&self.root).and_then(|seen| {
+            let inherited = seen.st_mode & 0o2000;
+            let mode = mode.load(Ordering::Relaxed) | inherited;
+            rustix::fs::fchmod(&self.root, Mode::from_raw_mode(mode))
+        });
+        opened.map_err(|e| self.failure("set the mode of the target", e.into()))
     }
 
     /// Opens a directory of this run's own making below the target as a target of its own.
@@ -150,6 +172,24 @@ impl Target {
     }
 }
 
+/// Makes the root, open to its owner alone, and its parents. Answers whether it wasn't there.
+fn make_root(path: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::DirBuilderExt;
+    let make = || std::fs::DirBuilder::new().mode(0o700).create(path);
+    let made = match (make(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(parent)?;
+            make()
+        }
+        (made, _) => made,
+    };
+    match made {
+        Ok(()) => Ok(true),
+        Err(_) if path.is_dir() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn is_empty(directory: BorrowedFd<'_>) -> Result<bool, rustix::io::Errno> {
     for entry in Dir::read_from(directory)? {
         if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
@@ -159,13 +199,13 @@ fn is_empty(directory: BorrowedFd<'_>) -> Result<bool, rustix::io::Errno> {
     Ok(true)
 }
 
-/// Finds out what a new file is given here: permission bits that the umask or a default ACL leaves, and its group.
-fn probe(root: BorrowedFd<'_>, run: &str) -> Result<(u32, u32), rustix::io::Errno> {
+/// Finds out what a new file is given here: permission bits that the umask or a default ACL leaves, owner and group.
+fn probe(root: BorrowedFd<'_>, run: &str) -> Result<(u32, u32, u32), rustix::io::Errno> {
     let name = format!("{TEMPORARY}{run}-probe");
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(root, &name, flags, Mode::from_raw_mode(0o777))?;
     let seen = rustix::fs::fstat(&file);
     rustix::fs::unlinkat(root, &name, AtFlags::empty())?;
     let seen = seen?;
-    Ok((seen.st_mode & 0o777, seen.st_gid))
+    Ok((seen.st_mode & 0o777, seen.st_uid, seen.st_gid))
 }

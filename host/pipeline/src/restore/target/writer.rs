@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering;
 
 use freezer_format::tar::{Member, MemberKind};
 use rustix::fd::{AsFd, OwnedFd};
@@ -205,6 +206,14 @@ impl<'a> TargetWriter<'a> {
         let parent_fd = self.directories.get(parent).map_err(&fail)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = rustix::fs::openat(parent_fd, name, flags, Mode::empty()).map_err(&fail)?;
+        let seen = rustix::fs::fstat(&opened).map_err(&fail)?;
+        // Whoever may write in the directory could have put another file here, whose owner and mode would change.
+        if seen.st_uid != self.target.new_owner || !is_as_made(&seen, member) {
+            return Err(EntryError::refused(
+                operation,
+                "something else took its place at once",
+            ));
+        }
         Ok(self
             .target
             .set_attributes(Handle::Path(opened.as_fd()), member, false))
@@ -216,9 +225,20 @@ impl<'a> TargetWriter<'a> {
         judge("open the directory", &member.path)?;
         let opened = self.directory(&member.path, OFlags::RDONLY).map_err(&fail)?;
         let cleared = self.target.clear_attributes(opened.as_fd(), member);
-        let mut outcome = self
-            .target
-            .set_attributes(Handle::Open(opened.as_fd()), member, false);
+        let mut outcome = match &self.target.final_mode {
+            Some(last) if member.path.is_empty() => {
+                last.store(member.mode & 0o3777, Ordering::Relaxed);
+                let closed = Member {
+                    mode: 0o700,
+                    ..member.clone()
+                };
+                self.target
+                    .set_attributes(Handle::Open(opened.as_fd()), &closed, false)
+            }
+            _ => self
+                .target
+                .set_attributes(Handle::Open(opened.as_fd()), member, false),
+        };
         let failed = cleared.map_err(EntryError::system("remove an extended attribute"));
         outcome.failures.extend(failed.err());
         Ok(outcome)
@@ -283,6 +303,21 @@ impl<'a> TargetWriter<'a> {
     }
 }
 
+/// Whether an entry is the link or node that [`create_special`] makes of `member`, and has no other name.
+fn is_as_made(seen: &rustix::fs::Stat, member: &Member) -> bool {
+    let (major, minor) = member.rdev;
+    let expected = match member.kind {
+        MemberKind::Symlink => FileType::Symlink,
+        MemberKind::CharDevice => FileType::CharacterDevice,
+        MemberKind::BlockDevice => FileType::BlockDevice,
+        _ => FileType::Fifo,
+    };
+    let is_device = matches!(expected, FileType::CharacterDevice | FileType::BlockDevice);
+    FileType::from_raw_mode(seen.st_mode) == expected
+        && seen.st_nlink == 1
+        && (!is_device || seen.st_rdev == rustix::fs::makedev(major, minor))
+}
+
 fn create_special(parent: rustix::fd::BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), Errno> {
     let (major, minor) = member.rdev;
     let device = rustix::fs::makedev(major, minor);
@@ -299,5 +334,33 @@ fn judge(operation: &'static str, path: &[u8]) -> Result<(), EntryError> {
     match refusal(path) {
         Some(reason) => Err(EntryError::refused(operation, reason)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, linkat, lstat, mknodat};
+
+    #[test]
+    fn only_what_was_made_is_given_owner_and_mode() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        let member = |kind, rdev| Member {
+            rdev,
+            ..Member::new("f", kind)
+        };
+        let fifo = member(MemberKind::Fifo, (0, 0));
+        mknodat(CWD, at("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        assert!(is_as_made(&lstat(at("fifo")).unwrap(), &fifo));
+        std::fs::write(at("file"), b"").unwrap();
+        assert!(!is_as_made(&lstat(at("file")).unwrap(), &fifo));
+        // A second name is how somebody else's file gets here.
+        linkat(CWD, at("fifo"), CWD, at("other"), AtFlags::empty()).unwrap();
+        assert!(!is_as_made(&lstat(at("fifo")).unwrap(), &fifo));
+        let null = lstat("/dev/null").unwrap();
+        assert!(is_as_made(&null, &member(MemberKind::CharDevice, (1, 3))));
+        assert!(!is_as_made(&null, &member(MemberKind::CharDevice, (1, 5))));
+        assert!(!is_as_made(&null, &member(MemberKind::BlockDevice, (1, 3))));
     }
 }
