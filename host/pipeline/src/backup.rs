@@ -8,6 +8,7 @@
 use std::thread;
 
 use crossbeam_channel::bounded;
+use freezer_format::compression::Compression;
 
 use crate::archive::{ArchivePlan, Archived, ParentState, archive};
 use crate::cancel::Cancelled;
@@ -38,12 +39,7 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
         &store.limits(),
         kind,
     );
-    let mut encoders = Vec::new();
-    for _ in 0..plan.workers {
-        let compression = encoding.compression.name();
-        let encoder = FrameEncoder::new(kind.0, kind.1);
-        encoders.push(encoder.map_err(|source| BackupError::Compress { compression, source })?);
-    }
+    let encoders = encoders(kind, plan.workers)?;
     let mut salts = [[0; 8]; 2];
     salts.iter_mut().for_each(|salt| (job.context.random)(salt));
     let output_plan = OutputPlan {
@@ -103,6 +99,20 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// Makes an encoder for each worker.
+fn encoders(
+    (compression, level): (Compression, Option<u32>),
+    workers: usize,
+) -> Result<Vec<FrameEncoder>, BackupError> {
+    let encoder = |_| {
+        FrameEncoder::new(compression, level).map_err(|source| BackupError::Compress {
+            compression: compression.name(),
+            source,
+        })
+    };
+    (0..workers).map(encoder).collect()
 }
 
 /// Ends the scouts when dropped.

@@ -10,7 +10,7 @@ use freezer_pipeline::restore::{RestoreError, dump, verify};
 use crate::support::{Backups, Surroundings, list, ran_as_nobody, restore_into};
 
 fn shut(path: &Path) {
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o0)).unwrap();
 }
 
 /// Three levels. At the first `never`, `d/never` and `empty` can't be read; from the second on neither can `once` and
