@@ -9,6 +9,10 @@ const SECTION: &str = "freezer:plugin.toml";
 /// The most imports that are read; the whole world with WASI has about 40.
 const MAX_IMPORTS: usize = 1000;
 
+/// The most bytes of one function's code. Compiling takes time that grows faster than this; large interpreters have
+/// functions of 100 KB.
+const MAX_FUNCTION_BYTES: u64 = 256 << 10;
+
 /// The first bytes of every module and component.
 const MAGIC: &[u8] = b"\0asm";
 
@@ -19,6 +23,25 @@ pub(crate) struct ComponentFacts {
     pub(crate) manifest: Result<PluginManifest, ManifestError>,
     /// The interfaces that it imports: an upper bound of what it can call.
     pub(crate) imports: Vec<String>,
+}
+
+/// Checks that no function, however deeply nested its module, is too large to be compiled in reasonable time.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), String> {
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::CodeSectionEntry(body) = payload.map_err(|error| error.message().to_owned())? {
+            let range = body.range();
+            let length = range.end.saturating_sub(range.start);
+            if length > MAX_FUNCTION_BYTES {
+                return Err(format!(
+                    "a function has {length} bytes of code, at most {MAX_FUNCTION_BYTES} are allowed"
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads the top level of a component.
@@ -75,4 +98,20 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
         several => Err(ManifestError::Several(several.len())),
     };
     Ok(ComponentFacts { manifest, imports })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_that_takes_too_long_to_compile_is_refused() {
+        let component = |count: usize| {
+            let body = "nop ".repeat(count);
+            wat::parse_str(format!("(component (core module (func {body})))")).unwrap()
+        };
+        assert_eq!(check_functions(&component(200_000)), Ok(()));
+        let error = check_functions(&component(300_000)).unwrap_err();
+        assert!(error.starts_with("a function has 30000"), "{error}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::error::PluginError;
 use crate::manifest::{ManifestError, PluginManifest};
 
 /// The largest component: a Python one has 18 MB.
-const MAX_COMPONENT_BYTES: u64 = 256 << 20;
+const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// The digests of the plugins that were built together with this binary.
 const FIRST_PARTY: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/digests.rs"));
@@ -53,18 +53,50 @@ pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Discovered> {
         if all.iter().any(|known| known.path == path) {
             continue;
         }
-        let mut found = examine(&path);
-        if let Ok(manifest) = &found.result {
-            let usable = |known: &&Discovered| known.shadowed_by.is_none() && known.result.is_ok();
-            let first = all
-                .iter()
-                .filter(usable)
-                .find(|known| known.name.as_ref() == Some(&manifest.name));
-            found.shadowed_by = first.map(|known| known.path.clone());
+        all.push(examine(&path));
+    }
+    // Those of this binary first, wherever they lie: nobody else can have their names and schemes.
+    for first_party in [true, false] {
+        for place in 0..all.len() {
+            if all[place].first_party == first_party {
+                all[place].shadowed_by = in_place_of(&all, place);
+            }
         }
-        all.push(found);
     }
     all
+}
+
+/// The file that is used in the place of this one.
+fn in_place_of(all: &[Discovered], place: usize) -> Option<PathBuf> {
+    let found = &all[place];
+    let manifest = found.result.as_ref().ok()?;
+    let mut others = all
+        .iter()
+        .enumerate()
+        .filter(|(_, other)| other.shadowed_by.is_none());
+    let taker = others.find(|(at, other)| {
+        let Ok(theirs) = &other.result else { return false };
+        match (other.first_party, found.first_party) {
+            (true, false) => shared_claim(manifest, theirs).is_some(),
+            (false, true) => false,
+            _ => *at < place && theirs.name == manifest.name,
+        }
+    });
+    taker.map(|(_, other)| other.path.clone())
+}
+
+/// A name or scheme that both plugins claim for themselves.
+pub(crate) fn shared_claim<'a>(one: &'a PluginManifest, other: &PluginManifest) -> Option<&'a str> {
+    let claimed =
+        |claim: &&String| **claim == other.name || (one.kind == other.kind && other.schemes.contains(claim));
+    let schemes = one.schemes.iter().filter(|_| one.kind == other.kind);
+    let mut claims = std::iter::once(&one.name).chain(schemes);
+    claims.find(claimed).map(String::as_str)
+}
+
+/// Tells whether a plugin of this name was built together with this binary.
+pub(crate) fn is_pinned_name(name: &str) -> bool {
+    FIRST_PARTY.iter().any(|(_, pinned)| *pinned == name)
 }
 
 /// Looks at one file.

@@ -34,6 +34,37 @@ pub enum PluginError {
         /// The installed name that is most like the wanted one.
         nearest: Option<String>,
     },
+    /// Several plugins serve one scheme, and none bears it as its name.
+    #[error(
+        "{scheme:?} is served by plugin {} ({}) and by plugin {} ({}): put the plugin's name in the place of the scheme",
+        names[0], files[0].display(), names[1], files[1].display()
+    )]
+    Ambiguous {
+        /// The scheme.
+        scheme: String,
+        /// The names of the first two.
+        names: [String; 2],
+        /// Their files.
+        files: [PathBuf; 2],
+    },
+    /// The component that left something behind isn't the one that bears its name now.
+    #[error(
+        "plugin {plugin} with sha256 {sha256} made it and isn't installed any more: install it again, or remove it by hand"
+    )]
+    OtherComponent {
+        /// The plugin's name.
+        plugin: String,
+        /// The digest of the one that is needed, in hex.
+        sha256: String,
+    },
+    /// A mode announced more than a journal may hold.
+    #[error(
+        "plugin {plugin} announced too many leftovers: a run has at most 1000 open ones and 4 MiB of them"
+    )]
+    Leftovers {
+        /// The plugin.
+        plugin: String,
+    },
     /// The plugin's file can't be read.
     #[error("can't read plugin {}", path.display())]
     Unreadable {
@@ -171,7 +202,7 @@ impl PluginError {
             Self::Failed { kind, .. } => *kind,
             Self::Denied(_) => ErrorKind::Denied,
             Self::Unknown { .. } => ErrorKind::NotFound,
-            Self::Setting { .. } => ErrorKind::Invalid,
+            Self::Setting { .. } | Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::Broken { .. } => ErrorKind::Corrupt,
             Self::Limit {
                 limit: LimitHit::Time(_),
@@ -201,6 +232,8 @@ pub enum LimitHit {
     Table(u64),
     /// It held more handles than this.
     Handles(usize),
+    /// It held more than this many bytes in bodies that it made.
+    Bodies(usize),
     /// It moved more than this many bytes into the host in one call.
     Transfer(usize),
 }
@@ -217,6 +250,7 @@ impl fmt::Display for LimitHit {
             Self::Memory(limit) => write!(out, "it needs more than {} MiB of memory", limit >> 20),
             Self::Table(limit) => write!(out, "it needs tables of more than {limit} elements"),
             Self::Handles(limit) => write!(out, "it holds more than {limit} handles"),
+            Self::Bodies(limit) => write!(out, "it holds more than {} MiB in bodies", limit >> 20),
             Self::Transfer(limit) => write!(out, "it passed more than {} MiB in one call", limit >> 20),
         }
     }

@@ -11,13 +11,13 @@
 //! file may grant anything, so a file that others can write is refused.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::PluginError;
 use crate::grants::GrantSet;
+use crate::trusted;
 
 /// The largest grants.toml.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -75,7 +75,7 @@ impl OperatorGrants {
 
 /// Reads a file that nobody but root and we can write; `None` if it doesn't exist.
 fn read_trusted(path: &Path) -> Result<Option<String>, String> {
-    let file = match File::open(path) {
+    let file = match trusted::open(path, OpenOptions::new().read(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         // HOME may be another user's. It grants nothing then; a plugin that needs a grant is denied it by name.
@@ -85,17 +85,13 @@ fn read_trusted(path: &Path) -> Result<Option<String>, String> {
         }
         Err(error) => return Err(error.to_string()),
     };
-    let facts = file.metadata().map_err(|error| error.to_string())?;
-    if facts.uid() != 0 && facts.uid() != rustix::process::geteuid().as_raw() {
-        return Err("it belongs to somebody else: it must be root's or yours".to_owned());
-    }
-    if facts.mode() & 0o022 != 0 {
-        return Err("others can write it: run chmod go-w on it".to_owned());
-    }
     let mut text = String::new();
-    file.take(MAX_FILE_BYTES)
+    file.take(MAX_FILE_BYTES + 1)
         .read_to_string(&mut text)
         .map_err(|error| error.to_string())?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("it has more than {MAX_FILE_BYTES} bytes"));
+    }
     Ok(Some(text))
 }
 
@@ -140,5 +136,23 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         let error = OperatorGrants::read(&[path]).unwrap_err().to_string();
         assert!(error.contains("others can write it"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_could_be_swapped_is_refused_and_none_is_cut() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let temp = tempfile::tempdir().unwrap();
+        let (path, link) = (temp.path().join("grants.toml"), temp.path().join("link.toml"));
+        let refused = |path: &Path| OperatorGrants::read(&[path.to_owned()]).unwrap_err().to_string();
+        std::fs::write(&path, "#".repeat(1 << 20)).unwrap();
+        OperatorGrants::read(std::slice::from_ref(&path)).unwrap();
+        symlink(&path, &link).unwrap();
+        assert!(refused(&link).contains("it is a link"));
+        assert!(refused(temp.path()).contains("regular file"));
+        std::fs::write(&path, "#".repeat((1 << 20) + 1)).unwrap();
+        assert!(refused(&path).contains("more than 1048576 bytes"));
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(refused(&path).contains("the directory that it is in"));
     }
 }

@@ -50,7 +50,8 @@ pub struct FilesGrant {
 pub struct ProcessGrant {
     /// An absolute path.
     pub program: String,
-    /// What its arguments, joined by spaces, must look like: `*` stands for anything. Without it: no arguments.
+    /// What its arguments must look like: one word for each argument, in which `*` stands for anything. Without it: no
+    /// arguments.
     #[serde(default)]
     pub arguments: Option<String>,
 }
@@ -88,7 +89,10 @@ impl GrantSet {
 
     /// The writable directories whose roots are settings, filled in.
     pub(crate) fn own_directories(&self, settings: &Settings) -> Vec<PathBuf> {
-        let own = self.files.iter().filter(|grant| grant.access == Access::ReadWrite);
+        let own = self
+            .files
+            .iter()
+            .filter(|grant| grant.access == Access::ReadWrite);
         let own = own.filter(|grant| grant.root.starts_with('{'));
         own.filter_map(|grant| fill(&grant.root, settings).map(PathBuf::from))
             .collect()
@@ -165,20 +169,8 @@ impl GrantSet {
             tcp: places(&self.tcp),
             ssh: places(&self.ssh),
             sql: places(&self.sql),
-            processes: self
-                .processes
-                .iter()
-                .filter_map(|grant| {
-                    let arguments = match &grant.arguments {
-                        Some(pattern) => Some(fill(pattern, settings)?),
-                        None => None,
-                    };
-                    Some(ProcessGrant {
-                        program: fill(&grant.program, settings)?,
-                        arguments,
-                    })
-                })
-                .collect(),
+            // Filled by `Command::new`, which keeps values and wildcards apart.
+            processes: Vec::new(),
             snapshots: places(&self.snapshots),
             secrets: self.secrets.clone(),
             bodies: self.bodies,
@@ -193,14 +185,18 @@ fn holes(text: &str) -> impl Iterator<Item = &str> {
         .filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
 }
 
-/// Fills the holes of one text.
+/// Fills the holes of one text. A hole whose setting isn't set or is empty fills nothing: `{path}/` must not become `/`.
 fn fill(text: &str, settings: &Settings) -> Option<String> {
     let mut filled = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}')?;
         filled.push_str(before);
-        filled.push_str(&settings.get(name)?.to_string());
+        let value = settings.get(name)?.to_string();
+        if value.is_empty() {
+            return None;
+        }
+        filled.push_str(&value);
         rest = after;
     }
     filled.push_str(rest);
@@ -234,12 +230,43 @@ pub(crate) struct OpenableDirectory {
     pub(crate) below: PathBuf,
 }
 
+/// A command that may be run, its holes filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Command {
+    program: String,
+    /// For each argument the texts between its wildcards: a value that a hole stands for is text whatever is in it.
+    arguments: Vec<Vec<String>>,
+}
+
+impl Command {
+    fn new(grant: &ProcessGrant, settings: &Settings) -> Option<Self> {
+        let words = grant
+            .arguments
+            .iter()
+            .flat_map(|pattern| pattern.split_ascii_whitespace());
+        let arguments = words.map(|word| word.split('*').map(|text| fill(text, settings)).collect());
+        Some(Self {
+            program: fill(&grant.program, settings)?,
+            arguments: arguments.collect::<Option<_>>()?,
+        })
+    }
+
+    fn allows(&self, program: &str, arguments: &[String]) -> bool {
+        let pairs = || self.arguments.iter().zip(arguments);
+        self.program == program
+            && Path::new(program).is_absolute()
+            && self.arguments.len() == arguments.len()
+            && pairs().all(|(pieces, argument)| matches_pieces(pieces, argument))
+    }
+}
+
 /// What one plugin may do in one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Grants {
     plugin: String,
     sha256: String,
     granted: GrantSet,
+    commands: Vec<Command>,
 }
 
 impl Grants {
@@ -249,6 +276,11 @@ impl Grants {
             plugin: plugin.to_owned(),
             sha256: sha256.to_owned(),
             granted: granted.fill(settings),
+            commands: granted
+                .processes
+                .iter()
+                .filter_map(|grant| Command::new(grant, settings))
+                .collect(),
         }
     }
 
@@ -360,15 +392,11 @@ impl Grants {
     /// May it run this command of this machine?
     pub(crate) fn command(&self, program: &str, arguments: &[String]) -> Result<(), Refusal> {
         let joined = arguments.join(" ");
-        let fits = |grant: &ProcessGrant| {
-            grant.program == program
-                && Path::new(program).is_absolute()
-                && match &grant.arguments {
-                    Some(pattern) => matches_pattern(pattern, &joined),
-                    None => arguments.is_empty(),
-                }
-        };
-        if self.granted.processes.iter().any(fits) {
+        if self
+            .commands
+            .iter()
+            .any(|command| command.allows(program, arguments))
+        {
             return Ok(());
         }
         let line = format!("processes = [{{ program = {program:?}, arguments = {joined:?} }}]");
@@ -384,7 +412,7 @@ impl Grants {
                 .granted
                 .snapshots
                 .iter()
-                .any(|granted| asked.starts_with(granted))
+                .any(|granted| is_plain_absolute(Path::new(granted)) && asked.starts_with(granted))
         {
             return Ok(());
         }
@@ -420,31 +448,29 @@ fn lies_in(path: &Path, root: &Path) -> bool {
     }
     match (path.canonicalize(), root.canonicalize()) {
         (Ok(path), Ok(root)) => path.starts_with(root),
-        // What can't be resolved can't be walked either: the walk reports it better.
-        _ => true,
+        // What can't be resolved now may lead anywhere by the time it is walked.
+        _ => false,
     }
 }
 
-/// Matches `text` against a pattern in which `*` stands for anything, in linear space and without recursion.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let mut pieces = pattern.split('*');
-    let Some(first) = pieces.next() else {
+/// Matches `text` against the pieces between wildcards, in linear space and without recursion.
+fn matches_pieces(pieces: &[String], text: &str) -> bool {
+    let Some((first, pieces)) = pieces.split_first() else {
         return text.is_empty();
     };
-    let Some(mut rest) = text.strip_prefix(first) else {
+    let Some(mut rest) = text.strip_prefix(first.as_str()) else {
         return false;
     };
-    let mut pieces: Vec<&str> = pieces.collect();
-    let Some(last) = pieces.pop() else {
+    let Some((last, pieces)) = pieces.split_last() else {
         return rest.is_empty();
     };
     for piece in pieces {
-        match rest.find(piece) {
+        match rest.find(piece.as_str()) {
             Some(place) => rest = &rest[place + piece.len()..],
             None => return false,
         }
     }
-    rest.ends_with(last)
+    rest.ends_with(last.as_str())
 }
 
 #[cfg(test)]
@@ -516,13 +542,24 @@ mod tests {
         assert!(none.tree(&named.join("link"), &allowed).is_err());
         assert!(none.tree(&named.join("../x"), &allowed).is_err());
         assert!(none.tree(temp.path(), &allowed).is_err());
+        assert!(
+            none.tree(&named.join("absent"), &allowed).is_err(),
+            "it may become a link before it is walked"
+        );
     }
 
     #[test]
     fn commands_must_fit_the_whole_pattern() {
         let dump = grants("processes = [{ program = \"/usr/bin/dump\", arguments = \"--out * --all\" }]");
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert!(dump.command("/usr/bin/dump", &words("--out x y --all")).is_ok());
+        assert!(dump.command("/usr/bin/dump", &words("--out x --all")).is_ok());
+        assert!(
+            dump.command("/usr/bin/dump", &words("--out x --exec=sh --all"))
+                .is_err(),
+            "a wildcard is one argument"
+        );
+        let spaced = ["--out", "a b", "--all"].map(str::to_owned);
+        assert!(dump.command("/usr/bin/dump", &spaced).is_ok());
         assert!(
             dump.command("/usr/bin/dump", &words("--out x --all --exec sh"))
                 .is_err()
@@ -537,7 +574,33 @@ mod tests {
             ("a*b*c", "axbxc", true),
             ("", "x", false),
         ] {
-            assert_eq!(matches_pattern(pattern, text), fits, "{pattern} {text}");
+            let pieces: Vec<String> = pattern.split('*').map(str::to_owned).collect();
+            assert_eq!(matches_pieces(&pieces, text), fits, "{pattern} {text}");
         }
+    }
+
+    #[test]
+    fn a_value_is_no_wildcard_and_an_empty_one_grants_nothing() {
+        let mut settings = Settings::new();
+        settings.set("database", SettingValue::Text("*".to_owned()));
+        settings.set("path", SettingValue::Text(String::new()));
+        let text = "processes = [{ program = \"/bin/dump\", arguments = \"--db={database}\" }]\n\
+                    files = [{ root = \"{path}/\", access = \"read-write\" }]\nsnapshots = [\"{path}\"]";
+        let granted = Grants::new("p", "00", &toml::from_str(text).unwrap(), &settings);
+        let dump = |argument: &str| granted.command("/bin/dump", &[argument.to_owned()]);
+        assert!(dump("--db=*").is_ok() && dump("--db=other").is_err());
+        assert!(granted.directory("/etc", Access::ReadOnly).is_err());
+        assert!(granted.snapshot("/etc").is_err());
+    }
+
+    #[test]
+    fn a_snapshot_needs_a_plain_absolute_grant() {
+        for granted in ["", "srv", "/srv/../etc"] {
+            let granted = grants(&format!("snapshots = [{granted:?}]"));
+            for asked in ["/", "/srv/x", "/srv/../etc", "/etc"] {
+                assert!(granted.snapshot(asked).is_err(), "{asked}");
+            }
+        }
+        assert!(grants("snapshots = [\"/srv\"]").snapshot("/srv/x").is_ok());
     }
 }

@@ -22,6 +22,8 @@ use crate::error::{LimitHit, PluginError};
 use crate::escape;
 use crate::grants::Grants;
 use crate::interfaces::LogOutput;
+use crate::interfaces::bodies::BodiesExceeded;
+use crate::interfaces::resources::BodyBudget;
 use crate::journal::RunJournal;
 use crate::limits::{CallClock, Ceiling, CpuExceeded, PluginLimits};
 use crate::log_gate::{Level, LogGate};
@@ -58,6 +60,7 @@ pub(crate) enum Cancelling {
 /// What a guest's host functions work on.
 pub(crate) struct GuestState {
     pub(crate) table: ResourceTable,
+    pub(crate) bodies: BodyBudget,
     wasi: WasiCtx,
     ceiling: Ceiling,
     pub(crate) clock: CallClock,
@@ -113,6 +116,7 @@ impl Guest {
             .stderr(LogOutput::new(context, Level::Info));
         let state = GuestState {
             table,
+            bodies: BodyBudget::default(),
             wasi: wasi.build(),
             ceiling: Ceiling::new(limits),
             clock: CallClock::default(),
@@ -203,6 +207,9 @@ impl Guest {
             Some(ResourceTableError::Full)
         ) {
             return self.limit(call, LimitHit::Handles(limits.handles));
+        }
+        if error.downcast_ref::<BodiesExceeded>().is_some() {
+            return self.limit(call, LimitHit::Bodies(BodyBudget::MAX_BYTES));
         }
         let text = error.root_cause().to_string();
         // wasmtime has no type for this one.

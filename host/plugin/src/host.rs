@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::bindings::v1::mode::ModePluginPre;
 use crate::bindings::v1::storage::StoragePluginPre;
 use crate::cache::Cache;
+use crate::component;
 use crate::convert;
 use crate::discover::{self, Discovered};
 use crate::engine::{self, EngineState};
@@ -34,7 +35,8 @@ use crate::storage::PluginStore;
 /// Where the host looks and what it keeps to.
 #[derive(Debug, Clone, Default)]
 pub struct HostConfig {
-    /// Directories with `*.wasm` files; of two plugins of one name the one in the earlier directory wins.
+    /// Directories with `*.wasm` files; of two plugins of one name the one in the earlier directory wins, but no foreign
+    /// one over one that was built together with this binary.
     pub plugin_dirs: Vec<PathBuf>,
     /// Where compiled plugins are kept; without it every run compiles.
     pub cache_dir: Option<PathBuf>,
@@ -145,10 +147,18 @@ impl PluginHost {
     pub fn passed_over(&self, plugin: &Plugin) -> Vec<String> {
         let (name, by) = (&plugin.manifest.name, plugin.path.display());
         let others = self.found().iter().filter(|other| other.path != plugin.path);
-        others
+        let posing = (!plugin.first_party && discover::is_pinned_name(name))
+            .then(|| format!("{by} isn't the plugin {name} that was built together with this program"));
+        let passed_over = others
             .filter_map(|other| {
                 let path = other.path.display();
                 match &other.result {
+                    Ok(manifest) if plugin.first_party && !other.first_party => {
+                        let claim = discover::shared_claim(manifest, &plugin.manifest)?;
+                        Some(format!(
+                            "{path} isn't used: {claim} belongs to {by}, which was built together with this program"
+                        ))
+                    }
                     Ok(manifest) if manifest.name == *name => Some(format!(
                         "two plugins are named {name}: {by} is used, {path} is not"
                     )),
@@ -157,26 +167,28 @@ impl PluginHost {
                     }
                     _ => None,
                 }
-            })
-            .collect()
+            });
+        posing.into_iter().chain(passed_over).collect()
     }
 
-    /// Finds a plugin by its name or, for a storage, by a URL scheme that it serves.
+    /// Finds a plugin by its name or, for a storage, by a URL scheme that it serves; a name counts for more.
     ///
     /// # Errors
+    /// [`PluginError::Ambiguous`] if several serve the scheme.
     /// [`PluginError::Unknown`] lists what is there; a plugin that was found but can't be used gives its own error.
     pub fn find(&self, kind: PluginKind, name_or_scheme: &str) -> Result<Plugin, PluginError> {
         let usable = self.found().iter().filter(|found| found.shadowed_by.is_none());
-        let mut available = Vec::new();
+        let (mut available, mut serving) = (Vec::new(), Vec::new());
         for found in usable {
             let Ok(manifest) = &found.result else { continue };
             if manifest.kind != kind {
                 continue;
             }
-            if manifest.name == name_or_scheme
-                || manifest.schemes.iter().any(|scheme| scheme == name_or_scheme)
-            {
+            if manifest.name == name_or_scheme {
                 return Ok(Plugin::new(found, manifest));
+            }
+            if manifest.schemes.iter().any(|scheme| scheme == name_or_scheme) {
+                serving.push((found, manifest));
             }
             available.extend(
                 manifest
@@ -187,7 +199,15 @@ impl PluginHost {
             );
             available.push(manifest.name.clone());
         }
-        self.explain_missing(kind, name_or_scheme, available)
+        match serving.as_slice() {
+            [] => self.explain_missing(kind, name_or_scheme, available),
+            [(found, manifest)] => Ok(Plugin::new(found, manifest)),
+            [(one, first), (other, second), ..] => Err(PluginError::Ambiguous {
+                scheme: name_or_scheme.to_owned(),
+                names: [first.name.clone(), second.name.clone()],
+                files: [one.path.clone(), other.path.clone()],
+            }),
+        }
     }
 
     /// Why there is no such plugin: its file is bad, or it isn't there.
@@ -348,7 +368,17 @@ impl PluginHost {
     }
 
     fn undo(&self, leftover: &Leftover, run: &Arc<Run>) -> Result<(), PluginError> {
-        let plugin = self.find(PluginKind::Mode, &leftover.plugin)?;
+        // Not the one that bears the name now: what is to be undone is written in the words of the one that made it.
+        let made_it = |found: &&Discovered| found.sha256 == leftover.sha256;
+        let found = self.found().iter().find(made_it);
+        let plugin = found.and_then(|found| Some(Plugin::new(found, found.result.as_ref().ok()?)));
+        let fits = |plugin: &Plugin| {
+            plugin.manifest.kind == PluginKind::Mode && plugin.manifest.name == leftover.plugin
+        };
+        let plugin = plugin.filter(fits).ok_or_else(|| PluginError::OtherComponent {
+            plugin: leftover.plugin.clone(),
+            sha256: leftover.sha256.clone(),
+        })?;
         self.mode_opener(&plugin, &leftover.settings, run)?.undo(leftover)
     }
 
@@ -402,6 +432,12 @@ impl PluginHost {
         if discover::digest(&bytes) != plugin.sha256 {
             return Err(changed(&plugin.manifest.name));
         }
+        if !plugin.first_party {
+            component::check_functions(&bytes).map_err(|why| PluginError::Load {
+                plugin: plugin.manifest.name.clone(),
+                why,
+            })?;
+        }
         let component =
             Component::from_binary(engine.engine(), &bytes).map_err(|error| bad_component(plugin, &error))?;
         self.cache.put(engine.engine(), &plugin.sha256, &component);
@@ -416,10 +452,10 @@ impl PluginHost {
         let secrets = declared
             .map(|setting| (setting.name.clone(), secret(&setting.name)))
             .collect();
-        let journal =
-            self.config.state_dir.as_deref().map(|state_dir| {
-                RunJournal::new(state_dir, &manifest.name, manifest.without_secrets(settings))
-            });
+        let journal = self.config.state_dir.as_deref().map(|state_dir| {
+            let settings = manifest.without_secrets(settings);
+            RunJournal::new(state_dir, &manifest.name, &plugin.sha256, settings)
+        });
         Arc::new(PluginContext {
             name: manifest.name.clone(),
             run: Arc::clone(run),

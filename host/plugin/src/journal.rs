@@ -17,9 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::PluginError;
 use crate::settings::Settings;
+use crate::trusted;
 
 /// The longest `undo` text, in bytes, as the contract says.
 pub(crate) const MAX_UNDO_BYTES: usize = 4096;
+/// The most leftovers of one run that are open at once.
+const MAX_OPEN: usize = 1000;
+/// The most bytes that one run announces.
+const MAX_ANNOUNCED_BYTES: u64 = 4 << 20;
 /// The longest line that is read back: two texts and the settings.
 const MAX_LINE_BYTES: u64 = 256 << 10;
 
@@ -31,6 +36,8 @@ pub(crate) struct Leftover {
     pub(crate) number: u64,
     /// The mode that made it.
     pub(crate) plugin: String,
+    /// The digest of its component, in hex: no other is asked to undo it.
+    pub(crate) sha256: String,
     /// The settings that the mode had, without the secret ones.
     pub(crate) settings: Settings,
     /// What it is, for people.
@@ -50,6 +57,7 @@ enum Line {
 #[derive(Clone)]
 pub(crate) struct RunJournal {
     plugin: String,
+    sha256: String,
     settings: Settings,
     dir: PathBuf,
     state: Arc<Mutex<State>>,
@@ -60,33 +68,42 @@ struct State {
     /// Made with the first leftover: most runs have none.
     file: Option<(PathBuf, File)>,
     next: u64,
+    announced_bytes: u64,
     open: BTreeMap<u64, Leftover>,
 }
 
 impl RunJournal {
     /// A journal below `state_dir`; nothing is written before the first leftover. `settings` hold no secrets.
-    pub(crate) fn new(state_dir: &Path, plugin: &str, settings: Settings) -> Self {
+    pub(crate) fn new(state_dir: &Path, plugin: &str, sha256: &str, settings: Settings) -> Self {
         let dir = state_dir.join("leftovers");
         Self {
             plugin: plugin.to_owned(),
+            sha256: sha256.to_owned(),
             settings,
             dir,
             state: Arc::default(),
         }
     }
 
-    /// Writes a leftover down; durable on return.
+    /// Writes a leftover down; durable on return. A run may have only so many: nobody could undo more.
     pub(crate) fn announce(&self, description: String, undo: String) -> Result<u64, PluginError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.open.len() >= MAX_OPEN || state.announced_bytes >= MAX_ANNOUNCED_BYTES {
+            return Err(PluginError::Leftovers {
+                plugin: self.plugin.clone(),
+            });
+        }
         let number = state.next;
         let leftover = Leftover {
             number,
             plugin: self.plugin.clone(),
+            sha256: self.sha256.clone(),
             settings: self.settings.clone(),
             description,
             undo,
         };
-        self.write(&mut state, &Line::Announce(leftover.clone()))?;
+        let written = self.write(&mut state, &Line::Announce(leftover.clone()))?;
+        state.announced_bytes = state.announced_bytes.saturating_add(written);
         state.next += 1;
         state.open.insert(number, leftover);
         Ok(number)
@@ -111,7 +128,8 @@ impl RunJournal {
         state.open.values().rev().cloned().collect()
     }
 
-    fn write(&self, state: &mut State, line: &Line) -> Result<(), PluginError> {
+    /// Answers how many bytes it wrote.
+    fn write(&self, state: &mut State, line: &Line) -> Result<u64, PluginError> {
         let failed = |path: &Path, source| PluginError::Journal {
             path: path.to_owned(),
             source,
@@ -120,7 +138,7 @@ impl RunJournal {
             state.file = Some(create(&self.dir).map_err(|source| failed(&self.dir, source))?);
         }
         let Some((path, file)) = &mut state.file else {
-            return Ok(());
+            return Ok(0);
         };
         append(file, line).map_err(|source| failed(path, source))
     }
@@ -164,7 +182,7 @@ impl DeadJournal {
 
     /// `None` while its run lives.
     fn open(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new().read(true).append(true).open(path)?;
+        let file = trusted::open(path, OpenOptions::new().read(true).append(true))?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
         }
@@ -253,10 +271,62 @@ fn create(dir: &Path) -> io::Result<(PathBuf, File)> {
     Ok((path, file))
 }
 
-fn append(file: &mut File, line: &Line) -> io::Result<()> {
+/// Answers how many bytes it wrote.
+fn append(file: &mut File, line: &Line) -> io::Result<u64> {
     let mut text = vec![b'\n'];
     serde_json::to_writer(&mut text, line)?;
     text.push(b'\n');
     file.write_all(&text)?;
-    file.sync_data()
+    file.sync_data()?;
+    Ok(text.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn journal(temp: &Path) -> RunJournal {
+        RunJournal::new(temp, "p", "00", Settings::new())
+    }
+
+    #[test]
+    fn a_run_has_only_so_many_leftovers() {
+        let temp = tempfile::tempdir().unwrap();
+        let many = journal(temp.path());
+        for _ in 0..MAX_OPEN {
+            many.announce(String::new(), String::new()).unwrap();
+        }
+        let refused = many.announce(String::new(), String::new());
+        assert!(
+            matches!(refused, Err(PluginError::Leftovers { .. })),
+            "{refused:?}"
+        );
+        assert!(many.settle(0).unwrap() && many.announce(String::new(), String::new()).is_ok());
+        let large = journal(temp.path());
+        let announce = || large.announce(String::new(), "x".repeat(MAX_UNDO_BYTES));
+        let held = (0..MAX_OPEN * 2)
+            .map_while(|_| announce().ok())
+            .inspect(|number| assert!(large.settle(*number).unwrap()));
+        assert!(held.count() <= 1024, "settled ones count as well");
+    }
+
+    #[test]
+    fn a_journal_that_others_could_plant_is_not_believed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let temp = tempfile::tempdir().unwrap();
+        let dir = temp.path().join("leftovers");
+        std::fs::create_dir(&dir).unwrap();
+        let (path, elsewhere) = (dir.join("1-0.journal"), temp.path().join("planted"));
+        std::fs::write(&elsewhere, "").unwrap();
+        symlink(&elsewhere, &path).unwrap();
+        assert!(DeadJournal::all(temp.path()).is_empty(), "a link");
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(DeadJournal::all(temp.path()).len(), 1);
+        std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(
+            DeadJournal::all(temp.path()).is_empty(),
+            "a directory of everybody"
+        );
+    }
 }

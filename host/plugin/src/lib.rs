@@ -23,6 +23,7 @@ mod journal;
 pub mod host;
 pub mod mode;
 mod storage;
+mod trusted;
 mod pool;
 mod answers;
 mod convert;

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use freezer_agent::{AgentError, ExitClass};
 use freezer_pipeline::store::{ErrorKind, StoreError};
-use freezer_plugin::PluginError;
+use freezer_plugin::{LimitHit, PluginError};
 
 use crate::exit::{Exit, Failure};
 
@@ -54,9 +54,13 @@ fn split_storage(failure: &mut Failure, error: &StoreError) {
 /// A plugin's failure, with its advice.
 pub(super) fn of_plugin(error: &PluginError) -> Failure {
     let exit = match (error, error.kind()) {
-        (PluginError::Unknown { .. } | PluginError::Setting { .. } | PluginError::Grants { .. }, _) => {
-            Exit::Usage
-        }
+        (
+            PluginError::Unknown { .. }
+            | PluginError::Ambiguous { .. }
+            | PluginError::Setting { .. }
+            | PluginError::Grants { .. },
+            _,
+        ) => Exit::Usage,
         (_, ErrorKind::Cancelled) => Exit::Interrupted,
         (PluginError::Failed { .. }, ErrorKind::Corrupt) => Exit::Damaged,
         _ => Exit::Failed,
@@ -66,6 +70,22 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         PluginError::Unknown { .. } => failure.advise(
             "freezer plugin list shows the plugins that are found, --plugins-dir names another place",
         ),
+        PluginError::Ambiguous { names, .. } => failure.advise(format!(
+            "write {}:… or {}:…, or take one of the files away",
+            names[0], names[1]
+        )),
+        PluginError::OtherComponent { plugin, .. } => failure.advise(format!(
+            "put that build of {plugin} into a directory and name it with --plugins-dir"
+        )),
+        // The limits that no configuration raises.
+        PluginError::Leftovers { plugin }
+        | PluginError::Limit {
+            plugin,
+            limit: LimitHit::Bodies(_),
+            ..
+        } => failure.advise(format!(
+            "report it to the makers of {plugin}; freezer plugin inspect {plugin} shows its version"
+        )),
         PluginError::NotAPlugin { path, .. } | PluginError::Manifest { path, .. } => failure.advise(format!(
             "take {path:?} out of the plugin directory, or put a whole build of it there"
         )),

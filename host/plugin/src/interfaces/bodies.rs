@@ -1,7 +1,5 @@
 //! `bodies`: runs of bytes that the host holds.
 
-use std::sync::Arc;
-
 use freezer_io::digest::{Algorithm, hex_digest};
 use wasmtime::component::Resource;
 
@@ -16,6 +14,11 @@ const MAX_MADE_BYTES: usize = 16 << 20;
 /// The most bytes that one `read` answers, as the contract says.
 const MAX_READ_BYTES: u32 = 1 << 20;
 
+/// Says that a guest holds too much in bodies that it made.
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin holds too much in bodies")]
+pub(crate) struct BodiesExceeded;
+
 impl Host for GuestState {}
 
 impl HostBody for GuestState {
@@ -26,7 +29,9 @@ impl HostBody for GuestState {
                 "a body made by a plugin has at most {MAX_MADE_BYTES} bytes"
             ));
         }
-        Ok(self.table.push(Body::bytes(Arc::new(content), Origin::Plugin))?)
+        let charge = self.bodies.take(content.len());
+        let charge = charge.ok_or_else(|| wasmtime::Error::new(BodiesExceeded))?;
+        Ok(self.table.push(Body::made(content, charge))?)
     }
 
     async fn size(&mut self, body: Resource<Body>) -> wasmtime::Result<Option<u64>> {

@@ -6,7 +6,7 @@
 //! `resources` a body, and replace the `unsupported` lines of the adapter.
 
 pub(crate) mod resources;
-mod bodies;
+pub(crate) mod bodies;
 mod control;
 mod leftovers;
 mod directories;

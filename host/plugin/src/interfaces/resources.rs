@@ -5,6 +5,7 @@
 )]
 
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use freezer_io::directory;
@@ -36,6 +37,39 @@ pub enum Origin {
 pub struct Body {
     content: Content,
     origin: Origin,
+    /// Held for its drop alone.
+    _charge: Option<Charge>,
+}
+
+/// Bytes of bodies that one store holds for its guest, which count against none of the guest's own memory.
+#[derive(Clone, Default)]
+pub struct BodyBudget(Arc<AtomicUsize>);
+
+/// A body's share of the budget, given back when it is dropped.
+pub struct Charge {
+    bytes: usize,
+    budget: BodyBudget,
+}
+
+impl BodyBudget {
+    /// The most bytes at once.
+    pub const MAX_BYTES: usize = 64 << 20;
+
+    /// Takes a share; `None` if too much is held already.
+    pub fn take(&self, bytes: usize) -> Option<Charge> {
+        let add = |held: usize| held.checked_add(bytes).filter(|sum| *sum <= Self::MAX_BYTES);
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        taken.ok().map(|_| Charge {
+            bytes,
+            budget: self.clone(),
+        })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 enum Content {
@@ -69,6 +103,15 @@ impl Body {
         Self {
             content: Content::Bytes { bytes, position: 0 },
             origin,
+            _charge: None,
+        }
+    }
+
+    /// A body that the guest made of its own bytes.
+    pub fn made(bytes: Vec<u8>, charge: Charge) -> Self {
+        Self {
+            _charge: Some(charge),
+            ..Self::bytes(Arc::new(bytes), Origin::Plugin)
         }
     }
 
@@ -80,6 +123,7 @@ impl Body {
                 size,
             },
             origin,
+            _charge: None,
         }
     }
 
@@ -197,6 +241,18 @@ mod tests {
             "a stream that the guest began can't be handed on"
         );
         assert!(body.read(2).is_none());
+    }
+
+    #[test]
+    fn made_bodies_share_a_budget_until_they_are_dropped() {
+        let budget = BodyBudget::default();
+        let part = BodyBudget::MAX_BYTES / 4;
+        let held: Vec<_> = (0..4)
+            .map(|_| Body::made(Vec::new(), budget.take(part).unwrap()))
+            .collect();
+        assert!(budget.take(1).is_none() && budget.take(usize::MAX).is_none());
+        drop(held);
+        assert!(budget.take(BodyBudget::MAX_BYTES).is_some());
     }
 
     #[test]

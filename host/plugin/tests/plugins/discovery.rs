@@ -138,6 +138,69 @@ fn the_first_of_one_name_wins_and_a_bad_file_hides_nothing() {
 }
 
 #[test]
+fn a_foreign_file_takes_no_name_or_scheme_of_the_first_party() {
+    let temp = tempfile::tempdir().unwrap();
+    let named = GOOD.replace("name = \"good\"", "name = \"local\"");
+    let serving = GOOD.replace("schemes = [\"good\"]", "schemes = [\"good\", \"local\"]");
+    fs::write(temp.path().join("a.wasm"), component(&[&serving])).unwrap();
+    fs::write(temp.path().join("b.wasm"), component(&[&named])).unwrap();
+    let mut config = config(temp.path());
+    config.plugin_dirs.insert(0, temp.path().to_owned());
+    let host = PluginHost::new(config).unwrap();
+    let plugin = host.find(PluginKind::Storage, "local").unwrap();
+    assert!(plugin.is_first_party());
+    let told = host.passed_over(&plugin).join("\n");
+    for file in ["a.wasm isn't used: local", "b.wasm isn't used: local"] {
+        assert!(told.contains(file), "{told}");
+    }
+    let shadowed = host
+        .discover()
+        .into_iter()
+        .filter(|found| found.shadowed_by.is_some());
+    assert_eq!(shadowed.count(), 2);
+    assert!(host.find(PluginKind::Storage, "good").is_err());
+}
+
+#[test]
+fn a_name_beats_a_scheme_and_two_of_one_scheme_are_named() {
+    let temp = tempfile::tempdir().unwrap();
+    let named = |name: &str| GOOD.replace("name = \"good\"", &format!("name = \"{name}\""));
+    for name in ["one", "two"] {
+        fs::write(
+            temp.path().join(format!("{name}.wasm")),
+            component(&[&named(name)]),
+        )
+        .unwrap();
+    }
+    let host = || {
+        PluginHost::new(HostConfig {
+            plugin_dirs: vec![temp.path().to_owned()],
+            ..HostConfig::default()
+        })
+        .unwrap()
+    };
+    let error = host().find(PluginKind::Storage, "good").unwrap_err().to_string();
+    for word in [
+        "plugin one",
+        "one.wasm",
+        "plugin two",
+        "two.wasm",
+        "plugin's name",
+    ] {
+        assert!(error.contains(word), "{error}");
+    }
+    assert_eq!(
+        host().find(PluginKind::Storage, "two").unwrap().manifest().name,
+        "two"
+    );
+    fs::write(temp.path().join("z.wasm"), component(&[GOOD])).unwrap();
+    assert_eq!(
+        host().find(PluginKind::Storage, "good").unwrap().manifest().name,
+        "good"
+    );
+}
+
+#[test]
 fn unknown_names_get_a_suggestion_and_bad_files_their_own_error() {
     let temp = tempfile::tempdir().unwrap();
     let host = host(temp.path());

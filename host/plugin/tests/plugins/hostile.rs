@@ -54,6 +54,10 @@ fn greed_ends_at_a_limit_that_is_named() {
             "plugin hostile was stopped in stat: it holds more than 1024 handles",
         ),
         (
+            "bodies",
+            "plugin hostile was stopped in stat: it holds more than 64 MiB in bodies",
+        ),
+        (
             "transfer",
             "plugin hostile was stopped in stat: it passed more than 18 MiB in one call",
         ),
@@ -265,16 +269,18 @@ fn leftovers_of_a_killed_run_are_undone_by_the_next() {
     let host = hostile_host(temp.path(), LimitOverride::default());
     let dir = temp.path().join("state/leftovers");
     std::fs::create_dir_all(&dir).unwrap();
-    let line = |number: u32, undo: &str| {
+    let plugin = host.find(PluginKind::Mode, "hostile-mode").unwrap();
+    let line = |number: u32, undo: &str, sha256: &str| {
         format!(
-            "{{\"announce\":{{\"number\":{number},\"plugin\":\"hostile-mode\",\"settings\":{{\"url\":null,\"values\":[]}},\"description\":\"thing {number}\",\"undo\":\"{undo}\"}}}}\n"
+            "{{\"announce\":{{\"number\":{number},\"plugin\":\"hostile-mode\",\"sha256\":\"{sha256}\",\"settings\":{{\"url\":null,\"values\":[]}},\"description\":\"thing {number}\",\"undo\":\"{undo}\"}}}}\n"
         )
     };
     let journal = [
-        &line(0, "undo a"),
-        &line(1, "undo b"),
+        &line(0, "undo a", plugin.sha256()),
+        &line(1, "undo b", plugin.sha256()),
         "{\"settle\":0}\n",
-        &line(2, "undo never"),
+        &line(2, "undo never", plugin.sha256()),
+        &line(3, "undo c", "00"),
         "{\"annou",
     ]
     .concat();
@@ -285,9 +291,13 @@ fn leftovers_of_a_killed_run_are_undone_by_the_next() {
         .iter()
         .map(|report| (report.description.as_str(), report.result.is_ok()))
         .collect();
-    assert_eq!(told, [("thing 2", false), ("thing 1", true)]);
+    assert_eq!(told, [("thing 3", false), ("thing 2", false), ("thing 1", true)]);
+    assert!(
+        matches!(reports[0].result, Err(PluginError::OtherComponent { .. })),
+        "another component was asked to undo it"
+    );
     let again = host.undo_leftovers(&run.run);
-    assert_eq!(again.len(), 1, "what stayed is tried again, what is gone is not");
+    assert_eq!(again.len(), 2, "what stayed is tried again, what is gone is not");
 }
 
 #[test]

@@ -54,9 +54,9 @@ fn recurse(depth: u64) -> u64 {
 }
 
 /// Takes handles and gives none back.
-fn hoard() -> u64 {
+fn hoard(content: &[u8]) -> u64 {
     let mut bodies = Vec::new();
-    while let Ok(body) = Body::from_bytes(b"x") {
+    while let Ok(body) = Body::from_bytes(content) {
         bodies.push(body);
     }
     0
@@ -80,7 +80,9 @@ impl Storage for Hostile {
             "memory" => devour(),
             "recursion" => recurse(0),
             "panic" => panic!("on purpose"),
-            "handles" => hoard(),
+            "handles" => hoard(b"x"),
+            // Few handles, but much behind them.
+            "bodies" => hoard(&vec![1; 16 << 20]),
             "transfer" => {
                 control::debug("x".repeat(20 << 20));
                 0
