@@ -102,9 +102,8 @@ impl Target {
     fn set_mode(&self, handle: Handle<'_>, member: &Member, outcome: &mut Outcome) {
         let mut mode = member.mode & 0o7777;
         let meaningless = match member.kind {
-            MemberKind::File => 0,
-            // Entries of a directory take its group.
-            MemberKind::Directory => 0o4000,
+            // On a directory they run nothing, and its entries take its group.
+            MemberKind::File | MemberKind::Directory => 0,
             _ => SETID,
         };
         outcome.setid_dropped = mode & meaningless != 0;
