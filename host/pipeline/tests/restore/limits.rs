@@ -168,7 +168,7 @@ fn a_target_gets_its_mode_at_the_end() {
 }
 
 #[test]
-fn only_files_keep_setuid_and_only_directories_setgid_besides() {
+fn fifos_and_devices_lose_setuid() {
     let place = tempfile::tempdir().unwrap();
     let target = place.path().join("target");
     let stream = archive(&[
@@ -178,8 +178,8 @@ fn only_files_keep_setuid_and_only_directories_setgid_besides() {
     ]);
     let around = Surroundings::default();
     let report = restore_into(vec![plain_level(0, stream, None)], &target, &around, |_| {}).unwrap();
-    assert_eq!((report.setuid_kept, report.setuid_dropped), (0, 2));
-    assert_eq!(mode(&target.join("directory")), 0o2755);
+    assert_eq!((report.setuid_kept, report.setuid_dropped), (0, 1));
+    assert_eq!(mode(&target.join("directory")), 0o6755);
     assert_eq!(mode(&target.join("fifo")), 0o755);
 }
 
