@@ -110,15 +110,16 @@ pub(crate) fn decide(
     context: &RunContext<'_>,
 ) -> Result<Plan, AgentError> {
     let mut found = chains_of(&**store, &options.name, Place::New(Engine::Tar))?;
+    drop_uncommitted_tips(&**store, &mut found)?;
+    // An empty folder with a far date must not date the backups to come.
     let newest_time = found
         .chains
         .iter()
         .flat_map(|chain| &chain.levels)
         .map(|id| id.time)
         .max();
-    drop_uncommitted_tips(&**store, &mut found)?;
     let now = Timestamp((context.now)().seconds);
-    let time = newest_time.map_or(now, |newest| now.max(Timestamp(newest.0.saturating_add(1))));
+    let time = time_after(newest_time, now)?;
     let full = LevelId {
         zero: time,
         level: LevelNumber(0),
@@ -168,6 +169,17 @@ pub(crate) fn decide(
         plan.key = Some(chain_key(info, &plan, options, keyring, context)?);
     }
     Ok(plan)
+}
+
+/// Now, but behind the newest backup whatever the clock says.
+pub(crate) fn time_after(newest: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, AgentError> {
+    let Some(newest) = newest else { return Ok(now) };
+    let next = newest.0.checked_add(1).ok_or_else(|| AgentError::Unsupported {
+        reason: "the storage holds a backup of this name dated at the end of time".to_owned(),
+        next: "look at it with `freezer list`, and remove its folder if it isn't yours; or take another --name"
+            .to_owned(),
+    })?;
+    Ok(now.max(Timestamp(next)))
 }
 
 fn newest(chains: &[Chain]) -> Option<LevelId> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::atomic::Ordering;
 
 use freezer_format::level::FullReason;
-use freezer_format::name::HostBackupName;
+use freezer_format::name::{HostBackupName, Timestamp};
 use rstest::rstest;
 
 use super::support::*;
@@ -106,6 +106,26 @@ fn a_storage_in_the_future_is_told() {
     assert_eq!(bench.backup().id.time.0, first.id.time.0 + 1);
     let warned = bench.warnings.lock().unwrap()[0].message.clone();
     assert!(warned.contains("one of the clocks is off"), "{warned}");
+}
+
+#[test]
+fn an_empty_folder_with_a_far_date_dates_no_backup() {
+    let bench = Bench::new();
+    let first = bench.backup();
+    let name = bench.options.name.as_str();
+    let planted = format!("metadata/tar/{name}/999999999999/0_999999999999/nothing");
+    bench.store.set_object(&planted, Vec::new());
+    let second = bench.backup();
+    assert_eq!(second.id.zero, first.id.zero);
+    assert!(second.id.time.0 < 999_999_999_999, "{:?}", second.id);
+}
+
+#[test]
+fn nothing_is_dated_behind_the_end_of_time() {
+    let now = Timestamp(5);
+    assert_eq!(crate::plan::time_after(None, now).unwrap(), now);
+    assert_eq!(crate::plan::time_after(Some(Timestamp(9)), now).unwrap(), Timestamp(10));
+    assert!(crate::plan::time_after(Some(Timestamp(i64::MAX)), now).is_err());
 }
 
 #[test]
