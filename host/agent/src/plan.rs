@@ -176,8 +176,9 @@ pub(crate) fn time_after(newest: Option<Timestamp>, now: Timestamp) -> Result<Ti
     let Some(newest) = newest else { return Ok(now) };
     let next = newest.0.checked_add(1).ok_or_else(|| AgentError::Unsupported {
         reason: "the storage holds a backup of this name dated at the end of time".to_owned(),
-        next: "look at it with `freezer list`, and remove its folder if it isn't yours; or take another --name"
-            .to_owned(),
+        next:
+            "look at it with `freezer list`, and remove its folder if it isn't yours; or take another --name"
+                .to_owned(),
     })?;
     Ok(now.max(Timestamp(next)))
 }

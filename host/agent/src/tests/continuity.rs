@@ -124,7 +124,10 @@ fn an_empty_folder_with_a_far_date_dates_no_backup() {
 fn nothing_is_dated_behind_the_end_of_time() {
     let now = Timestamp(5);
     assert_eq!(crate::plan::time_after(None, now).unwrap(), now);
-    assert_eq!(crate::plan::time_after(Some(Timestamp(9)), now).unwrap(), Timestamp(10));
+    assert_eq!(
+        crate::plan::time_after(Some(Timestamp(9)), now).unwrap(),
+        Timestamp(10)
+    );
     assert!(crate::plan::time_after(Some(Timestamp(i64::MAX)), now).is_err());
 }
 

@@ -115,7 +115,10 @@ fn a_new_pass_phrase_begins_a_chain_with_a_new_key_only_if_asked_for() {
     bench.passphrase = Some("another");
     let before = bench.store.keys();
     let error = bench.try_backup().unwrap_err();
-    assert!(error.to_string().ends_with("wrong passphrase or damaged"), "{error}");
+    assert!(
+        error.to_string().ends_with("wrong passphrase or damaged"),
+        "{error}"
+    );
     assert!(error.next()[0].contains("--full"), "{:?}", error.next());
     assert_eq!(bench.store.keys(), before);
     bench.options.policy.incremental = false;

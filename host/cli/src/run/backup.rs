@@ -176,10 +176,7 @@ fn warn_of_odd_options(backup: &Backup, excludes: &Patterns, store: &dyn Store, 
     let kind = (backup.compression, backup.compression_level);
     let least = freezer_pipeline::least_memory(backup.segment_bytes, &store.limits(), kind);
     if backup.resources.memory_bytes < least {
-        let (asked, least) = (
-            units::bytes(backup.resources.memory_bytes),
-            units::bytes(least),
-        );
+        let (asked, least) = (units::bytes(backup.resources.memory_bytes), units::bytes(least));
         context.output.warn(&format!(
             "--memory {asked} is too little: {least} are used; a smaller --max-segment-size needs less"
         ));

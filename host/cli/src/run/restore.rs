@@ -72,7 +72,8 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Result<Exit, Failure>
         Err(error) => {
             drop(session.end());
             let mut failure = failure::of_agent(&error);
-            if let (AgentError::TargetNotEmpty { path }, Style::Original(_)) = (&error, context.output.style) {
+            if let (AgentError::TargetNotEmpty { path }, Style::Original(_)) = (&error, context.output.style)
+            {
                 failure.message = messages::target_not_empty(path);
             }
             Err(failure)

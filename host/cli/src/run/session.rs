@@ -146,7 +146,9 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When its settings are wrong.
     pub(super) fn directories(&self, plugin: &Plugin, spec: &StorageSpec) -> Result<Vec<PathBuf>, Failure> {
-        Ok(self.host.own_directories(plugin, &storage_settings(plugin, spec)?))
+        Ok(self
+            .host
+            .own_directories(plugin, &storage_settings(plugin, spec)?))
     }
 
     /// Finds a mode and types its settings.

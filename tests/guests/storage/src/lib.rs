@@ -187,7 +187,10 @@ impl Storage for Hostile {
 }
 
 /// Writes terminal escapes to standard output.
-#[expect(clippy::print_stdout, reason = "flooding standard output is the sin under test")]
+#[expect(
+    clippy::print_stdout,
+    reason = "flooding standard output is the sin under test"
+)]
 fn flood_output() -> u64 {
     println!("{}", "\u{1b}[2Jx".repeat(100_000));
     0
