@@ -49,7 +49,6 @@ fn member(path: &str, kind: MemberKind, mode: u32) -> Member {
 
 #[rstest]
 #[case(1, 5000, 4096, "its path is too deep, left out")]
-#[case(1, 40_000, 4096, "its path is too deep, left out")]
 #[case(250, 400, 126, "its path is too long, left out")]
 fn what_is_too_deep_to_restore_is_left_out_and_named_once(
     #[case] name_bytes: usize,
