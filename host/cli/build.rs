@@ -8,7 +8,8 @@ use std::path::Path;
     reason = "cargo speaks to build scripts through the environment alone"
 )]
 fn main() {
-    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let lock = Path::new(&here).join("../../Cargo.lock");
     println!("cargo::rerun-if-changed={}", lock.display());
     let text = std::fs::read_to_string(&lock).unwrap_or_default();
     let engine = version_of(&text, "wasmtime").unwrap_or("unknown");

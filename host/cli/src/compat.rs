@@ -205,7 +205,9 @@ pub(crate) fn config_file(text: &str, path: &Path) -> Result<ConfigFile, Failure
         exit: Exit::Usage,
         ..failure
     };
-    let ini = ini::parse(text, path).map_err(|error| Failure::from_error(Exit::Usage, &error))?;
+    let ini = ini::parse(text, path).map_err(|error| {
+        Failure::from_error(Exit::Usage, &error).advise("mend that line, or name another file with --config")
+    })?;
     let mut warnings = Vec::new();
     let map = typed(&ini, path, &mut warnings).map_err(usage)?;
     let options = Options {
