@@ -191,6 +191,9 @@ struct Checker<'a> {
     committed: BTreeSet<String>,
 }
 
+/// What to do with what a killed run left.
+const UNNEEDED: &str = "nothing needs it; remove it when no run is writing";
+
 impl Checker<'_> {
     fn check_name(&mut self, found: &NamedChains) -> Result<(), AgentError> {
         let mut levels = Vec::new();
@@ -205,6 +208,7 @@ impl Checker<'_> {
                 self.notice(
                     stored.keys().metadata_directory(),
                     "holds no backup: a run was killed, or the backup is being removed",
+                    UNNEEDED,
                 );
             }
         }
@@ -350,14 +354,13 @@ impl Checker<'_> {
         });
     }
 
-    fn notice(&mut self, object: String, reason: &str) {
-        let next = "nothing needs it; remove it when no run is writing".to_owned();
+    fn notice(&mut self, object: String, reason: &str, next: &str) {
         self.report.push(Problem {
             severity: Severity::Notice,
             object,
             reason: reason.to_owned(),
             hits: Vec::new(),
-            next,
+            next: next.to_owned(),
         });
     }
 }

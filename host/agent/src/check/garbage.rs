@@ -9,7 +9,7 @@ use freezer_format::name::{HostBackupName, LevelId};
 use freezer_pipeline::store::ErrorKind;
 
 use crate::catalogue::{folders, list_all};
-use crate::check::Checker;
+use crate::check::{Checker, UNNEEDED};
 use crate::error::AgentError;
 
 /// Most pages of unfinished uploads that are looked at.
@@ -43,15 +43,31 @@ impl Checker<'_> {
                 let id = LevelId { zero, level, time };
                 let directory = BackupKeys::new(Engine::Tar, name, id).data_directory();
                 if !self.committed.contains(&directory) {
-                    let bytes: u64 = list_all(&**self.store, &format!("{directory}/"))?
-                        .iter()
-                        .fold(0, |sum, entry| sum.saturating_add(entry.size));
-                    let reason =
-                        format!("belongs to no backup ({bytes} bytes): a run was killed or is writing");
-                    self.notice(directory, &reason);
+                    self.check_uncommitted(directory)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Says what a folder without a commit point holds; an empty one, as a cancelled run leaves it, is nothing.
+    fn check_uncommitted(&mut self, directory: String) -> Result<(), AgentError> {
+        let entries = list_all(&**self.store, &format!("{directory}/"))?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        if entries.iter().any(|entry| entry.key.ends_with("/manifest")) {
+            let reason =
+                "is complete but for its commit point: its `metadata` is lost, or a run is about to write it";
+            let next = "copy its `metadata` back from another copy of the container; don't remove it before";
+            self.notice(directory, reason, next);
+            return Ok(());
+        }
+        let bytes: u64 = entries
+            .iter()
+            .fold(0, |sum, entry| sum.saturating_add(entry.size));
+        let reason = format!("belongs to no backup ({bytes} bytes): a run was killed or is writing");
+        self.notice(directory, &reason, UNNEEDED);
         Ok(())
     }
 
@@ -72,6 +88,7 @@ impl Checker<'_> {
                 self.notice(
                     upload.key,
                     "has an upload that was never finished: a run was killed or is writing",
+                    UNNEEDED,
                 );
             }
             match page.next {

@@ -123,6 +123,31 @@ fn what_a_killed_run_leaves_is_named_and_in_nobody_s_way() {
 }
 
 #[test]
+fn a_backup_without_its_commit_point_is_not_called_garbage() {
+    let bench = Bench::new();
+    bench.backup();
+    let keys = bench.store.keys();
+    let metadata = keys
+        .iter()
+        .find(|key| key.ends_with("/metadata"))
+        .unwrap()
+        .clone();
+    freezer_pipeline::store::Store::remove(&bench.store, &[metadata]).unwrap();
+    let report = bench.check(false);
+    let data = report
+        .problems
+        .iter()
+        .find(|problem| problem.object.starts_with("data/"))
+        .unwrap();
+    assert!(
+        data.reason.contains("complete but for its commit point"),
+        "{}",
+        data.reason
+    );
+    assert!(data.next.contains("don't remove"), "{}", data.next);
+}
+
+#[test]
 fn two_runs_at_once_make_two_backups() {
     let bench = Arc::new(Bench::encrypted());
     bench.write("a", "1");
