@@ -66,6 +66,10 @@ pub struct SettingDeclaration {
     /// Other names of the option: those of the original.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Environment variables that fill it where nothing else does, the first that is set. Those of a plugin whose digest isn't
+    /// pinned must begin with `FREEZER_`, so that no stranger reads another program's variables.
+    #[serde(default)]
+    pub environment: Vec<String>,
 }
 
 /// What a plugin says about itself.

@@ -22,6 +22,8 @@ pub enum SettingType {
     Bytes,
     /// Several texts, given several times or separated by commas.
     Many,
+    /// The path of a file that the host reads for the plugin; the plugin gets the path as text.
+    File,
 }
 
 impl SettingType {
@@ -30,7 +32,7 @@ impl SettingType {
     pub fn holds(self, value: &SettingValue) -> bool {
         matches!(
             (value, self),
-            (SettingValue::Text(_), Self::Text)
+            (SettingValue::Text(_), Self::Text | Self::File)
                 | (SettingValue::Integer(_), Self::Integer)
                 | (SettingValue::Flag(_), Self::Flag)
                 | (SettingValue::Bytes(_), Self::Bytes)
@@ -47,6 +49,7 @@ impl fmt::Display for SettingType {
             Self::Flag => "true or false",
             Self::Bytes => "a size such as 5M",
             Self::Many => "a list of texts",
+            Self::File => "the path of a file",
         })
     }
 }
@@ -146,7 +149,7 @@ impl Settings {
 /// Reads a value as a person types it.
 pub(crate) fn parse_value(kind: SettingType, text: &str) -> Result<SettingValue, String> {
     Ok(match kind {
-        SettingType::Text => SettingValue::Text(text.to_owned()),
+        SettingType::Text | SettingType::File => SettingValue::Text(text.to_owned()),
         SettingType::Integer => {
             SettingValue::Integer(text.trim().parse().map_err(|_| format!("must be {}", kind))?)
         }
@@ -195,7 +198,9 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 /// Reads the default of a setting.
 pub(crate) fn default_value(kind: SettingType, value: &toml::Value) -> Result<SettingValue, String> {
     Ok(match (kind, value) {
-        (SettingType::Text, toml::Value::String(text)) => SettingValue::Text(text.clone()),
+        (SettingType::Text | SettingType::File, toml::Value::String(text)) => {
+            SettingValue::Text(text.clone())
+        }
         (SettingType::Integer, toml::Value::Integer(number)) => SettingValue::Integer(*number),
         (SettingType::Flag, toml::Value::Boolean(flag)) => SettingValue::Flag(*flag),
         (SettingType::Bytes, toml::Value::String(text)) => SettingValue::Bytes(parse_bytes(text)?),

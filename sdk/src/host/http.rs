@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::host::backend::http as backend;
 use crate::host::bodies::Body;
 
-pub use crate::bindings::imports::freezer::plugin::http::Request;
+pub use crate::bindings::imports::freezer::plugin::http::{Request, Trust};
 pub use crate::bindings::imports::freezer::plugin::types::Field;
 
 /// What came back, whatever the status.

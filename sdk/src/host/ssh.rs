@@ -6,7 +6,7 @@ use crate::host::bodies::Body;
 use crate::host::commands::{Child, Command};
 use crate::host::directories::{Access, Directory};
 
-pub use crate::bindings::imports::freezer::plugin::ssh::{Login, Target};
+pub use crate::bindings::imports::freezer::plugin::ssh::{Login, PrivateKey, Target};
 
 /// Connects and logs in.
 ///

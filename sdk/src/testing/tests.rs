@@ -247,6 +247,7 @@ fn request() -> http::Request {
         url: "https://swift.example/v1/a".into(),
         headers: Vec::new(),
         follow_redirects: 0,
+        trust: http::Trust::System,
         timeout_ms: None,
     }
 }
@@ -312,6 +313,8 @@ fn a_remote_directory_is_one_of_its_host() {
         port: 22,
         user: "me".into(),
         login: ssh::Login::Agent,
+        known_hosts: None,
+        accept_new: None,
     };
     let connection = ssh::connect(&target).unwrap();
     let directory = connection.open("/backups", Access::ReadWrite).unwrap();

@@ -199,6 +199,7 @@ fn type_name(kind: SettingType) -> &'static str {
         SettingType::Flag => "flag",
         SettingType::Bytes => "bytes",
         SettingType::Many => "many",
+        SettingType::File => "file",
     }
 }
 

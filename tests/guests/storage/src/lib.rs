@@ -114,6 +114,7 @@ impl Storage for Hostile {
                     url: "http://169.254.169.254/latest".to_owned(),
                     headers: Vec::new(),
                     follow_redirects: 0,
+                    trust: http::Trust::System,
                     timeout_ms: None,
                 };
                 http::send(&request, None)?;
