@@ -34,6 +34,37 @@ if ! strace -qq -o /dev/null -e inject=getppid:error=EIO true 2>/dev/null; then
     without needs_strace "strace can't trace here"
 fi
 
+# Servers that tests share; those that break theirs start their own. Whatever happens, all are stopped.
+servers=$(mktemp -d "${TMPDIR:-/tmp}/freezer-servers.XXXXXX")
+stop_servers() {
+    for folder in "$servers"/*/; do
+        [ -f "$folder/script" ] && "$(cat "$folder/script")" down "$folder" || true
+    done
+    rm -rf "$servers"
+}
+trap stop_servers EXIT
+trap 'exit 130' INT TERM HUP
+
+# serve NAME SCRIPT: starts one; tests find its folder by the variable FREEZER_TEST_NAME. Where its programs aren't
+# installed, the tests named needs_NAME are left out.
+serve() {
+    folder=$servers/$1
+    mkdir "$folder"
+    echo "tests/servers/$2.sh" >"$folder/script"
+    failed=0
+    "tests/servers/$2.sh" up "$folder" || failed=$?
+    case $failed in
+    0) export "FREEZER_TEST_$(printf %s "$1" | tr a-z- A-Z_)=$folder" ;;
+    3) without "needs_$1" "$2 isn't installed (tests/setup.sh)" ;;
+    *) echo "$2 did not start" >&2; exit 1 ;;
+    esac
+}
+serve swift swift
+serve keystone keystone
+if [ -n "${FREEZER_TEST_KEYSTONE:-}" ]; then
+    KEYSTONE=$FREEZER_TEST_KEYSTONE serve keystone-swift swift
+fi
+
 plugins/build.sh guests
 cargo test --quiet --release --locked --doc -p freezer-sdk
-exec cargo nextest run --release --locked --workspace --no-fail-fast -E "$filter" "$@"
+cargo nextest run --release --locked --workspace --no-fail-fast -E "$filter" "$@"

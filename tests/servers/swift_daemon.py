@@ -1,0 +1,13 @@
+"""Runs a program of Swift with another swift.conf than the machine's, whose path Swift has built in.
+
+    /usr/bin/python3 swift_daemon.py SWIFT_CONF PROGRAM ARGUMENT...
+"""
+
+import runpy
+import sys
+
+import swift.common.utils
+
+swift.common.utils.SWIFT_CONF_FILE = sys.argv[1]
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
