@@ -19,6 +19,33 @@ impl Lines {
         }
         self.0.push_str(&format!("{name:<9}{value}"));
     }
+
+    /// Adds the lines with which every summary ends.
+    fn end(&mut self, tail: &Tail<'_>) {
+        if tail.dry_run {
+            self.add("where", &format!("nothing was written to {}", tail.place));
+        } else {
+            self.add("where", &tail.place);
+        }
+        let left_out = left_out(tail.left_out);
+        if !left_out.is_empty() {
+            self.add("except", &left_out);
+        }
+        if let Some(partial) = tail.partial {
+            self.add("partial", partial);
+        }
+    }
+}
+
+/// How a summary ends: where it went, and what is amiss.
+struct Tail<'a> {
+    /// Already escaped.
+    place: String,
+    dry_run: bool,
+    /// What to count as left out; zeros aren't shown.
+    left_out: &'a [(u64, &'a str)],
+    /// What to say if the outcome is only partial.
+    partial: Option<&'a str>,
 }
 
 /// The summary of a backup.
@@ -50,31 +77,20 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
             units::rate(report.data.plain, took)
         ),
     );
-    let place = text::lines(&outcome.storage);
-    lines.add(
-        "where",
-        &if outcome.dry_run {
-            format!("nothing was written to {place}")
-        } else {
-            place
-        },
-    );
-    let left_out = left_out(&[
-        (counts.unreadable, "unreadable"),
-        (counts.inexact, "changed while being read"),
-        (counts.vanished, "vanished"),
-        (counts.sockets_skipped, "sockets skipped"),
-        (counts.excluded, "excluded"),
-    ]);
-    if !left_out.is_empty() {
-        lines.add("except", &left_out);
-    }
-    if report.partial {
-        lines.add(
-            "partial",
-            "not all of it is as it should be; the warnings above name what",
-        );
-    }
+    lines.end(&Tail {
+        place: text::lines(&outcome.storage),
+        dry_run: outcome.dry_run,
+        left_out: &[
+            (counts.unreadable, "unreadable"),
+            (counts.inexact, "changed while being read"),
+            (counts.vanished, "vanished"),
+            (counts.sockets_skipped, "sockets skipped"),
+            (counts.excluded, "excluded"),
+        ],
+        partial: report
+            .partial
+            .then_some("not all of it is as it should be; the warnings above name what"),
+    });
     lines.0
 }
 
@@ -190,32 +206,21 @@ pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration, zone: &TimeZone)
         "took",
         &format!("{}, {}", units::duration(took), units::rate(report.bytes, took)),
     );
-    let place = text::escape(outcome.target.as_os_str().as_encoded_bytes());
-    lines.add(
-        "where",
-        &if outcome.dry_run {
-            format!("nothing was written to {place}")
-        } else {
-            place
-        },
-    );
-    let left_out = left_out(&[
-        (report.refused, "refused"),
-        (report.unreadable, "unreadable when backed up"),
-        (report.stale, "as an earlier level has them"),
-        (report.setuid_kept, "with setuid or setgid bits"),
-        (report.setuid_dropped, "lost setuid or setgid bits"),
-        (report.removed, "removed"),
-    ]);
-    if !left_out.is_empty() {
-        lines.add("except", &left_out);
-    }
-    if report.partial {
-        lines.add(
-            "partial",
-            "not all of it is as the backup has it; the warnings above name what",
-        );
-    }
+    lines.end(&Tail {
+        place: text::escape(outcome.target.as_os_str().as_encoded_bytes()),
+        dry_run: outcome.dry_run,
+        left_out: &[
+            (report.refused, "refused"),
+            (report.unreadable, "unreadable when backed up"),
+            (report.stale, "as an earlier level has them"),
+            (report.setuid_kept, "with setuid or setgid bits"),
+            (report.setuid_dropped, "lost setuid or setgid bits"),
+            (report.removed, "removed"),
+        ],
+        partial: report
+            .partial
+            .then_some("not all of it is as the backup has it; the warnings above name what"),
+    });
     lines.0
 }
 
