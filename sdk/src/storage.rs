@@ -50,10 +50,12 @@ pub trait Storage: Sized + 'static {
     /// `not-found`, also for a mere prefix.
     fn stat(&self, key: &str) -> Result<KeyEntry>;
 
-    /// Exactly `length` bytes from `offset` (to the end without a length); fewer must end in an error.
+    /// The bytes from `offset` on: `length` of them, or all to the end without a length; fewer must end in an error. For an object kept in
+    /// pieces, a body of known size may hold the first of them: the host asks again for the rest.
     ///
     /// # Errors
-    /// `not-found`; `invalid` behind the end; `corrupt` if the object is too short.
+    /// `not-found`; `invalid` behind the end; `corrupt` if the object is too short; `unsupported` without a length, if the object is
+    /// kept in pieces: the host asks again with one.
     fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Body>;
 
     /// Stores a small object in one step: whole and durable, or absent.

@@ -2,8 +2,6 @@
 //!
 //! Each function turns an answer into the road's types, or says in words that follow the call's name what is wrong with it.
 
-use std::io::{self, Read};
-
 use freezer_format::name::Timestamp;
 use freezer_pipeline::store::{ContainerUsage, KeyEntry, Limits, Page, PendingPage, PendingUpload};
 
@@ -11,6 +9,7 @@ use crate::bindings::v1::imports::freezer::plugin::types;
 use crate::bindings::v1::storage::exports::freezer::plugin::storage as wit;
 use crate::escape;
 use crate::interfaces::resources::Taken;
+use crate::storage::pieces::Piece;
 
 /// The contract's ceilings.
 const MAX_KEY_BYTES: usize = 1024;
@@ -201,52 +200,20 @@ fn shown(text: &str) -> String {
     format!("{:?}", escape::line(text, 100))
 }
 
-/// Holds a stream to the length that was asked for, or that the storage announced.
-pub(crate) struct ExactReader {
-    reader: Box<dyn Read + Send>,
-    key: String,
-    remaining: u64,
-}
-
-impl ExactReader {
-    /// `size` is what the body says of itself; an answer of another length is refused before it is read.
-    pub(crate) fn checked(
-        (taken, size): (Taken, Option<u64>),
-        key: &str,
-        length: Option<u64>,
-    ) -> Result<Box<dyn Read + Send>, String> {
-        match (length, size) {
-            (Some(length), Some(size)) if length != size => Err(format!(
-                "it answered {size} bytes of {} where {length} were asked for",
-                shown(key)
-            )),
-            (None, None) => Ok(taken.into_reader()),
-            (length, size) => Ok(Box::new(Self {
-                reader: taken.into_reader(),
-                key: key.to_owned(),
-                remaining: length.or(size).unwrap_or(0),
-            })),
-        }
-    }
-}
-
-impl Read for ExactReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        if most == 0 {
-            return Ok(0);
-        }
-        let count = self.reader.read(&mut buffer[..most])?;
-        if count == 0 {
-            let message = format!(
-                "the storage sent {} bytes too few of {:?}",
-                self.remaining, self.key
-            );
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
-        }
-        self.remaining -= count as u64;
-        Ok(count)
+/// The first bytes, or all, of what was asked for: never more, and at least one if any were asked for.
+pub(crate) fn piece(
+    (taken, size): (Taken, Option<u64>),
+    key: &str,
+    length: Option<u64>,
+) -> Result<Piece, String> {
+    match (length, size) {
+        (Some(length), Some(size)) if size > length || (size == 0 && length > 0) => Err(format!(
+            "it answered {size} bytes of {} where {length} were asked for",
+            shown(key)
+        )),
+        _ => Ok(Piece {
+            reader: taken.into_reader(),
+            size,
+        }),
     }
 }

@@ -4,6 +4,8 @@
 //! badly is dropped and replaced by the next call. Only calls that the contract calls idempotent are tried again. What
 //! a guest answers is checked by `answers` before anybody believes it.
 
+pub(crate) mod pieces;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use freezer_io::retry::{self, RetryPolicy, Verdict};
 use freezer_pipeline::store::{
-    ContainerUsage, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
+    ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
 };
 use wasmtime::component::Resource;
 
-use crate::answers::{self, ExactReader};
+use crate::answers;
 use crate::bindings::v1::imports::freezer::plugin::types;
 use crate::bindings::v1::storage::exports::freezer::plugin::storage as wit;
 use crate::convert;
@@ -23,6 +25,7 @@ use crate::error::PluginError;
 use crate::guest::Cancelling;
 use crate::interfaces::resources::{Body, Origin};
 use crate::pool::{Instance, Pool};
+use pieces::{Piece, PieceReader, Source};
 
 /// How soon a waiting retry notices that the run was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
@@ -64,7 +67,10 @@ impl Call {
 }
 
 /// A storage plugin at work.
-pub(crate) struct PluginStore {
+pub(crate) struct PluginStore(Arc<Caller>);
+
+/// What makes its calls; shared with the streams that go on reading.
+struct Caller {
     pool: Pool,
     url: String,
     limits: Limits,
@@ -78,15 +84,17 @@ impl PluginStore {
     pub(crate) fn open(mut pool: Pool, url: String) -> Result<Self, PluginError> {
         let limits = pool.limits()?;
         pool.grow_to(limits.parallel_calls);
-        Ok(Self {
+        Ok(Self(Arc::new(Caller {
             pool,
             url,
             limits,
             retry: RetryPolicy::default(),
             uploads: Mutex::default(),
-        })
+        })))
     }
+}
 
+impl Caller {
     /// The key that an upload will make visible; of an upload of another run, its name.
     fn key_of(&self, upload: &str) -> String {
         let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,6 +123,21 @@ impl PluginStore {
         };
         let result = retry::retry(&self.retry, judge, scatter, |pause| self.wait(pause), attempt);
         result.map_err(|error| self.failure(call, key, error))
+    }
+
+    /// The bytes of an object from `offset` on, or the first of them.
+    fn piece(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Piece, StoreError> {
+        const CALL: Call = Call::new("read", "read").cancellable();
+        self.call(&CALL, key, |instance| {
+            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
+                guest.store().call_read(store, handle, key, offset, length).await
+            })?;
+            let body = match answer {
+                Ok(body) => instance.take_body(CALL.name, body)?,
+                Err(error) => return Ok(Err(error)),
+            };
+            instance.checked(CALL.name, Ok(body), |body| answers::piece(body, key, length))
+        })
     }
 
     /// Waits before another try; false once the run is cancelled.
@@ -147,18 +170,47 @@ impl PluginStore {
     }
 }
 
+impl PluginStore {
+    fn size(&self, key: &str) -> Result<u64, StoreError> {
+        let absent = || StoreError {
+            kind: ErrorKind::NotFound,
+            storage: self.0.url.clone(),
+            operation: "read",
+            key: key.to_owned(),
+            message: "it isn't there any more".to_owned(),
+        };
+        Ok(self.stat(key)?.ok_or_else(absent)?.size)
+    }
+}
+
+/// The rest of an object that is being read.
+struct Rest {
+    caller: Arc<Caller>,
+    key: String,
+}
+
+impl Source for Rest {
+    fn open(&self, offset: u64, length: u64) -> Result<Piece, StoreError> {
+        self.caller.piece(&self.key, offset, Some(length))
+    }
+
+    fn wait(&self, pause: Duration) -> bool {
+        self.caller.wait(pause)
+    }
+}
+
 impl Store for PluginStore {
     fn url(&self) -> &str {
-        &self.url
+        &self.0.url
     }
 
     fn limits(&self) -> Limits {
-        self.limits
+        self.0.limits
     }
 
     fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
         const CALL: Call = Call::new("list", "list");
-        self.call(&CALL, prefix, |instance| {
+        self.0.call(&CALL, prefix, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_list(store, handle, prefix, cursor).await
             })?;
@@ -168,7 +220,7 @@ impl Store for PluginStore {
 
     fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
         const CALL: Call = Call::new("stat", "look at");
-        self.call(&CALL, key, |instance| {
+        self.0.call(&CALL, key, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_stat(store, handle, key).await
             })?;
@@ -183,19 +235,22 @@ impl Store for PluginStore {
     }
 
     fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Box<dyn Read + Send>, StoreError> {
-        const CALL: Call = Call::new("read", "read").cancellable();
-        self.call(&CALL, key, |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_read(store, handle, key, offset, length).await
-            })?;
-            let body = match answer {
-                Ok(body) => instance.take_body(CALL.name, body)?,
-                Err(error) => return Ok(Err(error)),
-            };
-            instance.checked(CALL.name, Ok(body), |body| {
-                ExactReader::checked(body, key, length)
-            })
-        })
+        let (first, length) = match (self.0.piece(key, offset, length), length) {
+            // An object in pieces is asked for by its length.
+            (Err(error), None) if error.kind == ErrorKind::Unsupported => {
+                let length = self.size(key)?.saturating_sub(offset);
+                (self.0.piece(key, offset, Some(length))?, Some(length))
+            }
+            (first, length) => (first?, length),
+        };
+        let Some(length) = length.or(first.size) else {
+            return Ok(first.reader);
+        };
+        let rest = Rest {
+            caller: Arc::clone(&self.0),
+            key: key.to_owned(),
+        };
+        Ok(Box::new(PieceReader::new(rest, key, first, (offset, length))))
     }
 
     fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
@@ -206,7 +261,7 @@ impl Store for PluginStore {
             Existing::Replace => (&CALL, wit::Existing::Replace),
             Existing::Refuse => (&ONCE, wit::Existing::Refuse),
         };
-        self.call(call, key, |instance| {
+        self.0.call(call, key, |instance| {
             instance.lend(&content, |instance, body| {
                 instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                     guest.store().call_put(store, handle, key, body, existing).await
@@ -218,7 +273,7 @@ impl Store for PluginStore {
     fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
         const CALL: Call = Call::new("remove", "remove");
         let first = keys.first().map(String::as_str).unwrap_or_default();
-        self.call(&CALL, first, |instance| {
+        self.0.call(&CALL, first, |instance| {
             instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_remove(store, handle, keys).await
             })
@@ -227,13 +282,13 @@ impl Store for PluginStore {
 
     fn begin(&self, key: &str, size: Option<u64>) -> Result<String, StoreError> {
         const CALL: Call = Call::new("begin", "begin to write").cancellable().once();
-        let upload = self.call(&CALL, key, |instance| {
+        let upload = self.0.call(&CALL, key, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_begin(store, handle, key, size).await
             })?;
             instance.checked(CALL.name, answer, answers::upload)
         })?;
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
         uploads.insert(upload.clone(), key.to_owned());
         Ok(upload)
     }
@@ -247,7 +302,7 @@ impl Store for PluginStore {
     ) -> Result<String, StoreError> {
         const CALL: Call = Call::new("put-segment", "write a segment of").cancellable();
         let upload = upload.to_owned();
-        self.call(&CALL, &self.key_of(&upload), |instance| {
+        self.0.call(&CALL, &self.0.key_of(&upload), |instance| {
             let answer = instance.lend(&content, |instance, body| {
                 instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                     guest
@@ -263,7 +318,7 @@ impl Store for PluginStore {
     fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
         const CALL: Call = Call::new("commit", "finish writing");
         let upload = upload.to_owned();
-        self.call(&CALL, &self.key_of(&upload), |instance| {
+        self.0.call(&CALL, &self.0.key_of(&upload), |instance| {
             instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest
                     .store()
@@ -276,7 +331,7 @@ impl Store for PluginStore {
     fn abort(&self, upload: &str) -> Result<(), StoreError> {
         const CALL: Call = Call::new("abort", "give up");
         let upload = upload.to_owned();
-        self.call(&CALL, &self.key_of(&upload), |instance| {
+        self.0.call(&CALL, &self.0.key_of(&upload), |instance| {
             instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_abort(store, handle, &upload).await
             })
@@ -285,7 +340,7 @@ impl Store for PluginStore {
 
     fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
         const CALL: Call = Call::new("pending", "list what is unfinished below");
-        self.call(&CALL, prefix, |instance| {
+        self.0.call(&CALL, prefix, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_pending(store, handle, prefix, cursor).await
             })?;
@@ -295,7 +350,7 @@ impl Store for PluginStore {
 
     fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
         const CALL: Call = Call::new("usage", "measure").cancellable();
-        self.call(&CALL, "", |instance| {
+        self.0.call(&CALL, "", |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_usage(store, handle).await
             })?;

@@ -196,7 +196,7 @@ fn lies_are_found() {
         "put-segment",
     );
     let Err(error) = store.read("short", 0, Some(5)) else {
-        panic!("1 byte passed for 5")
+        panic!("nothing passed for 5 bytes")
     };
     broken(error, "read");
     let Err(error) = store.read("long", 0, Some(5)) else {

@@ -147,7 +147,7 @@ impl Storage for Hostile {
     }
 
     fn read(&self, key: &str, _offset: u64, _length: Option<u64>) -> Result<Body> {
-        Body::from_bytes(if key == "short" { b"x" } else { b"0123456789" })
+        Body::from_bytes(if key == "short" { b"" } else { b"0123456789" })
     }
 
     fn put(&self, key: &str, content: &Body, _existing: Existing) -> Result<()> {
