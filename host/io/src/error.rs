@@ -56,6 +56,23 @@ impl Error {
     }
 }
 
+impl From<Error> for std::io::Error {
+    /// Keeps the kind: [`Error::from_io`] finds it again behind a reader.
+    fn from(error: Error) -> Self {
+        Self::other(error)
+    }
+}
+
+impl Error {
+    /// What broke a stream, with the kind that its source gave it; anything else is `Corrupt`.
+    #[must_use]
+    pub fn from_io(error: &std::io::Error) -> Self {
+        let own = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>());
+        own.cloned()
+            .unwrap_or_else(|| Self::new(ErrorKind::Corrupt, error.to_string()))
+    }
+}
+
 /// The kind of a system error.
 #[must_use]
 pub fn kind_of(errno: Errno) -> ErrorKind {

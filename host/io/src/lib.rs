@@ -6,4 +6,7 @@ pub mod digest;
 pub mod directory;
 pub mod error;
 pub mod file;
+pub mod http;
+pub mod limiter;
 pub mod retry;
+pub mod stop;

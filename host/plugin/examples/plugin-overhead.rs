@@ -11,7 +11,7 @@ use std::time::Instant;
 use freezer_io::directory::{Access, Directory, Existing};
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
-use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -69,6 +69,7 @@ fn open_plugin(scratch: &Path, plugins: &Path) -> Outcome<Arc<dyn Store>> {
         named_paths: Vec::new(),
         warn: Arc::new(|_| {}),
         progress: Arc::new(|_, _| {}),
+        bandwidth: BandwidthLimits::default(),
     });
     let plugin = host.find(PluginKind::Storage, "local")?;
     let url = format!("local:{}", scratch.join("by-plugin").display());

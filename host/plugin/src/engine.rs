@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(10);
 const WASM_STACK_BYTES: usize = 512 << 10;
 /// The stack of a fiber: the guest's and the host functions' that it calls.
 const FIBER_STACK_BYTES: usize = 2 << 20;
+/// The threads that keep timers and move bytes over the network; one encrypts faster than most networks are.
+const NETWORK_THREADS: usize = 2;
+
 /// The running engine.
 pub(crate) struct EngineState {
     // Dropped in this order: no guest outlives the runtime, no tick the engine.
@@ -40,9 +43,10 @@ impl EngineState {
         let failed = |why: String| PluginError::Engine { why };
         let engine = Engine::new(&config(memory_bytes)).map_err(|error| failed(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("freezer-timer")
+            .worker_threads(NETWORK_THREADS)
+            .thread_name("freezer-network")
             .enable_time()
+            .enable_io()
             .build()
             .map_err(|error| failed(error.to_string()))?;
         let mut linker = Linker::new(&engine);

@@ -5,6 +5,8 @@
 //! filled from the settings of the run, so "the directory that the user named" needs no line per directory. A refusal
 //! names the plugin, the request and the line of grants.toml that would allow it.
 
+mod http;
+
 use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
@@ -62,7 +64,7 @@ pub struct ProcessGrant {
 pub struct GrantSet {
     /// Directories of this machine.
     pub files: Vec<FilesGrant>,
-    /// Origins such as `https://s3.example.org`.
+    /// Origins such as `https://s3.example.org`, or `site:{setting}`: those that belong to the site of the setting's URL.
     pub http: Vec<String>,
     /// `host:port` for raw connections.
     pub tcp: Vec<String>,
@@ -206,7 +208,6 @@ fn fill(text: &str, settings: &Settings) -> Option<String> {
 /// A place on the network, for a decision and its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
-    Http,
     Ssh,
     Sql,
     Tcp,
@@ -215,7 +216,6 @@ pub(crate) enum Network {
 impl Network {
     fn key(self) -> &'static str {
         match self {
-            Self::Http => "http",
             Self::Ssh => "ssh",
             Self::Sql => "sql",
             Self::Tcp => "tcp",
@@ -267,15 +267,22 @@ pub(crate) struct Grants {
     sha256: String,
     granted: GrantSet,
     commands: Vec<Command>,
+    origins: Vec<http::OriginGrant>,
 }
 
 impl Grants {
     /// What `granted` allows with these settings.
     pub(crate) fn new(plugin: &str, sha256: &str, granted: &GrantSet, settings: &Settings) -> Self {
+        let filled = granted.fill(settings);
         Self {
             plugin: plugin.to_owned(),
             sha256: sha256.to_owned(),
-            granted: granted.fill(settings),
+            origins: filled
+                .http
+                .iter()
+                .filter_map(|text| http::OriginGrant::parse(text))
+                .collect(),
+            granted: filled,
             commands: granted
                 .processes
                 .iter()
@@ -371,10 +378,9 @@ impl Grants {
         ))
     }
 
-    /// May it connect to this origin (`http`) or `host:port`?
+    /// May it connect to this `host:port`?
     pub(crate) fn network(&self, network: Network, place: &str) -> Result<(), Refusal> {
         let granted = match network {
-            Network::Http => &self.granted.http,
             Network::Ssh => &self.granted.ssh,
             Network::Sql => &self.granted.sql,
             Network::Tcp => &self.granted.tcp,

@@ -6,10 +6,13 @@
 //! A call runs on the thread that makes it, fiber and host functions included. Files are read and written right there:
 //! nothing is left running behind a call that was given up, so no late write can follow an `abort`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use freezer_io::http::Client as HttpClient;
+use freezer_io::stop::Stop;
 use wasmtime::component::{ResourceTable, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -36,6 +39,11 @@ pub(crate) struct PluginContext {
     pub(crate) grants: Grants,
     /// The values of secret settings; a declared one that nobody gave is `None`.
     pub(crate) secrets: BTreeMap<String, Option<Zeroizing<String>>>,
+    /// The paths of settings of type `file` that are set.
+    pub(crate) files: BTreeMap<String, PathBuf>,
+    /// The settings of type `flag` that are true.
+    pub(crate) flags: BTreeSet<String>,
+    pub(crate) http: HttpClient,
     pub(crate) limits: PluginLimits,
     pub(crate) log: LogGate,
     pub(crate) journal: Option<RunJournal>,
@@ -45,6 +53,23 @@ impl PluginContext {
     /// Passes a line of the plugin on, unless it has said enough.
     pub(crate) fn log(&self, level: Level, text: &str) {
         self.log.line(&self.run, level, text);
+    }
+
+    /// The value of a secret setting, if the plugin may have it.
+    ///
+    /// # Errors
+    /// `invalid` for a name that isn't declared, `denied`, `not-found` if nobody set it.
+    pub(crate) fn secret(&self, name: &str) -> Result<&str, types::Error> {
+        let Some(value) = self.secrets.get(name) else {
+            let message = "plugin.toml declares no such secret setting";
+            return Err(convert::error(types::ErrorKind::Invalid, message));
+        };
+        self.grants.secret(name)?;
+        let unset = || {
+            let message = format!("the secret setting {name:?} isn't set");
+            convert::error(types::ErrorKind::NotFound, message)
+        };
+        Ok(value.as_ref().ok_or_else(unset)?)
     }
 }
 
@@ -72,6 +97,17 @@ impl GuestState {
     /// Tells whether the guest should stop.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelling == Cancelling::Heeded && self.context.run.cancel().is_cancelled()
+    }
+
+    /// What work asks that goes on while the guest waits, or after its call.
+    pub(crate) fn stop(&self) -> Stop {
+        match self.cancelling {
+            Cancelling::Masked => Stop::never(),
+            Cancelling::Heeded => {
+                let cancel = self.context.run.cancel().clone();
+                Stop::when(move || cancel.is_cancelled())
+            }
+        }
     }
 
     /// Fails once the run is cancelled, unless the guest is cleaning up.

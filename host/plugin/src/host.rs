@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use freezer_io::http::Client as HttpClient;
 use freezer_pipeline::store::Store;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
@@ -89,6 +90,24 @@ impl Plugin {
     #[must_use]
     pub fn is_first_party(&self) -> bool {
         self.first_party
+    }
+}
+
+/// How a storage is to be opened.
+#[derive(Debug, Clone, Default)]
+pub struct StorageRequest {
+    /// Its settings.
+    pub settings: Settings,
+    /// The most calls at once; the storage's own limit without it, and never more than that.
+    pub uploads: Option<u32>,
+}
+
+impl From<Settings> for StorageRequest {
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            uploads: None,
+        }
     }
 }
 
@@ -298,9 +317,10 @@ impl PluginHost {
     pub fn open_storage(
         &self,
         plugin: &Plugin,
-        settings: Settings,
+        request: impl Into<StorageRequest>,
         run: &Arc<Run>,
     ) -> Result<Arc<dyn Store>, PluginError> {
+        let StorageRequest { settings, uploads } = request.into();
         let settings = plugin.manifest.complete(settings)?;
         let engine = self.engine()?;
         let opener = Opener {
@@ -310,7 +330,7 @@ impl PluginHost {
             settings: convert::settings(&plugin.manifest, &settings),
         };
         let url = settings.url().unwrap_or(&plugin.manifest.name).to_owned();
-        Ok(Arc::new(PluginStore::open(Pool::new(opener)?, url)?))
+        Ok(Arc::new(PluginStore::open(Pool::new(opener)?, url, uploads)?))
     }
 
     /// Loads a mode and lets it freeze what must be frozen. On an error nothing stays frozen.
@@ -456,11 +476,15 @@ impl PluginHost {
             let settings = manifest.without_secrets(settings);
             RunJournal::new(state_dir, &manifest.name, &plugin.sha256, settings)
         });
+        let grants = Grants::new(&manifest.name, &plugin.sha256, &self.granted(plugin), settings);
         Arc::new(PluginContext {
             name: manifest.name.clone(),
             run: Arc::clone(run),
-            grants: Grants::new(&manifest.name, &plugin.sha256, &self.granted(plugin), settings),
+            http: HttpClient::new(Arc::new(grants.clone()), run.bandwidth().clone()),
+            grants,
             secrets,
+            files: manifest.files(settings),
+            flags: manifest.flags(settings),
             log: LogGate::new(&manifest.name, limits.log_lines),
             limits,
             journal,

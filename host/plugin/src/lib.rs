@@ -30,11 +30,11 @@ mod convert;
 mod escape;
 pub mod error;
 
+pub use self::url::UrlPart;
 pub use discover::Discovered;
 pub use error::{CONTRACT, LimitHit, PluginError, Refusal};
-pub use host::{HostConfig, LeftoverReport, Plugin, PluginHost};
+pub use host::{HostConfig, LeftoverReport, Plugin, PluginHost, StorageRequest};
 pub use manifest::{PluginKind, PluginManifest};
 pub use mode::{BackupRequest, Destination, ModeBackup, ModeRestore, ModeSource, Outcome, RestoreRequest};
-pub use run::{Run, RunConfig};
+pub use run::{BandwidthLimits, Run, RunConfig};
 pub use settings::{SettingType, SettingValue, Settings};
-pub use url::UrlPart;

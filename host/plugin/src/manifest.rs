@@ -4,8 +4,9 @@
 //! version of the contract is judged before anything else, so that a newer plugin gets a message about its
 //! version, not about keys that this host doesn't know. The text is hostile input: every length has a ceiling.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 
@@ -245,6 +246,28 @@ impl PluginManifest {
             }
         }
         shown
+    }
+
+    /// The paths of settings of type `file` that are set.
+    pub(crate) fn files(&self, settings: &Settings) -> BTreeMap<String, PathBuf> {
+        let files = self
+            .settings
+            .iter()
+            .filter(|setting| setting.kind == SettingType::File);
+        let path = |name: &str| match settings.get(name) {
+            Some(SettingValue::Text(path)) if !path.is_empty() => Some(PathBuf::from(path)),
+            _ => None,
+        };
+        files
+            .filter_map(|setting| Some((setting.name.clone(), path(&setting.name)?)))
+            .collect()
+    }
+
+    /// The settings of type `flag` that are true.
+    pub(crate) fn flags(&self, settings: &Settings) -> BTreeSet<String> {
+        let is_set = |name: &str| settings.get(name) == Some(&SettingValue::Flag(true));
+        let set = self.settings.iter().filter(|setting| is_set(&setting.name));
+        set.map(|setting| setting.name.clone()).collect()
     }
 
     fn bad_setting(&self, setting: &str, why: impl Into<String>) -> PluginError {

@@ -5,10 +5,12 @@
 //! not in the instance: an instance that crashed can't clean up. The agent calls [`Run::release_all`] once the
 //! instances are gone.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use freezer_io::limiter::{Bandwidth, Throttle};
 use freezer_pipeline::cancel::Cancel;
 
 /// Takes a warning for the summary and the manifest: one escaped line that begins with the plugin's name.
@@ -27,6 +29,17 @@ pub struct RunConfig {
     pub warn: Warn,
     /// Takes progress.
     pub progress: Progress,
+    /// How fast the run may be.
+    pub bandwidth: BandwidthLimits,
+}
+
+/// How many bytes a second all storages of a run may move together; no limit where none is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BandwidthLimits {
+    /// To storages.
+    pub upload: Option<u64>,
+    /// From storages.
+    pub download: Option<u64>,
 }
 
 /// Something that must be given back before the run may end.
@@ -44,6 +57,8 @@ pub trait Guard: Send {
 /// A run. Shared by all plugins that take part in it.
 pub struct Run {
     config: RunConfig,
+    bandwidth: Bandwidth,
+    told: Mutex<BTreeSet<String>>,
     guards: Mutex<Vec<(u64, Box<dyn Guard>)>>,
     next_guard: AtomicU64,
 }
@@ -53,6 +68,11 @@ impl Run {
     #[must_use]
     pub fn new(config: RunConfig) -> Arc<Self> {
         Arc::new(Self {
+            bandwidth: Bandwidth {
+                upload: Throttle::new(config.bandwidth.upload),
+                download: Throttle::new(config.bandwidth.download),
+            },
+            told: Mutex::default(),
             config,
             guards: Mutex::new(Vec::new()),
             next_guard: AtomicU64::new(0),
@@ -63,6 +83,11 @@ impl Run {
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
         &self.config.cancel
+    }
+
+    /// The limits that all transfers of the run share.
+    pub(crate) fn bandwidth(&self) -> &Bandwidth {
+        &self.bandwidth
     }
 
     /// The paths that the user named.
@@ -107,6 +132,15 @@ impl Run {
             if let Err(why) = guard.release() {
                 failures.push(format!("{description}: {why}"));
             }
+        }
+    }
+
+    /// Passes a warning on, unless the run heard the same before.
+    pub(crate) fn warn_once(&self, line: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(line.clone()) {
+            drop(told);
+            self.warn(line);
         }
     }
 

@@ -81,8 +81,12 @@ struct Caller {
 
 impl PluginStore {
     /// Opens a storage: the first instance shows whether it loads and takes the settings.
-    pub(crate) fn open(mut pool: Pool, url: String) -> Result<Self, PluginError> {
-        let limits = pool.limits()?;
+    /// `uploads` bounds the calls at once further than the storage itself does.
+    pub(crate) fn open(mut pool: Pool, url: String, uploads: Option<u32>) -> Result<Self, PluginError> {
+        let mut limits = pool.limits()?;
+        if let Some(uploads) = uploads {
+            limits.parallel_calls = limits.parallel_calls.min(uploads.max(1));
+        }
         pool.grow_to(limits.parallel_calls);
         Ok(Self(Arc::new(Caller {
             pool,

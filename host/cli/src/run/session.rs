@@ -14,7 +14,8 @@ use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::counters::{Counters, Warning};
 use freezer_pipeline::store::Store;
 use freezer_plugin::{
-    HostConfig, Plugin, PluginError, PluginHost, PluginKind, PluginManifest, Run, RunConfig, Settings,
+    BandwidthLimits, HostConfig, Plugin, PluginError, PluginHost, PluginKind, PluginManifest, Run, RunConfig,
+    Settings,
 };
 
 use super::Context;
@@ -109,6 +110,7 @@ impl<'a> Session<'a> {
             named_paths: named,
             warn: Arc::new(move |warning| told.warn(&warning, false)),
             progress: Arc::new(|activity, _| tracing::debug!(activity, "a plugin reports its progress")),
+            bandwidth: BandwidthLimits::default(),
         });
         Ok(Session {
             host,

@@ -74,7 +74,7 @@ impl HostBody for GuestState {
         let most = usize::try_from(max.clamp(1, MAX_READ_BYTES)).unwrap_or(1);
         Ok(match body.read(most) {
             Some(Ok(piece)) => Ok(piece),
-            Some(Err(error)) => Err(convert::error(ErrorKind::Corrupt, error.to_string())),
+            Some(Err(error)) => Err(freezer_io::error::Error::from_io(&error).into()),
             None => Err(used_up()),
         })
     }

@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bindings::v1::imports::freezer::plugin::control::{Host, LogLevel};
-use crate::bindings::v1::imports::freezer::plugin::types::{Error, ErrorKind};
-use crate::convert;
+use crate::bindings::v1::imports::freezer::plugin::types::Error;
 use crate::escape;
 use crate::guest::GuestState;
 use crate::log_gate::Level;
@@ -58,19 +57,6 @@ impl Host for GuestState {
 
     async fn secret(&mut self, name: String) -> wasmtime::Result<Result<String, Error>> {
         let _in_host = self.clock.host();
-        let Some(value) = self.context.secrets.get(&name) else {
-            let message = "plugin.toml declares no such secret setting";
-            return Ok(Err(convert::error(ErrorKind::Invalid, message)));
-        };
-        if let Err(refusal) = self.context.grants.secret(&name) {
-            return Ok(Err(refusal.into()));
-        }
-        Ok(match value {
-            Some(value) => Ok(value.to_string()),
-            None => Err(convert::error(
-                ErrorKind::NotFound,
-                format!("the secret setting {name:?} isn't set"),
-            )),
-        })
+        Ok(self.context.secret(&name).map(str::to_owned))
     }
 }

@@ -1,58 +1,141 @@
-//! `http`: requests to granted origins. Nothing sends them yet.
+//! `http`: requests to granted origins, sent by `freezer_io::http`.
 
+use freezer_io::http::{self, Answer, Content, Header};
+use url::Url;
 use wasmtime::component::Resource;
+use zeroize::Zeroizing;
 
-use super::resources::Body;
-use crate::bindings::v1::imports::freezer::plugin::http::{Host, Request, Response};
-use crate::bindings::v1::imports::freezer::plugin::types::Error;
-use crate::convert::unsupported;
-use crate::grants::Network;
-use crate::guest::GuestState;
+use super::bodies::used_up;
+use super::resources::{Body, Origin, Taken};
+use crate::bindings::v1::imports::freezer::plugin::http::{Host, Request, Response, Trust};
+use crate::bindings::v1::imports::freezer::plugin::types::{Error, ErrorKind, Field};
+use crate::convert;
+use crate::guest::{GuestState, PluginContext};
+
+/// Where the name of a secret begins in a header's value.
+const SECRET: &str = "{secret:";
 
 impl Host for GuestState {
     async fn send(
         &mut self,
         request: Request,
-        _content: Option<Resource<Body>>,
+        content: Option<Resource<Body>>,
     ) -> wasmtime::Result<Result<Response, Error>> {
         let _in_host = self.clock.host();
-        let granted = self.context.grants.network(Network::Http, origin(&request.url));
-        Ok(Err(granted.map_or_else(Error::from, |()| {
-            unsupported("send HTTP requests")
-        })))
+        let stop = self.stop();
+        if let Err(cancelled) = self.check_cancel() {
+            return Ok(Err(cancelled));
+        }
+        let request = match native(&self.context, request) {
+            Ok(request) => request,
+            Err(error) => return Ok(Err(error)),
+        };
+        let content = match content {
+            None => None,
+            Some(body) => match take(self.table.get(&body)?) {
+                Some(content) => Some(content),
+                None => return Ok(Err(used_up())),
+            },
+        };
+        let answer = match self.context.http.send(request, content, &stop).await {
+            Ok(answer) => answer,
+            Err(error) => return Ok(Err(error.into())),
+        };
+        let Answer {
+            status,
+            headers,
+            size,
+            content,
+        } = answer;
+        let content = self.table.push(Body::stream(content, size, Origin::Plugin))?;
+        let field = |(name, value)| Field { name, value };
+        Ok(Ok(Response {
+            status,
+            headers: headers.into_iter().map(field).collect(),
+            content,
+        }))
     }
 }
 
-/// `scheme://host:port` of a URL; what has no such shape is compared whole, and fits no grant.
-fn origin(url: &str) -> &str {
-    let Some(start) = url.find("://").map(|place| place + 3) else {
-        return url;
+/// The bytes of a body for one sending; `None` for a stream that was used before.
+fn take(body: &Body) -> Option<Content> {
+    let size = body.size();
+    Some(match body.take()? {
+        Taken::Bytes(bytes) => Content::Bytes(bytes),
+        Taken::Stream(reader) => Content::Stream { reader, size },
+    })
+}
+
+/// The request with its secrets filled in and its trust looked up.
+fn native(context: &PluginContext, request: Request) -> Result<http::Request, Error> {
+    let headers = request.headers.into_iter().map(|field| header(context, field));
+    Ok(http::Request {
+        headers: headers.collect::<Result<_, _>>()?,
+        trust: trust(context, &request.trust, &request.url)?,
+        method: request.method,
+        url: request.url,
+        follow_redirects: request.follow_redirects,
+        timeout_ms: request.timeout_ms,
+    })
+}
+
+/// Whose certificates count. That any does is said once a run for each origin.
+fn trust(context: &PluginContext, trust: &Trust, url: &str) -> Result<http::Trust, Error> {
+    let invalid = |why: String| convert::error(ErrorKind::Invalid, why);
+    match trust {
+        Trust::System => Ok(http::Trust::System),
+        Trust::Certificates(setting) => context
+            .files
+            .get(setting)
+            .map(|path| http::Trust::Certificates(path.clone()))
+            .ok_or_else(|| invalid(format!("{setting:?} is no setting of type file that is set"))),
+        Trust::Anything(setting) if context.flags.contains(setting) => {
+            warn_of_anything(context, setting, url);
+            Ok(http::Trust::Anything)
+        }
+        Trust::Anything(setting) => Err(invalid(format!(
+            "{setting:?} is no setting of type flag that the user set"
+        ))),
+    }
+}
+
+fn warn_of_anything(context: &PluginContext, setting: &str, url: &str) {
+    let secure = Url::parse(url).ok().filter(|url| url.scheme() == "https");
+    let Some(url) = secure.filter(|url| context.grants.origin(url).is_ok()) else {
+        return;
     };
-    let end = url[start..]
-        .find(['/', '?', '#', '\\'])
-        .map_or(url.len(), |length| start + length);
-    if url[start..end].contains('@') {
-        url
-    } else {
-        &url[..end]
-    }
+    context.run.warn_once(format!(
+        "{}: --{setting} is set: the certificate of {} isn't checked, so anybody on the way can read and change what is sent",
+        context.name,
+        url.origin().ascii_serialization()
+    ));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::origin;
-
-    #[test]
-    fn origins() {
-        assert_eq!(
-            origin("https://s3.example.org/bucket?x"),
-            "https://s3.example.org"
-        );
-        assert_eq!(origin("http://host:8080"), "http://host:8080");
-        assert_eq!(
-            origin("https://good.example@evil.example/x"),
-            "https://good.example@evil.example/x"
-        );
-        assert_eq!(origin("nonsense"), "nonsense");
+/// A header in whose value each `{secret:NAME}` is replaced.
+fn header(context: &PluginContext, field: Field) -> Result<Header, Error> {
+    let Field { name, value } = field;
+    if !value.contains(SECRET) {
+        return Ok(Header {
+            name,
+            value: Zeroizing::new(value),
+            secret: false,
+        });
     }
+    let mut filled = Zeroizing::new(String::new());
+    let mut rest = value.as_str();
+    while let Some((before, after)) = rest.split_once(SECRET) {
+        let Some((secret, after)) = after.split_once('}') else {
+            let message = format!("the header {name:?} names a secret and doesn't end its name with a brace");
+            return Err(convert::error(ErrorKind::Invalid, message));
+        };
+        filled.push_str(before);
+        filled.push_str(context.secret(secret)?);
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(Header {
+        name,
+        value: filled,
+        secret: true,
+    })
 }

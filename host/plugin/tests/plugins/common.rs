@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
 use freezer_plugin::limits::{LimitOverride, LimitOverrides};
-use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig};
 
 /// Where `plugins/build.sh` leaves the plugins and the hostile guests.
 pub(crate) fn built(name: &str) -> PathBuf {
@@ -37,6 +37,7 @@ pub(crate) fn run(named_paths: Vec<PathBuf>) -> TestRun {
         named_paths,
         warn: Arc::new(move |line| told.lock().unwrap().push(line)),
         progress: Arc::new(|_, _| {}),
+        bandwidth: BandwidthLimits::default(),
     });
     TestRun {
         run,

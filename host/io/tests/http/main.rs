@@ -1,0 +1,4 @@
+//! The HTTP client against scripted servers on loopback.
+
+mod server;
+mod exchange;
