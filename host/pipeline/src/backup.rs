@@ -1,6 +1,6 @@
 //! The whole road of a backup on one screen: walk → frames → workers → output → uploaders.
 //!
-//! Threads: the caller's walks and reads, a few look into directories ahead of it, two ask for files ahead, so many
+//! Threads: the caller's walks and reads, one looks into directories ahead of it, two ask for files ahead, so many
 //! workers compress, one thread puts out, so many upload. Whatever ends
 //! one of them ends all: the walk's channels close when the output is gone, the output shuts the outlet when the walk
 //! stops without an end mark. All threads are joined before the answer; the first cause is the answer.
@@ -10,7 +10,7 @@ use std::thread;
 use crossbeam_channel::bounded;
 use freezer_format::compression::Compression;
 
-use crate::archive::{ArchivePlan, Archived, ParentState, archive};
+use crate::archive::{ArchivePlan, Archived, ParentState, Root, archive};
 use crate::cancel::Cancelled;
 use crate::channel::{Halt, hand_over, run_worker};
 use crate::compress::FrameEncoder;
@@ -19,7 +19,7 @@ use crate::job::{BackupJob, BackupReport};
 use crate::memory::Plan;
 use crate::output::{OutputPlan, Written, run_output};
 use crate::segment::{Outlet, run_uploader};
-use crate::source::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, Scouts, run_read_ahead};
+use crate::source::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, Scouting, run_read_ahead};
 use crate::store::ErrorKind;
 
 /// Backs up one level of one tree to one storage: data, index and snapshot file are written and committed, durable,
@@ -66,13 +66,16 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
     let (done, uploaded) = bounded(plan.uploads);
     let outlet = Outlet::new(store, job.context.counters, (uploads, uploaded), plan.uploads);
     let (ahead, requests) = bounded(READ_AHEAD_QUEUE);
-    let scouts = Scouts::new(job.workers, job.context.now);
+    let root = Root::open(&job.source.root)?;
+    let scout_plan = (job.workers > 1).then(|| root.scout_plan(&job.source, job.context.now));
+    let scout_plan = scout_plan.flatten();
+    let scouting = Scouting::new(scout_plan.is_some());
     thread::scope(|scope| {
-        for _ in 0..scouts.threads() {
-            scope.spawn(|| scouts.run());
+        if let Some(plan) = &scout_plan {
+            scope.spawn(|| scouting.run(plan));
         }
-        // Even if the walk panics, the threads must end, or the panic would wait for them.
-        let ending = EndScouts(&scouts);
+        // Even if the walk panics, the thread must end, or the panic would wait for it.
+        let ending = EndScouting(&scouting);
         for _ in 0..READ_AHEAD_THREADS {
             let requests = requests.clone();
             scope.spawn(move || run_read_ahead(&requests));
@@ -91,7 +94,12 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
             let drain = drain;
             run_output(&output_plan, &drain, outlet)
         });
-        let archived = archive(&archive_plan, parent, &inlet, (ReadAhead::new(ahead), &scouts));
+        let archived = archive(
+            &archive_plan,
+            (root, parent),
+            &inlet,
+            (ReadAhead::new(ahead), &scouting),
+        );
         drop(ending);
         drop(inlet);
         match output.join() {
@@ -115,10 +123,10 @@ fn encoders(
     (0..workers).map(encoder).collect()
 }
 
-/// Ends the scouts when dropped.
-struct EndScouts<'s, 'a>(&'s Scouts<'a>);
+/// Ends the scout when dropped.
+struct EndScouting<'s>(&'s Scouting);
 
-impl Drop for EndScouts<'_, '_> {
+impl Drop for EndScouting<'_> {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -3,7 +3,7 @@
 //! A directory's header names its entries, so all of them are judged before the first is archived. Beyond a limit of
 //! memory the records go to an unlinked temporary file and come back from there in the same order.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 
@@ -53,8 +53,6 @@ pub(super) struct Children {
     count: u64,
     /// The record lent last.
     text: Vec<u8>,
-    /// Records in memory that were searched for subdirectories.
-    looked_ahead: usize,
 }
 
 enum Records {
@@ -69,11 +67,12 @@ enum Records {
 }
 
 impl Children {
-    /// Makes an empty list that takes about `limit` bytes of memory.
-    pub(super) fn new(limit: usize) -> Self {
+    /// Makes an empty list that takes about `limit` bytes of memory, with room for so many entries if that is less.
+    pub(super) fn new(limit: usize, entries: usize) -> Self {
+        let room = entries.min(limit / size_of::<(Child, u32, u32)>());
         let records = Records::Memory {
-            children: Vec::new(),
-            text: Vec::new(),
+            children: Vec::with_capacity(room),
+            text: Vec::with_capacity(room * 16),
             next: 0,
             limit,
         };
@@ -81,7 +80,6 @@ impl Children {
             records,
             count: 0,
             text: Vec::new(),
-            looked_ahead: 0,
         }
     }
 
@@ -123,7 +121,7 @@ impl Children {
 
     /// Goes back to the first entry.
     pub(super) fn rewind(&mut self) -> io::Result<()> {
-        let records = std::mem::replace(&mut self.records, Children::new(0).records);
+        let records = std::mem::replace(&mut self.records, Children::new(0, 0).records);
         self.records = match records {
             Records::Memory {
                 children,
@@ -174,33 +172,6 @@ impl Children {
         Ok(CStr::from_bytes_with_nul(name)
             .ok()
             .map(|name| (child, name, link)))
-    }
-
-    /// The names of the next subdirectories, at most so many, those that `is_wanted`; none if the list isn't in memory.
-    /// Each is answered once.
-    pub(super) fn directories_ahead(
-        &mut self,
-        most: usize,
-        is_wanted: impl Fn(&Stat) -> bool,
-    ) -> Vec<CString> {
-        let mut names = Vec::new();
-        let Records::Memory {
-            children, text, next, ..
-        } = &self.records
-        else {
-            return names;
-        };
-        self.looked_ahead = self.looked_ahead.max(*next);
-        while names.len() < most
-            && let Some((child, start, _)) = children.get(self.looked_ahead)
-        {
-            self.looked_ahead += 1;
-            if matches!(child.verdict, Verdict::Enter { .. }) && is_wanted(&child.stat) {
-                let name = CStr::from_bytes_until_nul(&text[*start as usize..]);
-                names.extend(name.ok().map(CStr::to_owned));
-            }
-        }
-        names
     }
 
     fn spill(&mut self) -> io::Result<()> {
@@ -379,7 +350,7 @@ mod tests {
     #[test]
     fn entries_come_back_in_order_from_memory_and_from_the_file() {
         for limit in [usize::MAX, 3000, 1] {
-            let mut children = Children::new(limit);
+            let mut children = Children::new(limit, 10);
             for number in 0..100 {
                 let name = CString::new(format!("name {number}")).unwrap();
                 let link = vec![b'l'; number as usize % 4];

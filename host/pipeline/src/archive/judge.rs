@@ -16,7 +16,7 @@ use crate::channel::Halt;
 use crate::counters::WarningKind;
 use crate::error::BackupError;
 use crate::job::Dereference;
-use crate::source::{Kind, ListError, Names, ScoutedEntries, Stat};
+use crate::source::{Kind, ListError, LookedEntries, Names, ScoutedEntries, Stat};
 
 /// Memory of all lists of entries on the stack of directories; beyond it they go to temporary files.
 const LISTS_BYTES: usize = 16 << 20;
@@ -38,10 +38,19 @@ type Looked = Result<Stat, Errno>;
 enum Listed {
     /// Their entries are still to be looked at.
     Now(Names),
-    Ahead(ScoutedEntries),
+    Ahead(LookedEntries),
 }
 
 impl Listed {
+    /// How many names there are, as far as that is known.
+    fn count(&self) -> usize {
+        match self {
+            Self::Now(Names::Memory(names)) => names.count(),
+            Self::Now(Names::Spilled(_)) => 0,
+            Self::Ahead(entries) => entries.count(),
+        }
+    }
+
     fn next(&mut self) -> io::Result<Option<(&CStr, Option<Looked>)>> {
         Ok(match self {
             Self::Now(names) => names.next()?.map(|name| (name, None)),
@@ -74,7 +83,7 @@ impl Archiver<'_> {
             .saturating_sub(self.listed_bytes)
             .max(LEAST_LIST_BYTES);
         let mut judged = Judged {
-            children: Children::new(limit),
+            children: Children::new(limit, listed.count()),
             dumpdir_bytes: 1,
         };
         let ahead = self.read_ahead.directory(directory);
@@ -106,11 +115,15 @@ impl Archiver<'_> {
         directory: BorrowedFd<'_>,
         scouted: Option<ScoutedEntries>,
     ) -> Result<Option<(Listed, i128)>, Halt> {
-        if let Some(scouted) = scouted {
-            let looked_at = scouted.looked_at;
-            return Ok(Some((Listed::Ahead(scouted), looked_at)));
-        }
         let now = (self.context.now)().as_nanos();
+        match scouted {
+            Some(ScoutedEntries::Looked(looked)) => {
+                let looked_at = looked.looked_at;
+                return Ok(Some((Listed::Ahead(looked), looked_at)));
+            }
+            Some(ScoutedEntries::Named(names)) => return Ok(Some((Listed::Now(Names::Memory(names)), now))),
+            None => {}
+        }
         match self.lister.list(directory) {
             Ok(names) => Ok(Some((Listed::Now(names), now))),
             Err(ListError::Spool(error)) => Err(BackupError::Spool(error).into()),

@@ -25,13 +25,14 @@ use crate::counters::{Warning, WarningKind};
 use crate::error::BackupError;
 use crate::job::{Counts, RunContext, TreeSource};
 use crate::shared_buffer::SharedBuffer;
-use crate::source::{AttributeReader, FileSystemId, Lister, Owners, ReadAhead, Scouts, Stat};
+use crate::source::{AttributeReader, FileSystemId, Lister, Owners, ReadAhead, Scouting, Stat};
 use incremental::Rule;
 use links::{FileKey, Links};
 use stream::TarStream;
 use warnings::Warnings;
 
 pub(crate) use incremental::ParentState;
+pub(crate) use walk::Root;
 
 /// Bytes of the snapshot file that are gathered before they go out.
 const SNAR_PIECE_BYTES: usize = 64 << 10;
@@ -59,12 +60,11 @@ pub(crate) struct Archived {
 /// Archives the tree into `inlet`, whose last item is [`Item::End`] if and only if all went well.
 pub(crate) fn archive(
     plan: &ArchivePlan<'_>,
-    parent: ParentState<'_>,
+    (root, parent): (Root, ParentState<'_>),
     inlet: &Inlet,
-    (read_ahead, scouts): (ReadAhead, &Scouts<'_>),
+    (read_ahead, scouting): (ReadAhead, &Scouting),
 ) -> Result<Archived, Halt> {
-    let root = walk::Root::open(&plan.source.root)?;
-    let mut archiver = Archiver::new(plan, parent, (inlet, read_ahead, scouts), &root)?;
+    let mut archiver = Archiver::new(plan, parent, (inlet, read_ahead, scouting), &root)?;
     archiver.walk(root)?;
     archiver.finish()
 }
@@ -89,7 +89,7 @@ struct Archiver<'a> {
     owners: Owners,
     attributes: AttributeReader,
     read_ahead: ReadAhead,
-    scouts: &'a Scouts<'a>,
+    scouting: &'a Scouting,
     /// The path of the entry at hand, below the root.
     path: Vec<u8>,
     /// Directories above the entry at hand; kept only if symbolic links are followed.
@@ -106,8 +106,8 @@ impl<'a> Archiver<'a> {
     fn new(
         plan: &ArchivePlan<'a>,
         parent: ParentState<'a>,
-        (inlet, read_ahead, scouts): (&'a Inlet, ReadAhead, &'a Scouts<'a>),
-        root: &walk::Root,
+        (inlet, read_ahead, scouting): (&'a Inlet, ReadAhead, &'a Scouting),
+        root: &Root,
     ) -> Result<Self, Halt> {
         let file_system = root.file_system;
         let is_same = plan.parent_file_system.is_none_or(|parent| parent == file_system);
@@ -142,7 +142,7 @@ impl<'a> Archiver<'a> {
             owners: Owners::default(),
             attributes: AttributeReader::default(),
             read_ahead,
-            scouts,
+            scouting,
             path: Vec::new(),
             ancestors: Vec::new(),
             listed_bytes: 0,

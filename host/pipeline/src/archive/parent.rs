@@ -36,6 +36,7 @@ pub(super) struct Row {
 }
 
 /// The rows of one block.
+#[derive(Default)]
 struct RowBlock {
     rows: Vec<Row>,
     text: Vec<u8>,
@@ -170,6 +171,15 @@ impl<'a, R: ReadRange> IndexParent<'a, R> {
         Ok(rows)
     }
 
+    /// An empty block: the oldest one's memory, once the cache is full and nobody looks into it any more.
+    fn spare_block(&mut self) -> RowBlock {
+        let oldest = (self.cache.len() >= CACHED_BLOCKS).then(|| self.cache.remove(0).1);
+        let mut block = oldest.and_then(Rc::into_inner).unwrap_or_default();
+        block.rows.clear();
+        block.text.clear();
+        block
+    }
+
     fn block(&mut self, number: usize) -> Result<Rc<RowBlock>, BackupError> {
         if let Some(at) = self.cache.iter().position(|(cached, _)| *cached == number) {
             let hit = self.cache.remove(at);
@@ -177,17 +187,11 @@ impl<'a, R: ReadRange> IndexParent<'a, R> {
             self.cache.push(hit);
             return Ok(block);
         }
-        let mut block = RowBlock {
-            rows: Vec::new(),
-            text: Vec::new(),
-        };
+        let mut block = self.spare_block();
         self.blocks
             .read(number, |entry, state| block.push(entry, state))
             .map_err(BackupError::ParentIndex)?;
         let block = Rc::new(block);
-        if self.cache.len() >= CACHED_BLOCKS {
-            self.cache.remove(0);
-        }
         self.cache.push((number, Rc::clone(&block)));
         Ok(block)
     }

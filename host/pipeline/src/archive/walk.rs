@@ -3,7 +3,6 @@
 //! The deepest [`OPEN_DIRECTORIES`] handles stay open; those above are opened anew through `..` of their child, and
 //! only used if they are still the directories they were.
 
-use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use freezer_format::time::Time;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
@@ -20,13 +20,11 @@ use super::judge::{Wanted, push_component};
 use crate::channel::Halt;
 use crate::counters::{Counters, WarningKind};
 use crate::error::BackupError;
-use crate::source::{FileSystemId, Kind, Scouted, ScoutedEntries, Stat, Ticket, open_quietly};
+use crate::job::{Dereference, TreeSource};
+use crate::source::{FileSystemId, Kind, ScoutPlan, ScoutedEntries, Stat, open_quietly};
 
 /// Handles kept open: well below the usual limit of 1024 for everything that a process has open.
 const OPEN_DIRECTORIES: usize = 128;
-
-/// Subdirectories of one directory that the scouts are asked for at a time.
-const ASKED_DIRECTORIES: usize = 128;
 
 /// A directory with this file, which begins with [`CACHE_SIGNATURE`], can be made anew by whoever filled it.
 const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
@@ -34,8 +32,8 @@ const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 /// The source, opened.
-pub(super) struct Root {
-    handle: OwnedFd,
+pub(crate) struct Root {
+    handle: Arc<OwnedFd>,
     /// The only name that counts, if the source is a single file.
     only: Option<CString>,
     pub(super) stat: Stat,
@@ -43,7 +41,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub(super) fn open(path: &Path) -> Result<Self, BackupError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, BackupError> {
         let failed = |operation, source: io::Error| BackupError::Source {
             operation,
             path: PathBuf::from(path),
@@ -69,39 +67,41 @@ impl Root {
         let stat = Stat::of(&handle).map_err(|error| failed("look at", error.into()))?;
         let file_system = FileSystemId::of(&handle).map_err(|error| failed("look at", error))?;
         Ok(Self {
-            handle,
+            handle: Arc::new(handle),
             only,
             stat,
             file_system,
         })
     }
+
+    /// What a scout is to know; `None` where it could be of no use.
+    pub(crate) fn scout_plan<'a>(
+        &self,
+        source: &'a TreeSource,
+        now: &'a (dyn Fn() -> Time + Sync),
+    ) -> Option<ScoutPlan<'a>> {
+        let follows = matches!(source.dereference, Dereference::Soft | Dereference::All);
+        (self.only.is_none() && !follows).then(|| ScoutPlan {
+            root: Arc::clone(&self.handle),
+            mount: source.one_file_system.then_some(self.stat),
+            exclude: &source.exclude,
+            now,
+        })
+    }
 }
 
 /// A directory on the stack.
-pub(super) struct Frame<'a> {
+pub(super) struct Frame {
     /// `None` while too many are open.
     handle: Option<Arc<OwnedFd>>,
     stat: Stat,
     children: Children,
-    /// Subdirectories that the scouts were asked for, the next one first.
-    tickets: VecDeque<Ticket<'a, 'a>>,
     /// Length of the directory's own path.
     path_length: usize,
     listed_bytes: usize,
 }
 
-impl<'a> Frame<'a> {
-    /// What a scout has seen of the next subdirectory, if one was asked.
-    fn scouted(tickets: &mut VecDeque<Ticket<'a, 'a>>, name: &CStr) -> Option<Scouted> {
-        if tickets.front()?.is_for(name) {
-            tickets.pop_front()?.take()
-        } else {
-            None
-        }
-    }
-}
-
-impl<'a> Archiver<'a> {
+impl Archiver<'_> {
     /// Archives everything from the root on.
     pub(super) fn walk(&mut self, root: Root) -> Result<(), Halt> {
         let mut stack = Vec::new();
@@ -118,12 +118,20 @@ impl<'a> Archiver<'a> {
             self.open_single(root.handle, &child, wanted)?
         } else {
             self.count_root_match();
-            self.archive_directory(root.handle, &child, None)?
+            match self
+                .scouting
+                .take(0, c"")
+                .filter(|scouted| scouted.stat.is_same_file(&root.stat))
+            {
+                Some(scouted) => self.archive_directory(scouted.handle, &child, Some(scouted.entries))?,
+                None => self.archive_directory(root.handle, &child, None)?,
+            }
         });
-        while let Some(frame) = stack.last_mut() {
+        loop {
+            let depth = stack.len();
+            let Some(frame) = stack.last_mut() else { break };
             self.context.cancel.check().map_err(BackupError::from)?;
             self.path.truncate(frame.path_length);
-            self.ask_scouts(frame);
             let next = frame.children.next().map_err(BackupError::Spool)?;
             let (Some((child, name, link)), Some(handle)) = (next, &frame.handle) else {
                 self.leave(&mut stack)?;
@@ -131,10 +139,7 @@ impl<'a> Archiver<'a> {
             };
             push_component(&mut self.path, name.to_bytes());
             let entered = match child.verdict {
-                Verdict::Enter { .. } => {
-                    let scouted = Frame::scouted(&mut frame.tickets, name);
-                    self.enter((handle.as_fd(), name), &child, scouted)?
-                }
+                Verdict::Enter { .. } => self.enter((handle.as_fd(), name), &child, depth)?,
                 Verdict::Keep(kept) => {
                     self.keep(handle.as_fd(), name, &child, (kept, link))?;
                     None
@@ -153,23 +158,8 @@ impl<'a> Archiver<'a> {
         Ok(())
     }
 
-    /// Asks for the subdirectories that will be entered next, when those that were asked for are done.
-    fn ask_scouts(&self, frame: &mut Frame<'a>) {
-        let (true, Some(handle)) = (frame.tickets.is_empty(), &frame.handle) else {
-            return;
-        };
-        if self.follows_symlinks() {
-            return;
-        }
-        let root = self.source.one_file_system.then_some(&self.root);
-        let names = frame.children.directories_ahead(ASKED_DIRECTORIES, |stat| {
-            root.is_none_or(|root| stat.is_on_mount_of(root))
-        });
-        frame.tickets.extend(self.scouts.ask(handle, names));
-    }
-
     /// Takes the deepest directory off the stack and makes the one above usable again.
-    fn leave(&mut self, stack: &mut Vec<Frame<'a>>) -> Result<(), Halt> {
+    fn leave(&mut self, stack: &mut Vec<Frame>) -> Result<(), Halt> {
         let Some(left) = stack.pop() else { return Ok(()) };
         self.listed_bytes -= left.listed_bytes;
         self.ancestors.pop();
@@ -203,10 +193,10 @@ impl<'a> Archiver<'a> {
     /// The source is one file: nothing is said of its directory.
     fn open_single(
         &mut self,
-        handle: OwnedFd,
+        handle: Arc<OwnedFd>,
         child: &Child,
         wanted: Wanted<'_>,
-    ) -> Result<Option<Frame<'a>>, Halt> {
+    ) -> Result<Option<Frame>, Halt> {
         let judged = self.judge_directory(handle.as_fd(), &child.stat, (wanted, None))?;
         Ok(judged.map(|judged| self.frame(handle, child.stat, judged.children)))
     }
@@ -216,8 +206,8 @@ impl<'a> Archiver<'a> {
         &mut self,
         (above, name): (BorrowedFd<'_>, &CStr),
         child: &Child,
-        scouted: Option<Scouted>,
-    ) -> Result<Option<Frame<'a>>, Halt> {
+        depth: usize,
+    ) -> Result<Option<Frame>, Halt> {
         if self.source.one_file_system && !child.stat.is_on_mount_of(&self.root) {
             self.archive_empty_directory(child)?;
             return Ok(None);
@@ -228,7 +218,8 @@ impl<'a> Archiver<'a> {
             self.warn(WarningKind::Unsupported, message, true)?;
             return Ok(None);
         }
-        if let Some(scouted) = scouted {
+        let scouted = self.scouting.take(depth, name);
+        if let Some(scouted) = scouted.filter(|scouted| scouted.stat.is_same_file(&child.stat)) {
             let child = Child {
                 stat: scouted.stat,
                 ..*child
@@ -244,7 +235,7 @@ impl<'a> Archiver<'a> {
         match open_quietly(above, name, flags | follow) {
             Ok(handle) => {
                 let stat = Stat::of(&handle).unwrap_or(child.stat);
-                self.archive_directory(handle, &Child { stat, ..*child }, None)
+                self.archive_directory(Arc::new(handle), &Child { stat, ..*child }, None)
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
                 // Its parent's header says it is there, so a restore must not keep an earlier level's content of it.
@@ -272,10 +263,10 @@ impl<'a> Archiver<'a> {
     /// Archives an open directory: its header, then a frame for its entries.
     fn archive_directory(
         &mut self,
-        handle: OwnedFd,
+        handle: Arc<OwnedFd>,
         child: &Child,
         scouted: Option<ScoutedEntries>,
-    ) -> Result<Option<Frame<'a>>, Halt> {
+    ) -> Result<Option<Frame>, Halt> {
         let wanted = if self.source.exclude.caches() && is_tagged_cache(handle.as_fd()) {
             Wanted::Only(CACHE_TAG)
         } else {
@@ -290,15 +281,14 @@ impl<'a> Archiver<'a> {
         Ok(Some(self.frame(handle, child.stat, judged.children)))
     }
 
-    fn frame(&mut self, handle: OwnedFd, stat: Stat, children: Children) -> Frame<'a> {
+    fn frame(&mut self, handle: Arc<OwnedFd>, stat: Stat, children: Children) -> Frame {
         let listed_bytes = children.memory_bytes();
         self.listed_bytes += listed_bytes;
         self.ancestors.push((stat.device, stat.inode));
         Frame {
-            handle: Some(Arc::new(handle)),
+            handle: Some(handle),
             stat,
             children,
-            tickets: VecDeque::new(),
             path_length: self.path.len(),
             listed_bytes,
         }
@@ -325,12 +315,10 @@ impl<'a> Archiver<'a> {
 }
 
 /// Closes the handle of the uppermost open directory if there are too many.
-fn park(stack: &mut [Frame<'_>]) {
+fn park(stack: &mut [Frame]) {
     if stack.len() > OPEN_DIRECTORIES {
         let parked = stack.len() - OPEN_DIRECTORIES - 1;
         stack[parked].handle = None;
-        // What waits for a scout holds the handle too.
-        stack[parked].tickets.clear();
     }
 }
 

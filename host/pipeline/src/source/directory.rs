@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use rustix::fs::{RawDir, SeekFrom as Position, seek};
+use rustix::fs::{FileType, RawDir, SeekFrom as Position, seek};
 
 /// Bytes of names (and their places) held in memory: about 200 000 names of 30 bytes.
 const MEMORY_BYTES: usize = 8 << 20;
@@ -27,12 +27,13 @@ pub(crate) enum Names {
     Spilled(MergedRuns),
 }
 
-/// Names in memory, each ended by a zero byte.
+/// Names in memory, each ended by a zero byte and led by one that tells its kind.
 #[derive(Default)]
 pub(crate) struct SortedNames {
     bytes: Vec<u8>,
     starts: Vec<u32>,
     next: usize,
+    has_unknown_kinds: bool,
 }
 
 /// Sorted runs in a temporary file.
@@ -87,7 +88,7 @@ impl Lister {
             if matches!(name, b".\0" | b"..\0") {
                 continue;
             }
-            names.push(name);
+            names.push(name, entry.file_type());
             if names.memory_bytes() > self.memory_bytes {
                 let spill = match &mut spill {
                     Some(spill) => spill,
@@ -116,7 +117,7 @@ impl Lister {
             if matches!(name, b".\0" | b"..\0") {
                 continue;
             }
-            names.push(name);
+            names.push(name, entry.file_type());
             if names.memory_bytes() > self.memory_bytes {
                 return Ok(None);
             }
@@ -147,7 +148,9 @@ impl Names {
 }
 
 impl SortedNames {
-    fn push(&mut self, name: &[u8]) {
+    fn push(&mut self, name: &[u8], kind: FileType) {
+        self.has_unknown_kinds |= kind == FileType::Unknown;
+        self.bytes.push(u8::from(kind == FileType::Directory));
         // The buffer is spilled long before offsets could exceed 32 bits.
         self.starts
             .push(u32::try_from(self.bytes.len()).unwrap_or(u32::MAX));
@@ -170,6 +173,22 @@ impl SortedNames {
         let start = *self.starts.get(self.next)?;
         self.next += 1;
         Some(self.at(start))
+    }
+
+    /// How many names there are.
+    pub(crate) fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Whether the kernel said of every name what it is.
+    pub(super) fn kinds_are_known(&self) -> bool {
+        !self.has_unknown_kinds
+    }
+
+    /// Whether the name at this place in the order was one of a directory.
+    pub(super) fn is_directory(&self, place: usize) -> bool {
+        let start = self.starts.get(place).map_or(0, |start| *start as usize);
+        start > 0 && self.bytes[start - 1] == 1
     }
 
     /// All names, whether lent already or not.

@@ -1,7 +1,7 @@
 //! Where bytes start: a directory tree, walked below open handles, never by path.
 //!
 //! `exclude` says what is left out, `file_system` what inode numbers and change times are worth here, `directory`
-//! lists one directory in constant memory, `scout` does that and more ahead of the walk, `attributes` reads what a header needs beside that.
+//! lists one directory in constant memory, `scout` goes through the tree ahead of the walk, `attributes` reads what a header needs beside that.
 //! Which entries are dumped, and how, is the archive's business (`archive/`).
 
 mod attributes;
@@ -20,5 +20,5 @@ pub(crate) use attributes::{AttributeReader, Attributes, Reach};
 pub(crate) use directory::{ListError, Lister, Names};
 pub(crate) use owners::Owners;
 pub(crate) use read_ahead::{READ_AHEAD_QUEUE, READ_AHEAD_THREADS, ReadAhead, run_read_ahead};
-pub(crate) use scout::{Scouted, ScoutedEntries, Scouts, Ticket};
+pub(crate) use scout::{LookedEntries, ScoutPlan, ScoutedEntries, Scouting};
 pub(crate) use stat::{Kind, Stat, open_quietly};

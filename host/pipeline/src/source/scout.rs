@@ -1,55 +1,93 @@
-//! Looks into directories before the walk comes to them, so that listing and judging overlap.
+//! Goes through the tree ahead of the walk, so that listing and looking overlap with judging and writing.
 //!
-//! The walk asks for the subdirectories that it enters next, below their parent's open handle; the nearest one is
-//! looked at first. What isn't begun when the walk arrives, the walk does itself, so it never waits for anything but
-//! the very directory it needs. Nothing here decides: an error or a large directory is left to the walk, which lists,
-//! judges and warns in the same way either way, and the bytes that are archived don't depend on who looked.
+//! The scout enters directories in the walk's own order and queues what it saw; the walk takes what fits the directory
+//! that it enters and passes over the rest. A walk that waits gets mere names, and looks at the entries itself: so both
+//! have half of the work whichever half is dearer here. Nothing is decided here: where the scout fails or gives up, the
+//! walk lists, judges and warns in the same way, and the bytes that are archived don't depend on who looked.
 
+use std::cmp::Ordering;
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use freezer_format::time::Time;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use super::directory::{Lister, SortedNames};
-use super::stat::{Stat, open_quietly};
+use super::exclude::ExcludeRules;
+use super::stat::{Kind, Stat, open_quietly};
 
-/// Directories that were looked into and wait for the walk, each with an open handle: with those that the walk keeps
-/// open well below the usual limit of 1024.
-const READY_DIRECTORIES: usize = 64;
+/// Directories that may wait for the walk, each with an open handle: with those that the walk keeps open well below the
+/// usual limit of 1024.
+const READY_DIRECTORIES: usize = 128;
 
 /// Entries of these directories, about 200 bytes each: 3 MiB.
 const READY_ENTRIES: usize = 16_384;
 
-/// Requests that may wait, about 100 bytes each.
-const WAITING_REQUESTS: usize = 4096;
+/// With less work ready than this, in entries, the walk is about to wait, and gets names only.
+const STARVING: usize = 256;
 
-/// Bytes of names (and their places) of a directory that is looked into: about 4000 entries. The walk lists larger
+/// The walk's work for a directory beside its entries, in entries.
+const DIRECTORY_WORK: usize = 8;
+
+/// Entries that are worth waking the walk for: a sleep for each small directory would cost more than the overlap gains.
+const WAKE_ENTRIES: usize = 64;
+
+/// After so long the walk looks for less: the next directory may be a slow one.
+const LONGEST_WAIT: Duration = Duration::from_millis(1);
+
+/// Bytes of names (and their places) of a directory that is looked into: about 16 000 entries. The walk lists larger
 /// ones itself, beyond its own limit through a file.
-const DIRECTORY_BYTES: usize = 128 << 10;
+const DIRECTORY_BYTES: usize = 512 << 10;
 
-/// Most threads that look ahead: on a local file system one keeps up with the walk, a network's waits take more.
-const MOST_THREADS: usize = 4;
+/// Directories below each other whose handles the scout keeps; what lies deeper is left to the walk.
+const DEEPEST: usize = 64;
+
+/// What marks a cache directory; what lies in it may be left out, which the walk decides.
+const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
+
+/// How directories are opened.
+const DIRECTORY: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
 
 /// A directory that was looked into.
 pub(crate) struct Scouted {
-    pub(crate) handle: OwnedFd,
+    /// Directories between it and the root.
+    depth: usize,
+    name: CString,
+    pub(crate) handle: Arc<OwnedFd>,
     pub(crate) stat: Stat,
     pub(crate) entries: ScoutedEntries,
 }
 
-/// Its entries.
-pub(crate) struct ScoutedEntries {
+/// The entries of a directory, ascending by bytes.
+pub(crate) enum ScoutedEntries {
+    /// Names only.
+    Named(SortedNames),
+    /// With what the kernel says of each.
+    Looked(LookedEntries),
+}
+
+/// Entries that were looked at.
+pub(crate) struct LookedEntries {
     /// The clock before the first entry was looked at, in nanoseconds.
     pub(crate) looked_at: i128,
     names: SortedNames,
     stats: std::vec::IntoIter<Result<Stat, Errno>>,
 }
 
-impl ScoutedEntries {
-    /// Lends the next name, ascending by bytes, with what the kernel says of it.
+impl LookedEntries {
+    /// How many are left.
+    pub(crate) fn count(&self) -> usize {
+        self.stats.len()
+    }
+
+    /// Lends the next name with what the kernel says of it.
     pub(crate) fn next(&mut self) -> Option<(&CStr, Result<Stat, Errno>)> {
         let stat = self.stats.next()?;
         let name = CStr::from_bytes_with_nul(self.names.next()?).ok()?;
@@ -57,348 +95,421 @@ impl ScoutedEntries {
     }
 }
 
-/// A directory that is to be looked into.
-struct Request {
-    name: CString,
-    stage: Mutex<Stage>,
-    changed: Condvar,
-}
-
-enum Stage {
-    /// Nobody has begun. Holds the directory above.
-    Waiting(Arc<OwnedFd>),
-    /// A thread is at it.
-    Begun,
-    /// `None`: left to the walk.
-    Ready(Option<Box<Scouted>>),
-    /// The walk has it, or doesn't want it any more.
-    Over,
-}
-
-impl Request {
-    fn stage(&self) -> MutexGuard<'_, Stage> {
-        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins, unless it is over; answers the directory above.
-    fn begin(&self) -> Option<Arc<OwnedFd>> {
-        let mut stage = self.stage();
-        match std::mem::replace(&mut *stage, Stage::Over) {
-            Stage::Waiting(above) => {
-                *stage = Stage::Begun;
-                Some(above)
-            }
-            _ => None,
+impl ScoutedEntries {
+    fn count(&self) -> usize {
+        match self {
+            Self::Named(names) => names.count(),
+            Self::Looked(looked) => looked.count(),
         }
     }
 }
 
-/// The requests, shared by the walk and the threads.
-pub(crate) struct Scouts<'a> {
-    now: &'a (dyn Fn() -> Time + Sync),
-    threads: usize,
+/// What the scout has seen and the walk hasn't taken yet. Made for one backup.
+pub(crate) struct Scouting {
     queue: Mutex<Queue>,
-    /// There may be work, or room for it.
-    changed: Condvar,
+    /// The walk may go on.
+    filled: Condvar,
+    /// The scout may go on.
+    emptied: Condvar,
 }
 
 #[derive(Default)]
 struct Queue {
-    /// The nearest last.
-    waiting: Vec<Arc<Request>>,
-    ready_directories: usize,
-    ready_entries: usize,
-    idle_threads: usize,
+    ready: VecDeque<Scouted>,
+    entries: usize,
+    walk_waits: bool,
+    scout_waits: bool,
+    /// One side has ended.
     is_over: bool,
 }
 
 impl Queue {
-    fn has_room(&self) -> bool {
-        self.ready_directories < READY_DIRECTORIES && self.ready_entries < READY_ENTRIES
+    fn is_full(&self) -> bool {
+        self.ready.len() >= READY_DIRECTORIES || self.entries >= READY_ENTRIES
     }
 
-    /// Whether a sleeping thread has enough to do: waking one for each directory would cost more than it gains.
-    fn is_worth_waking(&self) -> bool {
-        self.idle_threads > 0
-            && !self.waiting.is_empty()
-            && self.ready_directories <= READY_DIRECTORIES / 2
-            && self.ready_entries <= READY_ENTRIES / 2
+    /// Room that is worth waking the scout for.
+    fn has_much_room(&self) -> bool {
+        self.ready.len() <= READY_DIRECTORIES / 2 && self.entries <= READY_ENTRIES / 2
+    }
+
+    fn pop(&mut self) -> Option<Scouted> {
+        let scouted = self.ready.pop_front()?;
+        self.entries -= scouted.entries.count();
+        Some(scouted)
     }
 }
 
-impl<'a> Scouts<'a> {
-    /// Makes the queue for a backup with so many workers; with one, there are no scouts.
-    pub(crate) fn new(workers: usize, now: &'a (dyn Fn() -> Time + Sync)) -> Self {
-        Self {
-            now,
-            threads: workers.saturating_sub(1).min(MOST_THREADS),
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-        }
-    }
+/// What the scout needs to know of the tree.
+pub(crate) struct ScoutPlan<'a> {
+    /// The root's handle.
+    pub(crate) root: Arc<OwnedFd>,
+    /// Set if only directories on the root's mount are entered.
+    pub(crate) mount: Option<Stat>,
+    pub(crate) exclude: &'a ExcludeRules,
+    pub(crate) now: &'a (dyn Fn() -> Time + Sync),
+}
 
-    /// How many threads are to call [`Scouts::run`].
-    pub(crate) fn threads(&self) -> usize {
-        self.threads
+impl Scouting {
+    /// Makes the queue. Without a scout it is over from the beginning.
+    pub(crate) fn new(has_scout: bool) -> Self {
+        let queue = Queue {
+            is_over: !has_scout,
+            ..Queue::default()
+        };
+        Self {
+            queue: Mutex::new(queue),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for some subdirectories of a directory, in the order in which they will be entered.
-    pub(crate) fn ask(&self, above: &Arc<OwnedFd>, names: Vec<CString>) -> Vec<Ticket<'_, 'a>> {
-        let mut tickets = Vec::new();
-        if self.threads == 0 || names.is_empty() {
-            return tickets;
-        }
-        let mut queue = self.queue();
-        // The walk takes the nearest first, so what is over lies at the end.
-        while queue
-            .waiting
-            .last()
-            .is_some_and(|request| Arc::strong_count(request) == 1)
-        {
-            queue.waiting.pop();
-        }
-        let room = WAITING_REQUESTS.saturating_sub(queue.waiting.len());
-        for name in names.into_iter().take(room) {
-            let request = Arc::new(Request {
-                name,
-                stage: Mutex::new(Stage::Waiting(Arc::clone(above))),
-                changed: Condvar::new(),
-            });
-            tickets.push(Ticket {
-                request,
-                scouts: self,
-            });
-        }
-        let requests = tickets.iter().rev().map(|ticket| Arc::clone(&ticket.request));
-        queue.waiting.extend(requests);
-        if queue.is_worth_waking() {
-            self.changed.notify_all();
-        }
-        tickets
-    }
-
-    /// Looks into directories until [`Scouts::end`].
-    pub(crate) fn run(&self) {
-        let mut lister = Lister::with_memory(DIRECTORY_BYTES);
-        while let Some(request) = self.next() {
-            let Some(above) = request.begin() else {
-                self.release(0);
-                continue;
-            };
-            let scouted = scout(&above, &request.name, &mut lister, self.now).map(Box::new);
-            drop(above);
-            let entries = scouted.as_ref().map_or(0, |scouted| scouted.entries.stats.len());
-            self.queue().ready_entries += entries;
-            let mut stage = request.stage();
-            if matches!(*stage, Stage::Begun) {
-                *stage = Stage::Ready(scouted);
-                request.changed.notify_one();
-            } else {
-                drop(stage);
-                self.release(entries);
-            }
-        }
-    }
-
-    /// Waits for the nearest request, and room for its answer.
-    fn next(&self) -> Option<Arc<Request>> {
+    /// What the scout saw in the directory of this name, so many directories below the root; `None` if the walk is to
+    /// look itself. Directories must be asked for in the order in which the walk enters them.
+    pub(crate) fn take(&self, depth: usize, name: &CStr) -> Option<Scouted> {
         let mut queue = self.queue();
         loop {
-            if queue.is_over {
-                return None;
-            }
-            if queue.has_room()
-                && let Some(request) = queue.waiting.pop()
-            {
-                if Arc::strong_count(&request) > 1 {
-                    queue.ready_directories += 1;
-                    return Some(request);
+            let Some(first) = queue.ready.front() else {
+                if queue.is_over {
+                    return None;
                 }
+                queue.walk_waits = true;
+                let waited = self.filled.wait_timeout(queue, LONGEST_WAIT);
+                (queue, _) = waited.unwrap_or_else(PoisonError::into_inner);
+                queue.walk_waits = false;
                 continue;
+            };
+            let order = depth
+                .cmp(&first.depth)
+                .then_with(|| first.name.as_c_str().cmp(name));
+            let taken = match order {
+                // The scout is past it: it saw nothing there.
+                Ordering::Greater => return None,
+                Ordering::Equal => queue.pop(),
+                // The walk didn't enter it.
+                Ordering::Less => {
+                    queue.pop();
+                    None
+                }
+            };
+            if queue.scout_waits && queue.has_much_room() {
+                self.emptied.notify_one();
             }
-            queue.idle_threads += 1;
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle_threads -= 1;
+            if taken.is_some() {
+                return taken;
+            }
         }
     }
 
-    /// Gives the room of an answer back.
-    fn release(&self, entries: usize) {
-        let mut queue = self.queue();
-        queue.ready_directories -= 1;
-        queue.ready_entries -= entries;
-        if queue.is_worth_waking() {
-            self.changed.notify_all();
-        }
-    }
-
-    /// Tells the threads to end when they are done with what they are at.
+    /// Ends the other side's waiting.
     pub(crate) fn end(&self) {
         self.queue().is_over = true;
-        self.changed.notify_all();
-    }
-}
-
-/// The walk's hold on a request. Dropped, it takes the request back.
-pub(crate) struct Ticket<'s, 'a> {
-    request: Arc<Request>,
-    scouts: &'s Scouts<'a>,
-}
-
-impl Ticket<'_, '_> {
-    /// Whether it is for a subdirectory of this name.
-    pub(crate) fn is_for(&self, name: &CStr) -> bool {
-        *self.request.name == *name
+        self.filled.notify_all();
+        self.emptied.notify_all();
     }
 
-    /// Takes the answer; `None` if the walk is to look itself. Waits only if a thread has begun.
-    pub(crate) fn take(self) -> Option<Scouted> {
-        let mut stage = self.request.stage();
-        while matches!(*stage, Stage::Begun) {
-            stage = self
-                .request
-                .changed
-                .wait(stage)
-                .unwrap_or_else(PoisonError::into_inner);
+    /// Waits for room. Says whether the walk is about to wait; `None` once it has ended.
+    fn wait_for_room(&self) -> Option<bool> {
+        let mut queue = self.queue();
+        while queue.is_full() && !queue.is_over {
+            queue.scout_waits = true;
+            queue = self.emptied.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.scout_waits = false;
         }
-        let taken = self.finish(stage);
-        taken.map(|scouted| *scouted)
+        let work = queue.entries + DIRECTORY_WORK * queue.ready.len();
+        (!queue.is_over).then_some(work < STARVING)
     }
 
-    fn finish(&self, mut stage: MutexGuard<'_, Stage>) -> Option<Box<Scouted>> {
-        let last = std::mem::replace(&mut *stage, Stage::Over);
-        drop(stage);
-        let Stage::Ready(scouted) = last else { return None };
-        let entries = scouted.as_ref().map_or(0, |scouted| scouted.entries.stats.len());
-        self.scouts.release(entries);
-        scouted
+    fn push(&self, scouted: Scouted) {
+        let mut queue = self.queue();
+        queue.entries += scouted.entries.count();
+        queue.ready.push_back(scouted);
+        if queue.walk_waits && (queue.entries >= WAKE_ENTRIES || queue.is_full()) {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Goes through the tree until it is done or the walk has ended.
+    pub(crate) fn run(&self, plan: &ScoutPlan<'_>) {
+        Scout {
+            scouting: self,
+            plan,
+            lister: Lister::with_memory(DIRECTORY_BYTES),
+            path: Vec::new(),
+        }
+        .run();
+        self.end();
     }
 }
 
-impl Drop for Ticket<'_, '_> {
-    fn drop(&mut self) {
-        drop(self.finish(self.request.stage()));
+/// A directory that the scout is in.
+struct Frame {
+    handle: Arc<OwnedFd>,
+    /// Subdirectories still to be entered, the next one last.
+    below: Vec<CString>,
+    path_length: usize,
+}
+
+struct Scout<'s> {
+    scouting: &'s Scouting,
+    plan: &'s ScoutPlan<'s>,
+    lister: Lister,
+    /// The path of the directory at hand, below the root.
+    path: Vec<u8>,
+}
+
+impl Scout<'_> {
+    fn run(&mut self) {
+        let mut stack = Vec::new();
+        // A handle of its own: the place in a listing belongs to whoever opened the directory.
+        let Ok(root) = open_quietly(&self.plan.root, c".", DIRECTORY) else {
+            return;
+        };
+        stack.extend(self.look(0, CString::default(), Arc::new(root)).flatten());
+        while let Some(frame) = stack.last_mut() {
+            self.path.truncate(frame.path_length);
+            let Some(name) = frame.below.pop() else {
+                stack.pop();
+                continue;
+            };
+            let Ok(handle) = open_quietly(&frame.handle, &name, DIRECTORY) else {
+                continue;
+            };
+            push_name(&mut self.path, &name);
+            let depth = stack.len();
+            match self.look(depth, name, Arc::new(handle)) {
+                Some(Some(entered)) if depth < DEEPEST => stack.push(entered),
+                Some(_) => {}
+                None => return,
+            }
+        }
+    }
+
+    /// Looks into a directory and queues what it saw. `None` once the walk has ended, `Some(None)` if nothing below is
+    /// to be entered.
+    fn look(&mut self, depth: usize, name: CString, handle: Arc<OwnedFd>) -> Option<Option<Frame>> {
+        let is_starving = self.scouting.wait_for_room()?;
+        let Ok(stat) = Stat::of(&handle) else {
+            return Some(None);
+        };
+        if self.plan.mount.is_some_and(|root| !stat.is_on_mount_of(&root)) {
+            return Some(None);
+        }
+        let looked_at = (self.plan.now)().as_nanos();
+        let Ok(Some(names)) = self.lister.list_small(&handle) else {
+            return Some(None);
+        };
+        let names_only = is_starving && names.kinds_are_known();
+        let stats: Vec<_> = if names_only {
+            Vec::new()
+        } else {
+            names.iter().map(|name| Stat::at(&handle, name, false)).collect()
+        };
+        let below = self.below(&names, &stats);
+        let entries = if names_only {
+            ScoutedEntries::Named(names)
+        } else {
+            ScoutedEntries::Looked(LookedEntries {
+                looked_at,
+                names,
+                stats: stats.into_iter(),
+            })
+        };
+        let frame = (!below.is_empty()).then(|| Frame {
+            handle: Arc::clone(&handle),
+            below,
+            path_length: self.path.len(),
+        });
+        self.scouting.push(Scouted {
+            depth,
+            name,
+            handle,
+            stat,
+            entries,
+        });
+        Some(frame)
+    }
+
+    /// The subdirectories that the walk will enter as far as can be told here, the first one last.
+    fn below(&mut self, names: &SortedNames, stats: &[Result<Stat, Errno>]) -> Vec<CString> {
+        let rules = self.plan.exclude;
+        let (length, judges) = (self.path.len(), !rules.has_no_patterns());
+        let mut below = Vec::new();
+        for (place, name) in names.iter().enumerate() {
+            if rules.caches() && name == CACHE_TAG {
+                return Vec::new();
+            }
+            let is_directory = match stats.get(place) {
+                Some(stat) => stat.is_ok_and(|stat| stat.kind == Kind::Directory),
+                None => names.is_directory(place),
+            };
+            if !is_directory {
+                continue;
+            }
+            push_name(&mut self.path, name);
+            let is_excluded = judges && rules.excludes(&self.path, true);
+            self.path.truncate(length);
+            if !is_excluded {
+                below.push(name.to_owned());
+            }
+        }
+        below.reverse();
+        below
     }
 }
 
-/// Looks into a directory; `None` if it is large or anything fails.
-fn scout(
-    above: &OwnedFd,
-    name: &CStr,
-    lister: &mut Lister,
-    now: &(dyn Fn() -> Time + Sync),
-) -> Option<Scouted> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = open_quietly(above, name, flags).ok()?;
-    let stat = Stat::of(&handle).ok()?;
-    let looked_at = now().as_nanos();
-    let names = lister.list_small(&handle).ok()??;
-    let stats: Vec<_> = names.iter().map(|name| Stat::at(&handle, name, false)).collect();
-    Some(Scouted {
-        handle,
-        stat,
-        entries: ScoutedEntries {
-            looked_at,
-            names,
-            stats: stats.into_iter(),
-        },
-    })
+fn push_name(path: &mut Vec<u8>, name: &CStr) {
+    if !path.is_empty() {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name.to_bytes());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-
-    fn tree(directories: usize, files: usize) -> (tempfile::TempDir, Arc<OwnedFd>, Vec<CString>) {
-        let root = tempfile::tempdir().unwrap();
-        let mut names = Vec::new();
-        for number in 0..directories {
-            let name = format!("{number:05}");
-            fs::create_dir(root.path().join(&name)).unwrap();
-            for file in 0..files {
-                fs::write(root.path().join(&name).join(format!("f{file}")), b"x").unwrap();
-            }
-            names.push(CString::new(name).unwrap());
-        }
-        let handle = Arc::new(OwnedFd::from(fs::File::open(root.path()).unwrap()));
-        (root, handle, names)
-    }
+    use std::fs::{self, File};
+    use std::path::Path;
 
     fn now() -> Time {
         Time::new(7, 0)
     }
 
-    fn names_of(mut scouted: Scouted) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| {
-            let (name, stat) = scouted.entries.next()?;
-            assert!(stat.is_ok());
-            Some(name.to_bytes().to_vec())
-        })
-        .collect()
+    fn plan<'a>(root: &Path, exclude: &'a ExcludeRules) -> ScoutPlan<'a> {
+        ScoutPlan {
+            root: Arc::new(OwnedFd::from(File::open(root).unwrap())),
+            mount: None,
+            exclude,
+            now: &now,
+        }
     }
 
-    #[test]
-    fn every_directory_is_answered_or_left_to_the_walk() {
-        let (root, handle, mut names) = tree(300, 3);
-        names.push(c"absent".to_owned());
-        fs::write(root.path().join("file"), b"x").unwrap();
-        names.push(c"file".to_owned());
-        let scouts = Scouts::new(3, &now);
-        std::thread::scope(|scope| {
-            for _ in 0..scouts.threads() {
-                scope.spawn(|| scouts.run());
-            }
-            for (number, ticket) in scouts.ask(&handle, names).into_iter().enumerate() {
-                if let Some(scouted) = ticket.take() {
-                    assert!(number < 300);
-                    assert_eq!(scouted.entries.looked_at, 7_000_000_000);
-                    assert_eq!(names_of(scouted), [b"f0", b"f1", b"f2"]);
+    fn rules(patterns: &[&str], caches: bool) -> ExcludeRules {
+        let patterns: Vec<_> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+        ExcludeRules::new(&patterns, &[], caches).unwrap()
+    }
+
+    fn names_of(entries: ScoutedEntries) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        match entries {
+            ScoutedEntries::Named(mut names) => {
+                while let Some(name) = names.next() {
+                    all.push(name[..name.len() - 1].to_vec());
                 }
             }
-            scouts.end();
-        });
-        let queue = scouts.queue();
-        assert_eq!((queue.ready_directories, queue.ready_entries), (0, 0));
+            ScoutedEntries::Looked(mut looked) => {
+                assert_eq!(looked.looked_at, 7_000_000_000);
+                while let Some((name, stat)) = looked.next() {
+                    assert!(stat.is_ok());
+                    all.push(name.to_bytes().to_vec());
+                }
+            }
+        }
+        all
+    }
+
+    /// Runs a scout and asks for `wanted` directories; answers what was seen in each.
+    fn ask(plan: &ScoutPlan<'_>, wanted: &[(usize, &CStr)]) -> Vec<Option<Vec<Vec<u8>>>> {
+        let scouting = Scouting::new(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| scouting.run(plan));
+            let ask = |&(depth, name): &(usize, &CStr)| Some(names_of(scouting.take(depth, name)?.entries));
+            let seen = wanted.iter().map(ask).collect();
+            scouting.end();
+            seen
+        })
+    }
+
+    fn names(names: &[&str]) -> Option<Vec<Vec<u8>>> {
+        Some(names.iter().map(|name| name.as_bytes().to_vec()).collect())
     }
 
     #[test]
-    fn no_more_is_held_than_there_is_room_for() {
-        let (_root, handle, names) = tree(READY_DIRECTORIES * 2, 2);
-        let scouts = Scouts::new(2, &now);
+    fn the_walk_gets_what_it_enters_and_passes_over_the_rest() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["a/deep/er", "b/x", "b/y", "d"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
+        }
+        File::create(root.path().join("b/x/file")).unwrap();
+        let exclude = rules(&[], false);
+        let wanted = [
+            (0, c""),
+            (1, c"b"),
+            (2, c"x"),
+            (1, c"c"),
+            (1, c"d"),
+            (2, c"none"),
+            (1, c"e"),
+        ];
+        let seen = ask(&plan(root.path(), &exclude), &wanted);
+        let expected = [
+            names(&["a", "b", "d"]),
+            names(&["x", "y"]),
+            names(&["file"]),
+            None,
+            names(&[]),
+            None,
+            None,
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn no_more_is_held_than_there_is_room_for_and_the_end_frees_the_scout() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..READY_DIRECTORIES * 2 {
+            fs::create_dir(root.path().join(format!("{number:05}"))).unwrap();
+        }
+        let exclude = rules(&[], false);
+        let plan = plan(root.path(), &exclude);
+        let scouting = Scouting::new(true);
         std::thread::scope(|scope| {
-            scope.spawn(|| scouts.run());
-            let mut tickets = scouts.ask(&handle, names);
-            let is_full =
-                |queue: &Queue| (queue.ready_directories, queue.idle_threads) == (READY_DIRECTORIES, 1);
-            while !is_full(&scouts.queue()) {
+            let scout = scope.spawn(|| scouting.run(&plan));
+            while scouting.queue().ready.len() < READY_DIRECTORIES {
                 std::thread::yield_now();
             }
-            // The last can't have been begun: the walk does it without waiting. The first is there.
-            assert!(tickets.pop().unwrap().take().is_none());
-            let first = tickets.remove(0);
-            assert!(first.is_for(c"00000"));
-            assert!(first.take().is_some());
-            drop(tickets);
-            scouts.end();
+            assert!(scouting.take(0, c"").is_some());
+            assert!(
+                scouting.take(1, c"00200").is_some(),
+                "it goes on where there is room"
+            );
+            assert!(!scout.is_finished() || scouting.queue().is_over);
+            scouting.end();
         });
-        let queue = scouts.queue();
-        assert_eq!((queue.ready_directories, queue.ready_entries), (0, 0));
-        assert_eq!(Arc::strong_count(&handle), 1);
+        assert!(scouting.queue().ready.len() <= READY_DIRECTORIES);
     }
 
     #[test]
-    fn a_large_directory_is_left_to_the_walk() {
-        let (root, handle, names) = tree(1, 0);
-        for number in 0..DIRECTORY_BYTES / 100 {
-            fs::write(root.path().join("00000").join(format!("{number:0>100}")), b"").unwrap();
+    fn what_is_excluded_large_or_a_cache_is_not_entered() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["a/in", "cache/in", "large/in", "z"] {
+            fs::create_dir_all(root.path().join(path)).unwrap();
         }
-        let mut lister = Lister::with_memory(DIRECTORY_BYTES);
-        assert!(scout(&handle, &names[0], &mut lister, &now).is_none());
-        assert_eq!(Scouts::new(1, &now).ask(&handle, names).len(), 0);
+        File::create(root.path().join("cache/CACHEDIR.TAG")).unwrap();
+        for number in 0..DIRECTORY_BYTES / 100 {
+            File::create(root.path().join(format!("large/{number:0>100}"))).unwrap();
+        }
+        let exclude = rules(&["/a"], true);
+        let wanted = [
+            (0, c""),
+            (1, c"a"),
+            (1, c"cache"),
+            (2, c"in"),
+            (1, c"large"),
+            (2, c"in"),
+            (1, c"z"),
+        ];
+        let seen = ask(&plan(root.path(), &exclude), &wanted);
+        let is_seen: Vec<_> = seen.iter().map(Option::is_some).collect();
+        assert_eq!(is_seen, [true, false, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn without_a_scout_the_walk_looks_itself() {
+        assert!(Scouting::new(false).take(0, c"").is_none());
     }
 }

@@ -70,6 +70,11 @@ impl Stat {
         self.device == other.device && self.mount == other.mount
     }
 
+    /// Whether two looks saw the same file, on the same mount.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        self.inode == other.inode && self.is_on_mount_of(other)
+    }
+
     /// Whether two looks saw the same content of the same file.
     pub(crate) fn is_same_content(&self, other: &Self) -> bool {
         self.inode == other.inode
