@@ -53,10 +53,14 @@ pub(crate) enum Detail {
 /// A storage to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StorageSpec {
+    /// Its name in the configuration file, if it has one.
+    pub(crate) name: Option<String>,
     /// Its URL, `scheme:…`.
     pub(crate) url: String,
-    /// Further settings of its plugin, by name.
+    /// Further settings of its plugin, by name. Those for whichever storage has them stand here too.
     pub(crate) settings: Vec<(String, Setting)>,
+    /// Segments that are on their way to it at the same time; absent means what the storage prefers.
+    pub(crate) uploads: Option<u32>,
 }
 
 /// A mode to prepare with.
@@ -121,8 +125,8 @@ pub(crate) struct Backup {
     pub(crate) host: String,
     /// Its name.
     pub(crate) name: String,
-    /// Where to.
-    pub(crate) storage: StorageSpec,
+    /// Where to, at least one.
+    pub(crate) storages: Vec<StorageSpec>,
     /// How it is prepared.
     pub(crate) mode: ModeSpec,
     /// When a new chain begins.
@@ -160,15 +164,23 @@ pub(crate) struct Document {
     pub(crate) options: Vec<(&'static str, serde_json::Value)>,
 }
 
-/// A storage to read and how to open what is in it.
+/// The storages to read and how to open what is in them.
 #[derive(Debug, Clone)]
 pub(crate) struct Reading {
-    /// The storage.
-    pub(crate) storage: StorageSpec,
+    /// The storages that may hold it, at least one.
+    pub(crate) storages: Vec<StorageSpec>,
     /// The password's file.
     pub(crate) pass_file: Option<PathBuf>,
     /// Accept what is not authenticated.
     pub(crate) compat: bool,
+}
+
+impl Reading {
+    /// The storages for a message.
+    pub(crate) fn places(&self) -> String {
+        let urls: Vec<&str> = self.storages.iter().map(|spec| spec.url.as_str()).collect();
+        urls.join(", ")
+    }
 }
 
 /// Which backup, as it was when.

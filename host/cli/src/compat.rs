@@ -11,17 +11,18 @@ pub(crate) mod messages;
 mod options;
 mod parse;
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::args::GlobalArgs;
+use crate::args::{GlobalArgs, StorageText};
 use crate::command::{Command, Detail};
 use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::config::file::{ConfigFile, read_text};
 use crate::exit::{Exit, Failure};
 
-use map::{Options, failed};
+use map::{NamedOptions, Options, failed};
 use parse::OptionMap;
 
 pub(crate) use help::page;
@@ -94,9 +95,17 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
     let mut warnings = Vec::new();
     let merged = match map.get("config").cloned().flatten() {
         Some(path) => merge(&mut map, Path::new(&path), &mut warnings),
-        None => Ok(()),
+        None => Ok(Vec::new()),
     };
-    let options = Options { map: &map, era };
+    let (storages, merged) = match merged {
+        Ok(storages) => (storages, Ok(())),
+        Err(failure) => (Vec::new(), Err(failure)),
+    };
+    let options = Options {
+        map: &map,
+        storages: &storages,
+        era,
+    };
     let quiet = options.flag("quiet");
     warnings.extend(map::without_effect(&options));
     match merged.and_then(|()| command(&options, environment)) {
@@ -142,8 +151,8 @@ fn original(options: &Options<'_>, command: Command, warnings: Vec<String>) -> O
     }
 }
 
-/// Lays the ini file below the command line.
-fn merge(map: &mut OptionMap, path: &Path, warnings: &mut Vec<String>) -> Result<(), Failure> {
+/// Lays the ini file below the command line; answers its named storages, unless the command line names one.
+fn merge(map: &mut OptionMap, path: &Path, warnings: &mut Vec<String>) -> Result<Vec<NamedOptions>, Failure> {
     let text = read_text(path).map_err(|error| {
         Failure::from_error(Exit::Failed, &error).advise("name another file with --config")
     })?;
@@ -151,28 +160,49 @@ fn merge(map: &mut OptionMap, path: &Path, warnings: &mut Vec<String>) -> Result
         Failure::from_error(Exit::Failed, &error).advise("mend that line, or name another file with --config")
     })?;
     let below = typed(&ini, path, warnings)?;
-    for (dest, value) in below {
+    let asked = map.contains_key("storage") || map.contains_key("container");
+    for (dest, value) in below.options {
         map.entry(dest).or_insert(value);
     }
-    Ok(())
+    if asked && !below.storages.is_empty() {
+        warnings
+            .push("the [storage:…] sections have no effect: the command line names the storage".to_owned());
+        return Ok(Vec::new());
+    }
+    Ok(below.storages)
+}
+
+/// An ini file whose values have been checked.
+struct Typed {
+    options: OptionMap,
+    storages: Vec<NamedOptions>,
 }
 
 /// Types the options of an ini file: later lines win, unknown keys are warned of.
-fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<OptionMap, Failure> {
-    let mut map = OptionMap::new();
-    // One named storage is as good as the options of a section; several at once are another matter.
-    let storage = match ini.storages.as_slice() {
-        [] => &[][..],
-        [(_, entries)] => entries.as_slice(),
-        several => {
-            return Err(failed(format!(
-                "{} storages in one run are not supported yet",
-                several.len()
-            ))
-            .advise("keep one [storage:NAME] section, and run once for each storage"));
+fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Typed, Failure> {
+    let options = checked(&ini.options, path, warnings)?;
+    let mut storages: Vec<NamedOptions> = Vec::with_capacity(ini.storages.len());
+    for (name, entries) in &ini.storages {
+        let own = checked(entries, path, warnings)?;
+        let (own, other): (OptionMap, OptionMap) =
+            own.into_iter().partition(|(dest, _)| map::is_of_storage(dest));
+        for dest in other.keys() {
+            warnings.push(format!(
+                "option {dest:?} has no effect in [storage:{name}] of {path:?}"
+            ));
         }
-    };
-    for entry in ini.options.iter().chain(storage) {
+        storages.push(NamedOptions {
+            name: name.clone(),
+            options: map::over_shared(own, &options),
+        });
+    }
+    Ok(Typed { options, storages })
+}
+
+/// The values of one set of options, by dest.
+fn checked(entries: &[ini::Entry], path: &Path, warnings: &mut Vec<String>) -> Result<OptionMap, Failure> {
+    let mut map = OptionMap::new();
+    for entry in entries {
         let Some(option) = options::by_dest(&entry.key) else {
             warnings.push(format!(
                 "unknown option {:?} in {path:?}, line {}",
@@ -209,14 +239,22 @@ pub(crate) fn config_file(text: &str, path: &Path) -> Result<ConfigFile, Failure
         Failure::from_error(Exit::Usage, &error).advise("mend that line, or name another file with --config")
     })?;
     let mut warnings = Vec::new();
-    let map = typed(&ini, path, &mut warnings).map_err(usage)?;
+    let typed = typed(&ini, path, &mut warnings).map_err(usage)?;
     let options = Options {
-        map: &map,
+        map: &typed.options,
+        storages: &typed.storages,
         era: Era::Freezerc,
     };
-    let defaults = map::defaults(&options).map_err(usage)?;
+    let mut defaults = map::defaults(&options).map_err(usage)?;
+    let mut storage = BTreeMap::new();
+    for named in options.sections() {
+        let section = map::section(&named).map_err(usage)?;
+        storage.insert(named.name.to_owned(), section);
+        defaults.storages.push(StorageText(format!("{}:", named.name)));
+    }
     Ok(ConfigFile {
         defaults,
+        storage,
         warnings,
         ..ConfigFile::default()
     })

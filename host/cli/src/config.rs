@@ -12,6 +12,7 @@ pub(crate) mod file;
 pub(crate) mod layer;
 mod reading;
 pub(crate) mod size;
+mod storage;
 
 use std::path::{Path, PathBuf};
 
@@ -121,7 +122,12 @@ impl Config {
     fn environment_layer(&self) -> Layer {
         Layer {
             host: self.environment.host.clone(),
-            storage: self.environment.storage.clone().map(crate::args::StorageText),
+            storages: self
+                .environment
+                .storage
+                .iter()
+                .map(|text| crate::args::StorageText(text.clone()))
+                .collect(),
             encrypt_pass_file: self.environment.pass_file.clone(),
             ..Layer::default()
         }

@@ -18,9 +18,9 @@ pub(crate) struct BackupArgs {
     /// Host part of the backup's name [default: this machine's host name]
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Option<String>,
-    /// Storage to write to, such as local:/srv/backups
+    /// Storage to write to, such as local:/srv/backups; given several times, to all of them at once
     #[arg(long, value_name = "URL")]
-    pub(crate) to: Option<StorageText>,
+    pub(crate) to: Vec<StorageText>,
     /// Setting of the storage plugin, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]
     pub(crate) storage_option: Vec<PairText>,
@@ -115,6 +115,9 @@ pub(crate) struct EncodingArgs {
     /// [default: 32M]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_segment_size: Option<Size>,
+    /// Segments on their way to a storage at the same time [default: as the storage prefers]
+    #[arg(long, value_name = "COUNT", help_heading = "Resources")]
+    pub(crate) uploads: Option<u32>,
     /// Threads that compress and read [default: one for each processor]
     #[arg(long, value_name = "COUNT", help_heading = "Resources")]
     pub(crate) workers: Option<u16>,

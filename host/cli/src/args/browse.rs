@@ -9,9 +9,9 @@ use crate::config::date::DateText;
 /// Which storage to read, and how to open what is in it.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct StorageArgs {
-    /// Storage to read, such as local:/srv/backups
+    /// Storage to read, such as local:/srv/backups; may be given several times
     #[arg(long, value_name = "URL")]
-    pub(crate) from: Option<StorageText>,
+    pub(crate) from: Vec<StorageText>,
     /// Setting of the storage plugin, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]
     pub(crate) storage_option: Vec<PairText>,

@@ -13,10 +13,11 @@ use super::options::{OPTIONS, Use};
 use super::parse::{OptionMap, shown};
 use super::{Era, document};
 use crate::args::{CompressionText, Days, DereferenceText, StorageText};
-use crate::command::{Backup, Command, ExcludeStyle, Reading, Restore, Selection};
+use crate::command::{Backup, Command, ExcludeStyle, Reading, Restore, Selection, StorageSpec};
 use crate::config::Config;
 use crate::config::date::DateText;
-use crate::config::layer::{Layer, Setting};
+use crate::config::file::NamedStorage;
+use crate::config::layer::{Layer, Origin, Setting};
 use crate::config::size::Size;
 use crate::exit::{Exit, Failure};
 
@@ -28,10 +29,29 @@ const NAME: &str = "freezer_{mode}_{resource_id}";
 /// The options that say which level is made.
 const LEVELS: [&str; 3] = ["max_level", "always_level", "restart_always_level"];
 
+/// A `[storage:NAME]` section of an ini file.
+#[derive(Debug, Clone)]
+pub(super) struct NamedOptions {
+    /// Its name.
+    pub(super) name: String,
+    /// Its options, with those that it shares.
+    pub(super) options: OptionMap,
+}
+
+/// The options of one named storage.
+pub(super) struct Section<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// Its options.
+    options: Options<'a>,
+}
+
 /// The original's options of one run, already typed.
 pub(super) struct Options<'a> {
     /// By dest.
     pub(super) map: &'a OptionMap,
+    /// The named storages, if an ini file has some: then they are meant and no other.
+    pub(super) storages: &'a [NamedOptions],
     /// Whose rules apply where the eras differ.
     pub(super) era: Era,
 }
@@ -45,6 +65,18 @@ impl Options<'_> {
     /// An option's value as text.
     pub(super) fn text(&self, dest: &str) -> Option<String> {
         self.get(dest).map(|value| value.to_string_lossy().into_owned())
+    }
+
+    /// The named storages.
+    pub(super) fn sections(&self) -> impl Iterator<Item = Section<'_>> {
+        self.storages.iter().map(|named| Section {
+            name: &named.name,
+            options: Options {
+                map: &named.options,
+                storages: &[],
+                era: self.era,
+            },
+        })
     }
 
     fn path(&self, dest: &str) -> Option<PathBuf> {
@@ -209,10 +241,10 @@ fn unused(options: &Options<'_>) -> Vec<String> {
         "ftp" | "ftps" => &["ftp_"],
         _ => &[],
     };
-    let plugins = [
-        (Use::Storage, "storage", options.storage()),
-        (Use::Mode, "mode", options.mode()),
-    ];
+    let mut plugins = vec![(Use::Mode, "mode", options.mode())];
+    if options.storages.is_empty() {
+        plugins.insert(0, (Use::Storage, "storage", options.storage()));
+    }
     let line = |(used, kind, plugin): &(Use, &str, String)| {
         let taken = settings(options, *used, plugin);
         let idle = |option: &&super::options::Opt| {
@@ -246,8 +278,9 @@ fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
         path: Some(config.expand_home(path)),
         ..common(options, config)?
     };
+    let storages = storages(options, &layer, config)?;
     let mut backup = config
-        .backup_of(layer, options.flag("dry_run"))
+        .backup_to(layer, Some(storages), options.flag("dry_run"))
         .map_err(as_failed)?;
     backup.excludes.style = ExcludeStyle::Tar;
     backup.document = Some(document::of(options, &backup.host, &backup.name)?);
@@ -265,13 +298,21 @@ pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
             .parsed::<i64>(dest)?
             .and_then(|level| u32::try_from(level).ok()))
     };
-    let named = options.flag("storage") || options.flag("container");
+    let named = options.storages.is_empty() && (options.flag("storage") || options.flag("container"));
     Ok(Layer {
         path: options.path("path_to_backup"),
         name: options.text("backup_name"),
         host: options.text("hostname"),
-        storage: named.then(|| url(options)).transpose()?.map(StorageText),
-        storage_options: settings(options, Use::Storage, &options.storage()),
+        storages: named
+            .then(|| url(options))
+            .transpose()?
+            .map(StorageText)
+            .into_iter()
+            .collect(),
+        storage_options: match options.storages {
+            [] => settings(options, Use::Storage, &options.storage()),
+            _ => BTreeMap::new(),
+        },
         mode: options.text("mode"),
         mode_options: settings(options, Use::Mode, &options.mode()),
         full: options.flag("no_incremental").then_some(true),
@@ -304,7 +345,6 @@ fn common(options: &Options<'_>, config: &Config) -> Result<Layer, Failure> {
     Ok(Layer {
         name: Some(options.name()?),
         host: layer.host.or_else(|| Some(config.environment.machine.clone())),
-        storage: Some(StorageText(url(options)?)),
         full: (!options.incremental()).then_some(true),
         // The original's chains have no end of their own.
         chain_levels: Some(0),
@@ -331,13 +371,11 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
         .map(|date| date.in_zone(&zone))
         .transpose();
     let at = at.map_err(|error| failed(error.to_string()))?;
-    let storage = config
-        .storage(layer.storage.as_ref(), layer.storage_options, "--storage")
-        .map_err(as_failed)?;
+    let storages = storages(options, &layer, config)?;
     Ok(Restore {
         selection: Selection {
             reading: Reading {
-                storage,
+                storages,
                 pass_file: layer.encrypt_pass_file,
                 compat: true,
             },
@@ -353,6 +391,70 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
         resources: config.resources(None, None)?,
         dry_run: options.flag("dry_run"),
     })
+}
+
+/// The storages of a run: those of the sections, else the one of the options.
+fn storages(options: &Options<'_>, layer: &Layer, config: &Config) -> Result<Vec<StorageSpec>, Failure> {
+    if options.storages.is_empty() {
+        let layer = Layer {
+            storages: vec![StorageText(url(options)?)],
+            storage_options: layer.storage_options.clone(),
+            ..Layer::default()
+        };
+        return config.storages(&layer, "--storage").map_err(as_failed);
+    }
+    let spec = |named: Section<'_>| -> Result<StorageSpec, Failure> {
+        let NamedStorage {
+            url,
+            settings,
+            uploads,
+        } = section(&named)?;
+        Ok(StorageSpec {
+            name: Some(named.name.to_owned()),
+            url,
+            settings: settings.into_iter().collect(),
+            uploads,
+        })
+    };
+    options.sections().map(spec).collect()
+}
+
+/// A named storage as our own configuration file would have it.
+///
+/// # Errors
+/// When its place is missing.
+pub(super) fn section(named: &Section<'_>) -> Result<NamedStorage, Failure> {
+    let options = &named.options;
+    let inside = |failure: Failure| failure.because(format!("in section [storage:{}]", named.name));
+    if !options.flag("storage") {
+        return Err(inside(failed("storage is missing")).advise("add storage = local, swift, ssh or s3"));
+    }
+    Ok(NamedStorage {
+        url: url(options).map_err(inside)?,
+        uploads: None,
+        settings: settings(options, Use::Storage, &options.storage())
+            .into_iter()
+            .map(|(name, setting)| (name, Setting::new(setting.text, Origin::Section)))
+            .collect(),
+    })
+}
+
+/// True for what may stand in the section of a storage.
+pub(super) fn is_of_storage(dest: &str) -> bool {
+    ["storage", "container"].contains(&dest)
+        || OPTIONS
+            .iter()
+            .any(|option| option.dest == dest && option.used == Use::Storage)
+}
+
+/// A storage's own options over those that it shares with others: all but the place.
+pub(super) fn over_shared(mut own: OptionMap, shared: &OptionMap) -> OptionMap {
+    for (dest, value) in shared {
+        if is_of_storage(dest) && !["storage", "container"].contains(dest) {
+            own.entry(dest).or_insert_with(|| value.clone());
+        }
+    }
+    own
 }
 
 /// A usage failure of ours under the original's exit code.
@@ -405,7 +507,10 @@ fn settings(options: &Options<'_>, used: Use, plugin: &str) -> BTreeMap<String, 
     given
         .filter_map(|option| {
             let name = option.long.first().copied().unwrap_or(option.dest);
-            Some((name.to_owned(), Setting(options.text(option.dest)?)))
+            Some((
+                name.to_owned(),
+                Setting::new(options.text(option.dest)?, Origin::File),
+            ))
         })
         .collect()
 }

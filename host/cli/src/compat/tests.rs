@@ -44,8 +44,8 @@ fn a_seed_era_backup_line_is_done() {
     let backup = backup(Era::Freezerc, line);
     assert_eq!(backup.path, Path::new("/etc"));
     assert_eq!((backup.host.as_str(), backup.name.as_str()), ("machine", "etc"));
-    assert_eq!(backup.storage.url, "local:/srv/b");
-    assert!(backup.storage.settings.is_empty());
+    assert_eq!(backup.storages[0].url, "local:/srv/b");
+    assert!(backup.storages[0].settings.is_empty());
     assert_eq!(backup.excludes.style, ExcludeStyle::Tar);
     assert_eq!(backup.excludes.patterns, ["*.tmp"]);
     assert_eq!(backup.links, Links::Soft);
@@ -81,15 +81,17 @@ fn increments_are_made_as_each_era_did(#[case] era: Era, #[case] options: &str, 
 )]
 #[case("--storage s3 -C bucket", "s3://bucket")]
 fn storages_become_urls(#[case] options: &str, #[case] url: &str) {
-    assert_eq!(backup(Era::Agent, &format!("-F /etc {options}")).storage.url, url);
+    assert_eq!(
+        backup(Era::Agent, &format!("-F /etc {options}")).storages[0].url,
+        url
+    );
 }
 
 #[test]
 fn only_settings_of_the_storage_in_use_are_handed_on() {
     let line = "-F /x -N n --storage ssh --ssh-host h --ssh-key /k --access-key a --mysql-conf /m";
     let backup = backup(Era::Agent, line);
-    let names: Vec<&str> = backup
-        .storage
+    let names: Vec<&str> = backup.storages[0]
         .settings
         .iter()
         .map(|(name, _)| name.as_str())
@@ -219,7 +221,7 @@ fn the_command_line_wins_over_the_ini_file() {
         panic!("a backup")
     };
     assert_eq!((backup.name.as_str(), backup.host.as_str()), ("cli", "machine"));
-    assert_eq!(backup.storage.url, "local:/ini");
+    assert_eq!(backup.storages[0].url, "local:/ini");
     assert_eq!(backup.path, Path::new("/ini/%x"));
     assert_eq!(backup.policy.max_level, Some(2));
 }
@@ -281,10 +283,7 @@ fn the_document_about_a_backup_has_the_original_s_keys_in_order() {
 fn an_ini_file_serves_our_own_verbs_too() {
     let text = "[default]\nstorage = local\ncontainer = /srv\nbackup_name = n\ncompression = bzip2\n";
     let file = config_file(text, Path::new("x.ini")).expect("valid");
-    assert_eq!(
-        file.defaults.storage.map(|storage| storage.0),
-        Some("local:/srv".to_owned())
-    );
+    assert_eq!(file.defaults.storages, [StorageText("local:/srv".to_owned())]);
     assert_eq!(file.defaults.name.as_deref(), Some("n"));
 }
 
@@ -300,4 +299,37 @@ fn no_options_at_all_print_the_help_and_fail() {
     };
     assert_eq!(failure.exit, Exit::Failed);
     assert!(in_original_words(Era::Agent, &failure).starts_with("usage: freezer-agent"));
+}
+
+#[test]
+fn sections_of_storages_are_the_storages_of_the_run() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("job.ini");
+    let text = "[default]\nbackup_name = n\npath_to_backup = /x\nstorage = swift\ncontainer = unused\nssh_key = /k\n\
+                [storage:a]\nstorage = local\ncontainer = /a\nmode = fs\n\
+                [storage:b]\nstorage = ssh\ncontainer = /b\nssh_host = h\nssh_username = u\n";
+    std::fs::write(&path, text).expect("written");
+    let line = format!("--config {}", path.display());
+    let original = parsed(Era::Freezerc, &line).expect("judged");
+    assert_eq!(
+        original.warnings,
+        [format!(
+            "option \"mode\" has no effect in [storage:a] of {path:?}"
+        )]
+    );
+    let Command::Backup(backup) = original.command else {
+        panic!("a backup")
+    };
+    let urls: Vec<&str> = backup.storages.iter().map(|spec| spec.url.as_str()).collect();
+    assert_eq!(urls, ["local:/a", "ssh://u@h//b"]);
+    assert_eq!(backup.storages[1].settings[0].0, "ssh-key");
+    let overruled = parsed(Era::Freezerc, &format!("{line} --storage local -C /c")).expect("judged");
+    assert_eq!(overruled.warnings.len(), 2, "{:?}", overruled.warnings);
+    let Command::Backup(backup) = overruled.command else {
+        panic!("a backup")
+    };
+    assert_eq!(backup.storages.len(), 1);
+    let file = config_file(text, Path::new("x.ini")).expect("valid");
+    assert_eq!(file.storage["b"].url, "ssh://u@h//b");
+    assert_eq!(file.defaults.storages.len(), 2);
 }

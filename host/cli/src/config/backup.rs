@@ -5,8 +5,8 @@ use freezer_format::level::LevelPolicy;
 use freezer_format::name::HostBackupName;
 
 use super::Config;
-use super::layer::{Layer, Setting};
-use crate::args::{BackupArgs, CompressionText, DereferenceText, StorageText};
+use super::layer::Layer;
+use crate::args::{BackupArgs, CompressionText, DereferenceText};
 use crate::command::{Backup, ExcludeStyle, Excludes, Links, ModeSpec, Resources, StorageSpec};
 use crate::exit::Failure;
 
@@ -39,6 +39,19 @@ impl Config {
     /// # Errors
     /// Whatever is missing or contradicts itself.
     pub(crate) fn backup_of(&self, layer: Layer, dry_run: bool) -> Result<Backup, Failure> {
+        self.backup_to(layer, None, dry_run)
+    }
+
+    /// The same to storages that are known already.
+    ///
+    /// # Errors
+    /// Whatever is missing or contradicts itself.
+    pub(crate) fn backup_to(
+        &self,
+        layer: Layer,
+        storages: Option<Vec<StorageSpec>>,
+        dry_run: bool,
+    ) -> Result<Backup, Failure> {
         let name = layer.name.clone().ok_or_else(|| {
             missing(
                 "the name of the backup",
@@ -52,7 +65,10 @@ impl Config {
             )
         })?;
         let host = self.host(layer.host.as_deref(), &name)?;
-        let storage = self.storage(layer.storage.as_ref(), layer.storage_options.clone(), "--to")?;
+        let storages = match storages {
+            Some(storages) => storages,
+            None => self.storages(&layer, "--to")?,
+        };
         let CompressionText { compression, level } = layer.compression.unwrap_or(CompressionText {
             compression: Compression::Gzip,
             level: None,
@@ -73,7 +89,7 @@ impl Config {
             path,
             host,
             name,
-            storage,
+            storages,
             mode: ModeSpec {
                 name: layer.mode.clone().unwrap_or_else(|| "fs".to_owned()),
                 settings: layer.mode_options.clone().into_iter().collect(),
@@ -120,59 +136,6 @@ impl Config {
         Ok(host)
     }
 
-    /// The storage of a URL, or of a `NAME:` in the configuration file.
-    ///
-    /// # Errors
-    /// When none is given, or a name isn't in the file.
-    pub(crate) fn storage(
-        &self,
-        text: Option<&StorageText>,
-        settings: std::collections::BTreeMap<String, Setting>,
-        option: &str,
-    ) -> Result<StorageSpec, Failure> {
-        let StorageText(text) =
-            text.ok_or_else(|| missing("a storage", &format!("{option} URL, such as local:/srv/backups")))?;
-        let text = text.parse::<StorageText>().map_err(|reason| {
-            Failure::usage(format!("invalid storage {text:?}"))
-                .because(reason)
-                .advise(format!("give {option} URL"))
-        })?;
-        let (scheme, rest) = text.0.split_once(':').unwrap_or((&text.0, ""));
-        let mut settings = settings;
-        let url = match self.file.storage.get(scheme) {
-            Some(named) => {
-                for (name, setting) in &named.settings {
-                    settings.entry(name.clone()).or_insert_with(|| setting.clone());
-                }
-                if rest.is_empty() {
-                    named.url.clone()
-                } else {
-                    below_url(&named.url, rest)
-                }
-            }
-            None if rest.is_empty() => return Err(self.no_storage(scheme)),
-            None => text.0.clone(),
-        };
-        Ok(StorageSpec {
-            url,
-            settings: settings.into_iter().collect(),
-        })
-    }
-
-    /// `NAME:` isn't in the configuration file.
-    fn no_storage(&self, name: &str) -> Failure {
-        let known: Vec<&str> = self.file.storage.keys().map(String::as_str).collect();
-        let failure =
-            Failure::usage(format!("no storage is named {name:?}")).because(match known.is_empty() {
-                true => "the configuration file names no storages".to_owned(),
-                false => format!("the configuration file names {}", known.join(", ")),
-            });
-        match super::file::nearest(name, &known) {
-            Some(near) => failure.advise(format!("did you mean {near}:?")),
-            None => failure.advise(format!("write {name}:PLACE, or add [storage.{name}] with a url")),
-        }
-    }
-
     /// Threads and memory with their defaults.
     ///
     /// # Errors
@@ -191,11 +154,6 @@ impl Config {
             memory_bytes: memory.map_or(MEMORY_BYTES, |size| size.0),
         })
     }
-}
-
-/// `nas:sub` below `[storage.nas]`.
-fn below_url(url: &str, rest: &str) -> String {
-    format!("{}/{}", url.trim_end_matches('/'), rest.trim_start_matches('/'))
 }
 
 /// Something that must be given and isn't.
@@ -219,6 +177,7 @@ fn policy(layer: &Layer) -> LevelPolicy {
 #[cfg(test)]
 mod tests {
     use super::super::file;
+    use super::super::layer::{Origin, Setting};
     use super::*;
     use crate::args::{Args, Verb};
     use crate::exit::Exit;
@@ -257,10 +216,10 @@ mod tests {
             (backup.path.as_path(), backup.host.as_str()),
             (Path::new("/etc"), "from-backup")
         );
-        assert_eq!(backup.storage.url, "local:/srv/nas");
+        assert_eq!(backup.storages[0].url, "local:/srv/nas");
         assert_eq!(
-            backup.storage.settings,
-            [("fsync".to_owned(), Setting("true".into()))]
+            backup.storages[0].settings,
+            [("fsync".to_owned(), Setting::new("true", Origin::Section))]
         );
         assert_eq!(backup.resources.workers, 7);
     }
@@ -324,6 +283,6 @@ mod tests {
     #[test]
     fn a_place_below_a_named_storage_can_be_named() {
         let backup = backup(&config(FILE), &["/x", "--name", "n", "--to", "nas:sub/dir"]).expect("judged");
-        assert_eq!(backup.storage.url, "local:/srv/nas/sub/dir");
+        assert_eq!(backup.storages[0].url, "local:/srv/nas/sub/dir");
     }
 }

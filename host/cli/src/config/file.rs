@@ -50,6 +50,9 @@ pub(crate) struct ConfigFile {
 pub(crate) struct NamedStorage {
     /// Its URL.
     pub(crate) url: String,
+    /// Segments on their way to it at the same time.
+    #[serde(default)]
+    pub(crate) uploads: Option<u32>,
     /// All other keys: settings of its plugin.
     #[serde(flatten)]
     pub(crate) settings: BTreeMap<String, Setting>,
@@ -175,6 +178,7 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layer::Origin;
     use super::*;
     use rstest::rstest;
 
@@ -204,7 +208,10 @@ full = true
         assert_eq!(file.defaults.memory.map(|size| size.0), Some(64 << 20));
         assert_eq!(file.defaults.max_segment_size.map(|size| size.0), Some(1 << 20));
         assert_eq!(file.defaults.chain_days.map(|days| days.0), Some(7.5));
-        assert_eq!(file.storage["nas"].settings["fsync"], Setting("true".into()));
+        assert_eq!(
+            file.storage["nas"].settings["fsync"],
+            Setting::new("true", Origin::File)
+        );
         assert_eq!(file.backup["etc"].exclude.len(), 2);
         assert_eq!(file.backup["etc"].full, Some(true));
     }

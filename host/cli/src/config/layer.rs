@@ -22,9 +22,9 @@ pub(crate) struct Layer {
     pub(crate) name: Option<String>,
     /// Host part of its name.
     pub(crate) host: Option<String>,
-    /// The storage, to write to or to read from.
-    #[serde(deserialize_with = "parsed")]
-    pub(crate) storage: Option<StorageText>,
+    /// The storages, to write to or to read from.
+    #[serde(rename = "storage", deserialize_with = "storages")]
+    pub(crate) storages: Vec<StorageText>,
     /// Settings of the storage plugin.
     pub(crate) storage_options: BTreeMap<String, Setting>,
     /// The mode plugin.
@@ -69,6 +69,8 @@ pub(crate) struct Layer {
     /// Bytes of a stored piece.
     #[serde(deserialize_with = "size")]
     pub(crate) max_segment_size: Option<Size>,
+    /// Segments on their way to a storage at the same time.
+    pub(crate) uploads: Option<u32>,
     /// Threads.
     pub(crate) workers: Option<u16>,
     /// Memory to stay within.
@@ -103,6 +105,7 @@ pub(crate) const KEYS: &[&str] = &[
     "encrypt-pass-file",
     "compat",
     "max-segment-size",
+    "uploads",
     "workers",
     "memory",
     "plugins-dir",
@@ -127,7 +130,11 @@ impl Layer {
             path: self.path.or(below.path),
             name: self.name.or(below.name),
             host: self.host.or(below.host),
-            storage: self.storage.or(below.storage),
+            // Not joined: who names a storage means this one, not this one too.
+            storages: match self.storages.is_empty() {
+                true => below.storages,
+                false => self.storages,
+            },
             storage_options: joined(self.storage_options, below.storage_options),
             mode: self.mode.or(below.mode),
             mode_options: joined(self.mode_options, below.mode_options),
@@ -151,6 +158,7 @@ impl Layer {
             encrypt_pass_file: self.encrypt_pass_file.or(below.encrypt_pass_file),
             compat: self.compat.or(below.compat),
             max_segment_size: self.max_segment_size.or(below.max_segment_size),
+            uploads: self.uploads.or(below.uploads),
             workers: self.workers.or(below.workers),
             memory: self.memory.or(below.memory),
             plugins_dir: self.plugins_dir,
@@ -182,7 +190,7 @@ impl From<BackupArgs> for Layer {
             path,
             name,
             host,
-            storage: to,
+            storages: to,
             storage_options: settings(storage_option),
             mode,
             mode_options: settings(mode_option),
@@ -202,6 +210,7 @@ impl From<BackupArgs> for Layer {
             encrypt_pass_file: encoding.encrypt_pass_file,
             compat: flag(encoding.compat),
             max_segment_size: encoding.max_segment_size,
+            uploads: encoding.uploads,
             workers: encoding.workers,
             memory: encoding.memory,
             plugins_dir: Vec::new(),
@@ -218,13 +227,39 @@ pub(crate) fn flag(given: bool) -> Option<bool> {
 pub(crate) fn settings(pairs: Vec<PairText>) -> BTreeMap<String, Setting> {
     pairs
         .into_iter()
-        .map(|pair| (pair.name, Setting(pair.value)))
+        .map(|pair| (pair.name, Setting::new(pair.value, Origin::CommandLine)))
         .collect()
+}
+
+/// Where a setting was given: how near to the user, and who else can see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// An option of the command line, which every user of the machine can list.
+    CommandLine,
+    /// A section of a storage in the configuration file.
+    Section,
+    /// Another section of the configuration file: for whichever storage has such a setting.
+    File,
 }
 
 /// A plugin's setting as text: the plugin's manifest knows its type.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Setting(pub(crate) String);
+pub(crate) struct Setting {
+    /// Its value, as written.
+    pub(crate) text: String,
+    /// Where it was given.
+    pub(crate) origin: Origin,
+}
+
+impl Setting {
+    /// A setting as it was written there.
+    pub(crate) fn new(text: impl Into<String>, origin: Origin) -> Setting {
+        Setting {
+            text: text.into(),
+            origin,
+        }
+    }
+}
 
 impl std::fmt::Debug for Setting {
     /// Settings may be secret, which only the plugin's manifest knows.
@@ -251,7 +286,7 @@ impl<'de> Deserialize<'de> for Setting {
                 ));
             }
         };
-        Ok(Setting(text))
+        Ok(Setting::new(text, Origin::File))
     }
 }
 
@@ -290,6 +325,25 @@ fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Days>, D::E
         _ => return Err(serde::de::Error::custom("days are a number")),
     };
     text.parse().map(Some).map_err(serde::de::Error::custom)
+}
+
+/// One storage or a list of them.
+fn storages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StorageText>, D::Error> {
+    let texts = match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => vec![text],
+        toml::Value::Array(values) => {
+            let texts = values.into_iter().map(|value| value.as_str().map(str::to_owned));
+            let texts: Option<Vec<String>> = texts.collect();
+            texts.ok_or_else(|| serde::de::Error::custom("a list of storages"))?
+        }
+        _ => {
+            return Err(serde::de::Error::custom(
+                "a storage is a text, or a list of texts",
+            ));
+        }
+    };
+    let parsed: Result<Vec<StorageText>, String> = texts.iter().map(|text| text.parse()).collect();
+    parsed.map_err(serde::de::Error::custom)
 }
 
 /// One pattern or a list of them.

@@ -130,7 +130,7 @@ impl Config {
     /// Where to read, with the password of the named backup.
     fn reading(&self, args: StorageArgs, name: Option<&str>) -> Result<Reading, Failure> {
         let layer = Layer {
-            storage: args.from,
+            storages: args.from,
             storage_options: settings(args.storage_option),
             encrypt_pass_file: args.encrypt_pass_file,
             compat: flag(args.compat),
@@ -138,7 +138,7 @@ impl Config {
         };
         let layer = layer.over(self.below(name));
         Ok(Reading {
-            storage: self.storage(layer.storage.as_ref(), layer.storage_options, "--from")?,
+            storages: self.storages(&layer, "--from")?,
             pass_file: layer.encrypt_pass_file,
             compat: layer.compat.unwrap_or(false),
         })

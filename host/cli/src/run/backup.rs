@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::session::{Session, absolute, passphrase};
 use super::{Context, failure};
-use crate::command::{Backup, ExcludeStyle, Excludes, Links};
+use crate::command::{Backup, ExcludeStyle, Excludes, Links, StorageSpec};
 use crate::compat::document::Facts;
 use crate::exit::{Exit, Failure};
 use crate::render::{Style, summary, units};
@@ -34,7 +34,8 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
     );
     let excludes = patterns(&backup.excludes)?;
     let session = Session::start(context, vec![path.clone()])?;
-    let (storage, store) = session.open(&backup.storage)?;
+    let spec = only(&backup.storages)?;
+    let (storage, store) = session.open(spec)?;
     let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
     session.undo_leftovers();
     warn_of_odd_options(backup, &excludes, &*store, context);
@@ -49,7 +50,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
         options: recorded(backup),
         excludes,
-        storage_directories: session.directories(&storage, &backup.storage)?,
+        storage_directories: session.directories(&storage, spec)?,
         one_file_system: !backup.cross_file_systems,
         dereference: match backup.links {
             Links::Keep => Dereference::None,
@@ -86,6 +87,18 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
             drop(session.end());
             Err(failure::of_agent(&error))
         }
+    }
+}
+
+/// The storage of a run that has one.
+fn only(storages: &[StorageSpec]) -> Result<&StorageSpec, Failure> {
+    match storages {
+        [one] => Ok(one),
+        several => Err(Failure::usage(format!(
+            "{} storages in one run are not supported yet",
+            several.len()
+        ))
+        .advise("run once for each storage")),
     }
 }
 

@@ -24,7 +24,7 @@ pub(super) fn list(list: &List, context: &Context) -> Result<Exit, Failure> {
         list.reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open(&list.reading.storage)?;
+    let (_, store) = session.open_first(&list.reading)?;
     let options = ListOptions {
         filter: filter(&list.filter),
         verify: list.verify,
@@ -38,13 +38,13 @@ pub(super) fn list(list: &List, context: &Context) -> Result<Exit, Failure> {
     if rows.is_empty() && asked {
         return Err(Failure::new(
             Exit::NothingFound,
-            format!("no such backup in {}", list.reading.storage.url),
+            format!("no such backup in {}", list.reading.places()),
         )
         .advise("leave out --name and --host to see all"));
     }
     match output.style {
         Style::Json => output.finish(exit, json!({ "backups": listing::backup_documents(&rows) }))?,
-        _ if rows.is_empty() => output.note(&format!("no backups in {}", list.reading.storage.url)),
+        _ if rows.is_empty() => output.note(&format!("no backups in {}", list.reading.places())),
         _ => output.print(&listing::backups(&rows, &context.config.zone))?,
     }
     Ok(exit)
@@ -53,7 +53,7 @@ pub(super) fn list(list: &List, context: &Context) -> Result<Exit, Failure> {
 /// Prints the commands that restore a backup with other tools alone.
 fn recovery(selection: &Selection, context: &Context) -> Result<Exit, Failure> {
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open(&selection.reading.storage)?;
+    let (_, store) = session.open_first(&selection.reading)?;
     let script = freezer_agent::recovery(&store, &wanted(selection)?);
     drop(store);
     let exit = session.end_with(Exit::Ok);
@@ -76,7 +76,7 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
         reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open(&reading.storage)?;
+    let (_, store) = session.open_first(reading)?;
     let options = LsOptions {
         wanted: wanted(&ls.selection)?,
         path: ls.path.clone(),
@@ -123,7 +123,7 @@ pub(super) fn dump(dump: &Dump, context: &Context) -> Result<Exit, Failure> {
         reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open(&reading.storage)?;
+    let (_, store) = session.open_first(reading)?;
     let wanted = wanted(&dump.selection)?;
     // Unbuffered by lines: a file's content isn't text.
     let mut out = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());

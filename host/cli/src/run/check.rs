@@ -22,7 +22,7 @@ pub(super) fn run(check: &Check, context: &Context) -> Result<Exit, Failure> {
         reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open(&reading.storage)?;
+    let (_, store) = session.open_first(reading)?;
     let options = CheckOptions {
         filter: filter(&check.filter),
         read_data: check.read_data,

@@ -20,7 +20,7 @@ use freezer_plugin::{
 
 use super::Context;
 use super::failure;
-use crate::command::StorageSpec;
+use crate::command::{Reading, StorageSpec};
 use crate::config::Config;
 use crate::config::layer::Setting;
 use crate::exit::{Exit, Failure};
@@ -143,6 +143,14 @@ impl<'a> Session<'a> {
         Ok((plugin, store))
     }
 
+    /// Opens the storage to read.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub(super) fn open_first(&self, reading: &Reading) -> Result<(Plugin, Arc<dyn Store>), Failure> {
+        self.open(first(&reading.storages)?)
+    }
+
     /// The directories of this machine in which an opened storage keeps its objects.
     ///
     /// # Errors
@@ -260,6 +268,16 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
     host.map_err(|error| failure::of_plugin(&error))
 }
 
+/// The first of the storages of a run.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn first(storages: &[StorageSpec]) -> Result<&StorageSpec, Failure> {
+    storages
+        .first()
+        .ok_or_else(|| Failure::usage("a storage is missing"))
+}
+
 /// A storage's settings: those of its URL and the given ones.
 fn storage_settings(plugin: &Plugin, spec: &StorageSpec) -> Result<Settings, Failure> {
     let settings = plugin.manifest().settings_from_url(&spec.url);
@@ -276,8 +294,8 @@ fn with(
     given: &[(String, Setting)],
 ) -> Result<Settings, PluginError> {
     let from_url: Vec<String> = settings.iter().map(|(name, _)| name.to_owned()).collect();
-    for (name, Setting(value)) in given {
-        let (name, value) = manifest.parse_setting(name, value)?;
+    for (name, setting) in given {
+        let (name, value) = manifest.parse_setting(name, &setting.text)?;
         if let Some(url) = settings.url().filter(|_| from_url.contains(&name)) {
             return Err(PluginError::Setting {
                 plugin: manifest.name.clone(),
