@@ -9,6 +9,7 @@ mod mutate;
 mod process;
 mod random;
 mod sandbox;
+mod server;
 mod storage;
 mod tree;
 
@@ -16,5 +17,6 @@ pub use mutate::Mutator;
 pub use process::{Finished, Program, Running, program};
 pub use random::Random;
 pub use sandbox::{Sandbox, freezer_binary, workspace};
+pub use server::Server;
 pub use storage::{Backup, Part, backups};
 pub use tree::{assert_same, copy_tree, differences, differences_from_list, make_odd_tree, tool, write};
