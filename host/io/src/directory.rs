@@ -192,8 +192,12 @@ impl Directory {
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let message = format!("can't write {}: its source broke off: {error}", self.shown(path));
-                    return Err(Error::new(ErrorKind::Corrupt, message));
+                    let Error { kind, message } = Error::from_io(&error);
+                    let message = format!(
+                        "can't write {}: its source broke off: {message}",
+                        self.shown(path)
+                    );
+                    return Err(Error::new(kind, message));
                 }
             };
             let place = offset.checked_add(written).ok_or(Errno::FBIG);

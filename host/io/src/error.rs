@@ -57,9 +57,17 @@ impl Error {
 }
 
 impl From<Error> for std::io::Error {
-    /// Keeps the kind: [`Error::from_io`] finds it again behind a reader.
+    /// Keeps the kind: [`Error::from_io`] finds it again behind a reader, and who reads sees whether another try can help.
     fn from(error: Error) -> Self {
-        Self::other(error)
+        let kind = match error.kind {
+            ErrorKind::NotFound => std::io::ErrorKind::NotFound,
+            ErrorKind::Denied => std::io::ErrorKind::PermissionDenied,
+            ErrorKind::Busy | ErrorKind::Unavailable => std::io::ErrorKind::ConnectionAborted,
+            // What ended too early. `Interrupted` would mean "call again at once", which cancelled work must not say.
+            ErrorKind::Corrupt => std::io::ErrorKind::UnexpectedEof,
+            _ => std::io::ErrorKind::Other,
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -128,6 +128,14 @@ pub struct Bandwidth {
     pub download: Throttle,
 }
 
+impl Bandwidth {
+    /// Tells whether there is any limit.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.upload.is_limited() || self.download.is_limited()
+    }
+}
+
 /// A reader or writer whose bytes count against a limit, for transfers on threads.
 #[derive(Debug)]
 pub struct Throttled<T> {
@@ -146,6 +154,15 @@ impl<T> Throttled<T> {
         }
     }
 
+    /// As much of `wanted` as may be moved at once.
+    fn most(&self, wanted: usize) -> usize {
+        if self.throttle.is_limited() {
+            wanted.min(self.throttle.piece())
+        } else {
+            wanted
+        }
+    }
+
     fn wait(&self, bytes: usize) -> io::Result<()> {
         Ok(self.throttle.wait_blocking(bytes, &self.stop)?)
     }
@@ -154,11 +171,7 @@ impl<T> Throttled<T> {
 impl<R: Read> Read for Throttled<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stop.check()?;
-        let most = if self.throttle.is_limited() {
-            buffer.len().min(self.throttle.piece())
-        } else {
-            buffer.len()
-        };
+        let most = self.most(buffer.len());
         let count = self.inner.read(&mut buffer[..most])?;
         // After the read: only what came counts, and the next piece waits in the sender's buffers.
         self.wait(count)?;
@@ -169,16 +182,89 @@ impl<R: Read> Read for Throttled<R> {
 impl<W: Write> Write for Throttled<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.stop.check()?;
-        let most = if self.throttle.is_limited() {
-            bytes.len().min(self.throttle.piece())
-        } else {
-            bytes.len()
-        };
+        let most = self.most(bytes.len());
         self.wait(most)?;
         self.inner.write(&bytes[..most])
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that `transfers` move in `seconds` of a simulated clock, each sleeping `late` longer than it should.
+    fn moved(rate: u64, transfers: usize, seconds: u64, late: Duration) -> u64 {
+        let throttle = Throttle::new(Some(rate));
+        let bucket = throttle.0.as_ref().unwrap();
+        let begun = Instant::now();
+        let end = begun + Duration::from_secs(seconds);
+        let mut clocks = vec![begun; transfers];
+        let mut sum = 0;
+        loop {
+            let clock = clocks.iter_mut().min().unwrap();
+            if *clock >= end {
+                return sum;
+            }
+            let due = bucket.reserve(throttle.piece() as u64, *clock);
+            if due < end {
+                sum += throttle.piece() as u64;
+            }
+            *clock = if due > *clock { due + late } else { due };
+        }
+    }
+
+    #[test]
+    fn all_transfers_together_keep_within_five_percent_over_ten_seconds() {
+        for rate in [10_000, 100_000, 1 << 20, 10 << 20, 125_000_000] {
+            for transfers in [1, 4, 16] {
+                for late in [Duration::ZERO, Duration::from_millis(1)] {
+                    let expected = rate as f64 * 10.0;
+                    let ratio = moved(rate, transfers, 10, late) as f64 / expected;
+                    assert!(
+                        (0.95..1.05).contains(&ratio),
+                        "{rate} B/s, {transfers} transfers, {late:?} late: {ratio}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_is_not_made_up_for() {
+        let throttle = Throttle::new(Some(1000));
+        let bucket = throttle.0.as_ref().unwrap();
+        let begun = Instant::now();
+        bucket.reserve(1000, begun);
+        let later = begun + Duration::from_secs(3600);
+        let due = bucket.reserve(1000, later);
+        assert_eq!(
+            (due - later).as_millis(),
+            900,
+            "a tenth of a second's worth was saved up"
+        );
+    }
+
+    #[test]
+    fn no_limit_never_waits() {
+        for none in [Throttle::default(), Throttle::new(None), Throttle::new(Some(0))] {
+            assert!(!none.is_limited() && none.reserve(usize::MAX).is_none());
+        }
+    }
+
+    #[test]
+    fn a_reader_gets_all_bytes_and_stops_when_asked() {
+        let throttle = Throttle::new(Some(1 << 20));
+        let mut all = Vec::new();
+        let mut reader = Throttled::new(&[7_u8; 200_000][..], throttle, Stop::never());
+        reader.read_to_end(&mut all).unwrap();
+        assert_eq!(all, [7; 200_000]);
+        let slow = Throttle::new(Some(1));
+        let raised = Stop::when(|| true);
+        let error = Throttled::new(io::sink(), slow, raised).write(b"x").unwrap_err();
+        assert_eq!(Error::from_io(&error).kind, crate::error::ErrorKind::Cancelled);
     }
 }

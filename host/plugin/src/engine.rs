@@ -29,10 +29,11 @@ const NETWORK_THREADS: usize = 2;
 
 /// The running engine.
 pub(crate) struct EngineState {
-    // Dropped in this order: no guest outlives the runtime, no tick the engine.
+    // Dropped in this order: no tick outlives the engine.
     linker: Linker<GuestState>,
     _ticker: Ticker,
-    runtime: Runtime,
+    /// There until the drop.
+    runtime: Option<Runtime>,
     engine: Engine,
 }
 
@@ -55,7 +56,7 @@ impl EngineState {
         Ok(Arc::new(Self {
             linker,
             _ticker: ticker,
-            runtime,
+            runtime: Some(runtime),
             engine,
         }))
     }
@@ -70,7 +71,20 @@ impl EngineState {
 
     /// Runs a future on this thread. Must not be called from a task.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
+        let runtime = self
+            .runtime
+            .as_ref()
+            .expect("the runtime is there until the drop");
+        runtime.block_on(future)
+    }
+}
+
+impl Drop for EngineState {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A name that the system still looks up must not hold up the end of the program.
+            runtime.shutdown_background();
+        }
     }
 }
 

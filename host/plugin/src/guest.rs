@@ -32,6 +32,9 @@ use crate::limits::{CallClock, Ceiling, CpuExceeded, PluginLimits};
 use crate::log_gate::{Level, LogGate};
 use crate::run::Run;
 
+/// The least time for a call under a bandwidth limit.
+const LIMITED_CALL: Duration = Duration::from_secs(24 * 3600);
+
 /// What all instances of one plugin in one run share.
 pub(crate) struct PluginContext {
     pub(crate) name: String,
@@ -193,7 +196,12 @@ impl Guest {
         within: Option<Duration>,
         make: impl AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
     ) -> Result<T, PluginError> {
-        let time = within.unwrap_or(self.store.data().context.limits.call);
+        let context = &self.store.data().context;
+        let mut time = within.unwrap_or(context.limits.call);
+        if context.run.bandwidth().is_limited() {
+            // A call that the user slows down takes as long as it takes; what stalls is still noticed.
+            time = time.max(LIMITED_CALL);
+        }
         let state = self.store.data_mut();
         state.cancelling = cancelling;
         state.clock.start();

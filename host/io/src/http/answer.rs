@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::{STALL, failure};
+use super::failure;
 use crate::error::{Error, ErrorKind};
 use crate::limiter::Throttle;
 use crate::stop::{self, Stop};
@@ -32,30 +32,67 @@ pub struct Answer {
 }
 
 /// A content as it arrives.
-struct Incoming {
+pub(super) struct Incoming {
     /// What was asked, for messages.
-    asked: String,
-    response: reqwest::Response,
-    throttle: Throttle,
-    stop: Stop,
+    pub(super) asked: String,
+    pub(super) response: reqwest::Response,
+    pub(super) throttle: Throttle,
+    /// How long nothing may come.
+    pub(super) stall: Duration,
+    pub(super) stop: Stop,
 }
 
 impl Incoming {
     /// The next piece; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let piece = tokio::select! {
-            piece = tokio::time::timeout(STALL, self.response.chunk()) => piece,
+            piece = tokio::time::timeout(self.stall, self.response.chunk()) => piece,
             () = self.stop.raised() => return Err(stop::cancelled()),
         };
         let piece = match piece {
             Ok(Ok(piece)) => piece,
             Ok(Err(error)) => return Err(failure::broken(&self.asked, &error)),
-            Err(_) => return Err(stalled(&self.asked)),
+            Err(_) => return Err(self.stalled()),
         };
         if let Some(piece) = &piece {
             self.throttle.wait(piece.len(), &self.stop).await?;
         }
         Ok(piece)
+    }
+
+    fn stalled(&self) -> Error {
+        let message = format!("{}: nothing came for {} s", self.asked, self.stall.as_secs_f64());
+        Error::new(ErrorKind::Unavailable, message)
+    }
+
+    /// Makes an answer of a response whose headers are there.
+    pub(super) async fn answer(self) -> Answer {
+        let headers = self.response.headers().iter().filter_map(|(name, value)| {
+            let value = std::str::from_utf8(value.as_bytes()).ok()?;
+            Some((name.as_str().to_owned(), value.to_owned()))
+        });
+        let headers = headers.collect();
+        let (status, size) = (self.response.status().as_u16(), self.response.content_length());
+        let content: Box<dyn Read + Send> = if size.is_some_and(|size| size <= SMALL_BYTES) {
+            Box::new(self.gather().await)
+        } else {
+            let (sender, pieces) = async_channel::bounded(DEPTH);
+            let asked = self.asked.clone();
+            let pump = tokio::spawn(self.pump(sender)).abort_handle();
+            Box::new(AnswerReader {
+                asked,
+                pieces,
+                pump,
+                current: Bytes::new(),
+                ended: None,
+            })
+        };
+        Answer {
+            status,
+            headers,
+            size,
+            content,
+        }
     }
 
     /// Passes all pieces on; an empty one is the end.
@@ -84,55 +121,6 @@ impl Incoming {
                 Err(error) => return Gathered::new(bytes, Some(error)),
             }
         }
-    }
-}
-
-fn stalled(asked: &str) -> Error {
-    Error::new(
-        ErrorKind::Unavailable,
-        format!("{asked}: nothing came for {} s", STALL.as_secs()),
-    )
-}
-
-/// Makes an answer of a response whose headers are there.
-pub(super) async fn answer(
-    asked: String,
-    response: reqwest::Response,
-    throttle: &Throttle,
-    stop: &Stop,
-) -> Answer {
-    let status = response.status().as_u16();
-    let headers = response.headers().iter().filter_map(|(name, value)| {
-        let value = std::str::from_utf8(value.as_bytes()).ok()?;
-        Some((name.as_str().to_owned(), value.to_owned()))
-    });
-    let headers = headers.collect();
-    let size = response.content_length();
-    let incoming = Incoming {
-        asked,
-        response,
-        throttle: throttle.clone(),
-        stop: stop.clone(),
-    };
-    let content: Box<dyn Read + Send> = if size.is_some_and(|size| size <= SMALL_BYTES) {
-        Box::new(incoming.gather().await)
-    } else {
-        let (sender, pieces) = async_channel::bounded(DEPTH);
-        let asked = incoming.asked.clone();
-        let pump = tokio::spawn(incoming.pump(sender)).abort_handle();
-        Box::new(AnswerReader {
-            asked,
-            pieces,
-            pump,
-            current: Bytes::new(),
-            ended: None,
-        })
-    };
-    Answer {
-        status,
-        headers,
-        size,
-        content,
     }
 }
 

@@ -30,6 +30,7 @@ pub use tls::Trust;
 use crate::error::{Error, ErrorKind};
 use crate::limiter::Bandwidth;
 use crate::stop::{self, Stop};
+use answer::Incoming;
 use content::{Progress, Upload};
 use request::Checked;
 
@@ -72,6 +73,7 @@ enum Pool {
 pub struct Client {
     permission: Arc<dyn Permission>,
     bandwidth: Bandwidth,
+    stall: Duration,
     pools: Mutex<BTreeMap<Pool, reqwest::Client>>,
 }
 
@@ -87,8 +89,16 @@ impl Client {
         Self {
             permission,
             bandwidth,
+            stall: STALL,
             pools: Mutex::default(),
         }
+    }
+
+    /// Gives up where nothing moved for this long, instead of 60 s.
+    #[must_use]
+    pub fn giving_up_after(mut self, stall: Duration) -> Self {
+        self.stall = stall;
+        self
     }
 
     /// Sends one request, follows redirects as far as it says, and waits for the headers of the answer.
@@ -127,7 +137,14 @@ impl Client {
                 asking = next;
                 continue;
             }
-            return Ok(answer::answer(asking.to_string(), response, &self.bandwidth.download, stop).await);
+            let incoming = Incoming {
+                asked: asking.to_string(),
+                response,
+                throttle: self.bandwidth.download.clone(),
+                stall: self.stall,
+                stop: stop.clone(),
+            };
+            return Ok(incoming.answer().await);
         }
     }
 
@@ -169,7 +186,7 @@ impl Client {
             response = client.execute(request) => {
                 response.map_err(|error| failure::unanswered(&asking.to_string(), &error))
             }
-            error = watch(asking, &progress, time, stop) => Err(error),
+            error = watch(asking, &progress, (self.stall, time), stop) => Err(error),
         }
     }
 
@@ -219,14 +236,21 @@ fn has_empty_content(asking: &Checked, content: Option<&Content>) -> bool {
 }
 
 /// Waits until a request has taken too long or should stop.
-async fn watch(asking: &Checked, progress: &Progress, time: Duration, stop: &Stop) -> Error {
+///
+/// The times are those for sending the content without any progress, and for the headers of the answer after that.
+async fn watch(
+    asking: &Checked,
+    progress: &Progress,
+    (stall, headers): (Duration, Duration),
+    stop: &Stop,
+) -> Error {
     loop {
         tokio::time::sleep(stop::POLL).await;
         if stop.is_raised() {
             return stop::cancelled();
         }
         let done = progress.is_done();
-        let most = if done { time } else { STALL };
+        let most = if done { headers } else { stall };
         if progress.idle() < most {
             continue;
         }

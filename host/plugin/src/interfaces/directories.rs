@@ -1,6 +1,9 @@
 //! `directories`: work below an opened directory, done by `freezer_io::directory`.
 
+use std::io::Read;
+
 use freezer_io::directory::{self, Entry as NativeEntry};
+use freezer_io::limiter::Throttled;
 use wasmtime::component::Resource;
 
 use super::bodies::used_up;
@@ -72,8 +75,14 @@ impl HostDirectory for GuestState {
             Err(error) => return Ok(Err(error)),
         };
         let size = reader.remaining();
+        let limit = &self.context.run.bandwidth().download;
+        let reader: Box<dyn Read + Send> = if limit.is_limited() {
+            Box::new(Throttled::new(reader, limit.clone(), self.stop()))
+        } else {
+            Box::new(reader)
+        };
         Ok(Ok(self.table.push(Body::stream(
-            Box::new(reader),
+            reader,
             Some(size),
             Origin::Plugin,
         ))?))
@@ -91,7 +100,14 @@ impl HostDirectory for GuestState {
             return Ok(Err(error));
         }
         let (directory, content) = (self.table.get(&directory)?, self.table.get(&content)?);
+        let limit = &self.context.run.bandwidth().upload;
         Ok(match content.take() {
+            Some(taken) if limit.is_limited() => {
+                let mut limited = Throttled::new(taken.into_reader(), limit.clone(), self.stop());
+                directory
+                    .write_stream(&path, offset, &mut limited)
+                    .map_err(Error::from)
+            }
             Some(Taken::Bytes(bytes)) => directory.write(&path, offset, &bytes).map_err(Error::from),
             Some(Taken::Stream(mut stream)) => directory
                 .write_stream(&path, offset, &mut stream)
