@@ -2,7 +2,8 @@
 //!
 //! A transfer reserves each piece before it moves it and waits for as long as the bucket says. Reservations are handed
 //! out in the order of asking, so parallel transfers get equal shares. The bucket holds at most a tenth of a second's
-//! worth (and never more than 64 KiB), so that over 10 s the sum stays within 5 % of the limit.
+//! worth: enough to make up for threads that wake up late, and little enough that over 10 s the sum stays within 5 % of
+//! the limit.
 
 use std::io::{self, Read, Write};
 use std::num::NonZeroU64;
@@ -17,6 +18,9 @@ pub const MAX_PIECE: usize = 64 << 10;
 /// The smallest one: below it the work per piece would count.
 const MIN_PIECE: u64 = 256;
 
+/// The time in which the bucket fills.
+const BURST: Duration = Duration::from_millis(100);
+
 /// A bucket that fills with `rate` bytes a second.
 #[derive(Debug)]
 struct Bucket {
@@ -26,11 +30,6 @@ struct Bucket {
 }
 
 impl Bucket {
-    /// How much may flow at once after a pause.
-    fn burst(&self) -> Duration {
-        self.time_of((MAX_PIECE as u64).min(self.rate.get() / 10))
-    }
-
     fn time_of(&self, bytes: u64) -> Duration {
         Duration::from_secs_f64(bytes as f64 / self.rate.get() as f64)
     }
@@ -39,7 +38,7 @@ impl Bucket {
     fn reserve(&self, bytes: u64, now: Instant) -> Instant {
         let mut busy_until = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
         // What wasn't used while the bucket was full is lost.
-        let full = now.checked_sub(self.burst()).unwrap_or(now);
+        let full = now.checked_sub(BURST).unwrap_or(now);
         let start = busy_until.map_or(full, |until| until.max(full));
         let end = start + self.time_of(bytes);
         *busy_until = Some(end);

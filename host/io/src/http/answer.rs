@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::AbortHandle;
 
-use super::failure;
+use super::{MAX_ANSWER_HEADER_BYTES, failure};
 use crate::error::{Error, ErrorKind};
 use crate::limiter::Throttle;
 use crate::stop::{self, Stop};
@@ -66,8 +66,20 @@ impl Incoming {
     }
 
     /// Makes an answer of a response whose headers are there.
-    pub(super) async fn answer(self) -> Answer {
-        let headers = self.response.headers().iter().filter_map(|(name, value)| {
+    ///
+    /// # Errors
+    /// `Other` if there are too many of them.
+    pub(super) async fn answer(self) -> Result<Answer, Error> {
+        let received = self.response.headers();
+        let bytes: usize = received
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if bytes > MAX_ANSWER_HEADER_BYTES {
+            let message = format!("{}: the answer has {bytes} bytes of headers", self.asked);
+            return Err(Error::new(ErrorKind::Other, message));
+        }
+        let headers = received.iter().filter_map(|(name, value)| {
             let value = std::str::from_utf8(value.as_bytes()).ok()?;
             Some((name.as_str().to_owned(), value.to_owned()))
         });
@@ -87,12 +99,12 @@ impl Incoming {
                 ended: None,
             })
         };
-        Answer {
+        Ok(Answer {
             status,
             headers,
             size,
             content,
-        }
+        })
     }
 
     /// Passes all pieces on; an empty one is the end.

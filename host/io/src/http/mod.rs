@@ -1,6 +1,6 @@
 //! HTTP and HTTPS for plugins: one request, one answer, everything bounded.
 //!
-//! The client sends what it is given and nothing of its own: no proxies from the environment, no cookies, no
+//! The client sends what it is given and nothing of its own but `Accept: */*`: no proxies from the environment, no cookies, no
 //! decompression, no retries. Every origin, also that of a redirect, is asked for at a [`Permission`], and every address
 //! that a name resolves to. Needs a tokio runtime with timers and I/O; contents are read from anywhere.
 
@@ -46,6 +46,8 @@ const MAX_HEADERS_TIME: Duration = Duration::from_secs(600);
 const IDLE: Duration = Duration::from_secs(15);
 /// The most headers of an answer.
 const MAX_ANSWER_HEADERS: usize = 256;
+/// The most bytes of them.
+const MAX_ANSWER_HEADER_BYTES: usize = 64 << 10;
 
 /// Decides whom requests may reach.
 pub trait Permission: Send + Sync {
@@ -144,7 +146,7 @@ impl Client {
                 stall: self.stall,
                 stop: stop.clone(),
             };
-            return Ok(incoming.answer().await);
+            return incoming.answer().await;
         }
     }
 

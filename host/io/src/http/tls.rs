@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{
-    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme, WantsVerifier,
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, OtherError, RootCertStore,
+    SignatureScheme, WantsVerifier,
 };
 
 use crate::error::{Error, ErrorKind};
@@ -40,6 +43,7 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
 pub(super) fn config(trust: &Trust) -> Result<ClientConfig, Error> {
     let builder = builder()?;
     let mut roots = RootCertStore::empty();
+    let mut named = Vec::new();
     match trust {
         Trust::Anything => {
             let verifier = Arc::new(TrustAnything(Arc::clone(builder.crypto_provider())));
@@ -50,16 +54,28 @@ pub(super) fn config(trust: &Trust) -> Result<ClientConfig, Error> {
         }
         Trust::System => {}
         Trust::Certificates(path) => {
-            for certificate in read(path)? {
+            named = read(path)?;
+            for certificate in &named {
                 roots
-                    .add(certificate)
+                    .add(certificate.clone())
                     .map_err(|error| bad_file(path, &error.to_string()))?;
             }
         }
     }
     // Files of the system that can't be read leave out an authority, which shows as soon as it is needed.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    if named.is_empty() {
+        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+    }
+    let provider = Arc::clone(builder.crypto_provider());
+    let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let chains =
+        chains.map_err(|error| Error::new(ErrorKind::Other, format!("can't set up TLS: {error}")))?;
+    let verifier = Arc::new(TrustNamed { chains, named });
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
 }
 
 /// For connections without TLS, whose client asks for a configuration all the same: it trusts nobody.
@@ -102,6 +118,67 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
 fn bad_file(path: &Path, why: &str) -> Error {
     let message = format!("{} must hold certificates in PEM form: {why}", path.display());
     Error::new(ErrorKind::Invalid, message)
+}
+
+/// Believes authorities, and a server that shows one of the named certificates itself: `openssl req -x509` makes
+/// certificates that are their own authority, which a chain must not end with.
+#[derive(Debug)]
+struct TrustNamed {
+    chains: Arc<WebPkiServerVerifier>,
+    named: Vec<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for TrustNamed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let judged =
+            self.chains
+                .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let Err(error) = judged else { return judged };
+        if !is_own_authority(&error) || !self.named.iter().any(|named| named == end_entity) {
+            return Err(error);
+        }
+        // Its time was checked before that error; its name wasn't.
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.chains
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.chains.supported_verify_schemes()
+    }
+}
+
+/// Tells whether the only objection is that a server shows an authority's certificate.
+fn is_own_authority(error: &rustls::Error) -> bool {
+    // The type of this case belongs to a library below rustls.
+    matches!(error, rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))
+        if why.to_string() == "CaUsedAsEndEntity")
 }
 
 /// Believes any certificate, because the user asked for that; the handshake itself must still be in order.

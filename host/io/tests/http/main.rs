@@ -2,3 +2,7 @@
 
 mod server;
 mod exchange;
+mod failures;
+mod redirects;
+mod tls;
+mod bandwidth;

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -53,7 +54,9 @@ pub(crate) type Wrap = dyn Fn(TcpStream) -> io::Result<Box<dyn Connection>> + Se
 /// A server that lives as long as the test's process.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    pub(crate) received: Arc<Mutex<Vec<Received>>>,
+    received: Arc<Mutex<Vec<Received>>>,
+    /// Requests that are being answered.
+    busy: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -80,25 +83,39 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::new(Vec::new()));
-        let (wrap, script, memory): (Arc<Wrap>, Arc<Script>, _) =
-            (wrap.into(), script.into(), Arc::clone(&received));
+        let busy = Arc::new(AtomicUsize::new(0));
+        let memory = (Arc::clone(&received), Arc::clone(&busy));
+        let (wrap, script): (Arc<Wrap>, Arc<Script>) = (wrap.into(), script.into());
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                let (wrap, script, memory) = (Arc::clone(&wrap), Arc::clone(&script), Arc::clone(&memory));
+                let (wrap, script, memory) = (Arc::clone(&wrap), Arc::clone(&script), memory.clone());
                 thread::spawn(move || {
                     // A test may well break a connection on purpose.
                     drop(stream.and_then(|stream| serve(wrap(stream)?, &*script, &memory, number)));
                 });
             }
         });
-        Self { address, received }
+        Self {
+            address,
+            received,
+            busy,
+        }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
+    /// The requests that were answered; waits for those that are being answered.
     pub(crate) fn received(&self) -> Vec<Received> {
+        wait_until("every request is answered", || {
+            self.busy.load(Ordering::SeqCst) == 0
+        });
+        self.answered()
+    }
+
+    /// The requests that were answered so far.
+    pub(crate) fn answered(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
 }
@@ -106,14 +123,16 @@ impl Server {
 fn serve(
     stream: Box<dyn Connection>,
     script: &Script,
-    memory: &Mutex<Vec<Received>>,
+    (memory, busy): &(Arc<Mutex<Vec<Received>>>, Arc<AtomicUsize>),
     connection: usize,
 ) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(mut received) = read_head(&mut stream)? {
         received.connection = connection;
+        busy.fetch_add(1, Ordering::SeqCst);
         let then = script(&mut received, &mut stream);
         memory.lock().unwrap().push(received);
+        busy.fetch_sub(1, Ordering::SeqCst);
         if matches!(then?, Then::Close) {
             return Ok(());
         }
