@@ -16,6 +16,7 @@ mod dry;
 mod error;
 mod estimate;
 mod facts;
+mod info;
 mod keys;
 mod level;
 mod list;
@@ -26,18 +27,21 @@ mod plan;
 mod recovery;
 mod restore;
 mod select;
+mod trial;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
 pub use browse::{LsEntry, LsOptions, dump, ls};
 pub use catalogue::Filter;
 pub use check::{CheckOptions, CheckReport, Problem, Severity, check};
 pub use error::{AgentError, ExitClass};
+pub use info::{StorageInfo, info, info_exit};
 pub use keys::Keyring;
 pub use list::{BackupRow, ListOptions, State, list};
 pub use mode::{BackupMode, PluginMode, PreparedBackup, PreparedRestore, RestoreMode};
 pub use recovery::recovery;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use select::Wanted;
+pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
 
 #[cfg(test)]
 mod tests;

@@ -6,8 +6,10 @@
 
 mod backup;
 mod browse;
+mod login;
 mod plugin;
 mod restore;
+mod storage;
 mod values;
 
 use std::path::PathBuf;
@@ -20,7 +22,8 @@ pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, StorageArgs};
 pub(crate) use plugin::{CompletionsArgs, ManArgs, PluginArgs, PluginVerb};
 pub(crate) use restore::RestoreArgs;
-pub(crate) use values::{CompressionText, Days, DereferenceText, PairText, StorageText};
+pub(crate) use storage::{InfoArgs, StorageVerb, StoragesArgs, TestArgs};
+pub(crate) use values::{CompressionText, Days, DereferenceText, PairText, RateText, StorageText};
 
 /// Backs up, restores and verifies, in formats that plain tools read.
 #[derive(Debug, Parser)]
@@ -61,6 +64,24 @@ pub(crate) struct GlobalArgs {
     /// Look for plugins here first; may be given several times
     #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
     pub(crate) plugins_dir: Vec<PathBuf>,
+    /// Send at most this many bytes a second to all storages together; -1 for no limit
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        allow_hyphen_values = true,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) upload_limit: Option<RateText>,
+    /// Fetch at most this many bytes a second from all storages together; -1 for no limit
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        allow_hyphen_values = true,
+        help_heading = "Everywhere"
+    )]
+    pub(crate) download_limit: Option<RateText>,
     /// Read this configuration file (TOML, or ini by its name) instead of the user's
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config: Option<PathBuf>,
@@ -81,6 +102,10 @@ pub(crate) enum Verb {
     Dump(DumpArgs),
     /// Verify that backups are whole, present and authentic
     Check(CheckArgs),
+    /// Tell what storages hold: containers, objects, bytes
+    Info(InfoArgs),
+    /// List storages, or try one out
+    Storage(StoragesArgs),
     /// List or inspect plugins
     Plugin(PluginArgs),
     /// Print a completion script for a shell
@@ -99,6 +124,13 @@ impl Verb {
             Verb::Ls(_) => "ls",
             Verb::Dump(_) => "dump",
             Verb::Check(_) => "check",
+            Verb::Info(_) => "info",
+            Verb::Storage(StoragesArgs {
+                verb: StorageVerb::List,
+            }) => "storage list",
+            Verb::Storage(StoragesArgs {
+                verb: StorageVerb::Test(_),
+            }) => "storage test",
             Verb::Plugin(PluginArgs {
                 verb: PluginVerb::List,
             }) => "plugin list",

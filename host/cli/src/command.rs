@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Dump(Dump),
     /// Verify what is stored.
     Check(Check),
+    /// Tell what storages hold.
+    Info(Info),
+    /// Try a storage out.
+    StorageTest(StorageTest),
+    /// List the storages of the configuration file and what plugins serve.
+    StorageList,
     /// List plugins.
     PluginList,
     /// Show one plugin.
@@ -61,6 +67,8 @@ pub(crate) struct StorageSpec {
     pub(crate) settings: Vec<(String, Setting)>,
     /// Segments that are on their way to it at the same time; absent means what the storage prefers.
     pub(crate) uploads: Option<u32>,
+    /// One of several in this run: settings that its plugin doesn't have may be another's.
+    pub(crate) shared: bool,
 }
 
 /// A mode to prepare with.
@@ -268,6 +276,24 @@ pub(crate) struct Check {
     pub(crate) filter: Filter,
     /// Read everything.
     pub(crate) read_data: bool,
+}
+
+/// A question about storages.
+#[derive(Debug)]
+pub(crate) struct Info {
+    /// Which.
+    pub(crate) storages: Vec<StorageSpec>,
+    /// Where the original's document goes, `-` for standard output; absent prints a table.
+    pub(crate) document: Option<PathBuf>,
+}
+
+/// A trial of a storage.
+#[derive(Debug)]
+pub(crate) struct StorageTest {
+    /// Which.
+    pub(crate) storage: StorageSpec,
+    /// Bytes to write and to read in each measurement.
+    pub(crate) size_bytes: u64,
 }
 
 /// Manual pages.

@@ -10,8 +10,9 @@ mod map;
 pub(crate) mod messages;
 mod options;
 mod parse;
+mod storage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,9 @@ use crate::config::environment::Environment;
 use crate::config::file::{ConfigFile, read_text};
 use crate::exit::{Exit, Failure};
 
-use map::{NamedOptions, Options, failed};
+use map::{Options, failed};
 use parse::OptionMap;
+use storage::NamedOptions;
 
 pub(crate) use help::page;
 pub(crate) use messages::{exit_code, in_original_words};
@@ -64,6 +66,8 @@ pub(crate) struct Original {
     pub(crate) global: GlobalArgs,
     /// What was accepted without effect, and unknown ini keys.
     pub(crate) warnings: Vec<String>,
+    /// The ini file.
+    pub(crate) config_file: Option<PathBuf>,
     /// A log file asked for.
     pub(crate) log_file: Option<PathBuf>,
 }
@@ -93,6 +97,7 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
     }
     let mut map = parse::parse(arguments).map_err(|error| loud(Failure::usage(error.to_string())))?;
     let mut warnings = Vec::new();
+    let typed: BTreeSet<&'static str> = map.keys().copied().collect();
     let merged = match map.get("config").cloned().flatten() {
         Some(path) => merge(&mut map, Path::new(&path), &mut warnings),
         None => Ok(Vec::new()),
@@ -104,12 +109,13 @@ pub(crate) fn parse(era: Era, arguments: &[OsString], environment: Environment) 
     let options = Options {
         map: &map,
         storages: &storages,
+        typed: &typed,
         era,
     };
     let quiet = options.flag("quiet");
     warnings.extend(map::without_effect(&options));
     match merged.and_then(|()| command(&options, environment)) {
-        Ok(command) => Ok(original(&options, command, warnings)),
+        Ok(command) => original(&options, command, warnings).map_err(loud),
         Err(failure) => Err(Refused {
             failure,
             quiet,
@@ -135,20 +141,23 @@ fn command(options: &Options<'_>, environment: Environment) -> Result<Command, F
 }
 
 /// A judged command with what the options say about output.
-fn original(options: &Options<'_>, command: Command, warnings: Vec<String>) -> Original {
+fn original(options: &Options<'_>, command: Command, warnings: Vec<String>) -> Result<Original, Failure> {
     let detail =
         options.flag("debug") || matches!(options.text("log_level").as_deref(), Some("debug" | "all"));
     let global = GlobalArgs {
         quiet: options.flag("quiet"),
         verbose: if detail { 2 } else { 0 },
+        upload_limit: options.parsed("upload_limit")?,
+        download_limit: options.parsed("download_limit")?,
         ..GlobalArgs::default()
     };
-    Original {
+    Ok(Original {
         command,
         global,
         warnings,
+        config_file: options.get("config").map(PathBuf::from),
         log_file: options.get("log_file").map(PathBuf::from),
-    }
+    })
 }
 
 /// Lays the ini file below the command line; answers its named storages, unless the command line names one.
@@ -184,8 +193,9 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Type
     let mut storages: Vec<NamedOptions> = Vec::with_capacity(ini.storages.len());
     for (name, entries) in &ini.storages {
         let own = checked(entries, path, warnings)?;
-        let (own, other): (OptionMap, OptionMap) =
-            own.into_iter().partition(|(dest, _)| map::is_of_storage(dest));
+        let (own, other): (OptionMap, OptionMap) = own
+            .into_iter()
+            .partition(|(dest, _)| storage::is_of_storage(dest));
         for dest in other.keys() {
             warnings.push(format!(
                 "option {dest:?} has no effect in [storage:{name}] of {path:?}"
@@ -193,7 +203,7 @@ fn typed(ini: &ini::Ini, path: &Path, warnings: &mut Vec<String>) -> Result<Type
         }
         storages.push(NamedOptions {
             name: name.clone(),
-            options: map::over_shared(own, &options),
+            options: storage::over_shared(own, &options),
         });
     }
     Ok(Typed { options, storages })
@@ -243,18 +253,20 @@ pub(crate) fn config_file(text: &str, path: &Path) -> Result<ConfigFile, Failure
     let options = Options {
         map: &typed.options,
         storages: &typed.storages,
+        typed: &BTreeSet::new(),
         era: Era::Freezerc,
     };
     let mut defaults = map::defaults(&options).map_err(usage)?;
-    let mut storage = BTreeMap::new();
-    for named in options.sections() {
-        let section = map::section(&named).map_err(usage)?;
-        storage.insert(named.name.to_owned(), section);
+    let mut sections = BTreeMap::new();
+    for named in storage::sections(&options) {
+        let section = storage::section(&named).map_err(usage)?;
+        sections.insert(named.name.to_owned(), section);
         defaults.storages.push(StorageText(format!("{}:", named.name)));
     }
     Ok(ConfigFile {
         defaults,
-        storage,
+        storage: sections,
+        path: Some(path.to_owned()),
         warnings,
         ..ConfigFile::default()
     })

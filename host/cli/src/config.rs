@@ -2,21 +2,24 @@
 //! the environment and the defaults, and ends in a [`Command`].
 //!
 //! The nearest to the user wins: command line, `[backup.NAME]`, `[defaults]`, environment,
-//! default. Everything that contradicts itself or is missing is refused here, before anything
+//! default; what plugins are set with has more places (`settings`). Everything that contradicts itself or is missing is refused here, before anything
 //! is opened, with the option that would mend it.
 
 mod backup;
+mod clouds;
 pub(crate) mod date;
 pub(crate) mod environment;
 pub(crate) mod file;
 pub(crate) mod layer;
+mod osrc;
 mod reading;
+mod settings;
 pub(crate) mod size;
 mod storage;
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{Args, PluginVerb, Verb};
+use crate::args::{Args, PluginVerb, StorageVerb, Verb};
 use crate::command::{Command, Detail, Man};
 use crate::exit::{Exit, Failure};
 
@@ -80,6 +83,11 @@ impl Config {
             Verb::Ls(args) => Command::Ls(self.ls(args)?),
             Verb::Dump(args) => Command::Dump(self.dump(args)?),
             Verb::Check(args) => Command::Check(self.check(args)?),
+            Verb::Info(args) => Command::Info(self.info(args)?),
+            Verb::Storage(args) => match args.verb {
+                StorageVerb::List => Command::StorageList,
+                StorageVerb::Test(args) => Command::StorageTest(self.storage_test(args)?),
+            },
             Verb::Plugin(args) => match args.verb {
                 PluginVerb::List => Command::PluginList,
                 PluginVerb::Inspect(args) => Command::PluginInspect(args.name),
@@ -147,5 +155,9 @@ fn read_file(path: &Path) -> Result<ConfigFile, Failure> {
     if path.extension().is_some_and(|end| end == "ini" || end == "conf") {
         return crate::compat::config_file(&text, path);
     }
-    file::parse(&text, path).map_err(judged)
+    let file = file::parse(&text, path).map_err(judged)?;
+    Ok(ConfigFile {
+        path: Some(path.to_owned()),
+        ..file
+    })
 }

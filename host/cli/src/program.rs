@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use freezer_plugin::BandwidthLimits;
 
-use crate::args::{Args, GlobalArgs};
+use crate::args::{Args, GlobalArgs, RateText};
 use crate::command::{Command, Detail};
 use crate::compat::{self, Era};
 use crate::config::Config;
 use crate::config::environment::Environment;
+use crate::config::file::ConfigFile;
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::render::{Output, Style};
@@ -84,7 +86,10 @@ fn original(era: Era, arguments: &[OsString]) -> u8 {
             original.warnings.iter().for_each(|warning| output.warn(warning));
             let config = Config {
                 environment,
-                file: crate::config::file::ConfigFile::default(),
+                file: ConfigFile {
+                    path: original.config_file,
+                    ..ConfigFile::default()
+                },
                 zone: jiff::tz::TimeZone::system(),
             };
             execute(
@@ -117,7 +122,14 @@ fn execute(
     for place in global.plugins_dir.iter().filter(|place| !place.is_dir()) {
         output.warn(&format!("--plugins-dir {} is no directory", place.display()));
     }
+    let defaults = &config.file.defaults;
+    let limit = |rate: Option<RateText>| rate.and_then(|rate| rate.0);
+    let bandwidth = BandwidthLimits {
+        upload: limit(global.upload_limit.or(defaults.upload_limit)),
+        download: limit(global.download_limit.or(defaults.download_limit)),
+    };
     let context = Context {
+        bandwidth,
         plugin_dirs: config.plugin_dirs(&global.plugins_dir),
         config,
         output,

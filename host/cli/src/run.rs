@@ -8,11 +8,13 @@ mod failure;
 mod plugins;
 mod restore;
 mod session;
+mod storage;
 
 use std::path::PathBuf;
 
 use freezer_agent::Wanted;
 use freezer_format::name::HostBackupName;
+use freezer_plugin::BandwidthLimits;
 use serde_json::json;
 
 use crate::command::{Command, Detail, Filter, Man, Selection};
@@ -25,6 +27,8 @@ use crate::render::{Output, Style};
 pub(crate) struct Context {
     /// Where plugins are looked for.
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// How fast all storages together may be written and read.
+    pub(crate) bandwidth: BandwidthLimits,
     /// The surroundings.
     pub(crate) config: Config,
     /// The way to the user.
@@ -63,6 +67,9 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Ls(command) => browse::ls(&command, context),
         Command::Dump(command) => browse::dump(&command, context),
         Command::Check(command) => check::run(&command, context),
+        Command::Info(command) => storage::info(&command, context),
+        Command::StorageTest(command) => storage::test(&command, context),
+        Command::StorageList => storage::list(context),
         Command::PluginList => plugins::list(context),
         Command::PluginInspect(name) => plugins::inspect(&name, context),
     }

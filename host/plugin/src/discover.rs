@@ -122,7 +122,11 @@ pub(crate) fn examine(path: &Path) -> Discovered {
                 why: crate::escape::line(&why, 400),
             })?;
         found.imports = imports;
-        manifest.map_err(|source| match source {
+        let allowed = manifest.and_then(|manifest| match found.first_party {
+            true => Ok(manifest),
+            false => manifest.check_foreign_variables().map(|()| manifest),
+        });
+        allowed.map_err(|source| match source {
             ManifestError::Contract { wanted, name } => {
                 found.name.clone_from(&name);
                 PluginError::Contract {

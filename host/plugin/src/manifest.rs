@@ -22,6 +22,13 @@ const MAX_SETTINGS: usize = 128;
 /// The longest name of a plugin, a setting or a scheme.
 const MAX_NAME: usize = 32;
 
+/// The most environment variables that may fill one setting.
+const MAX_VARIABLES: usize = 16;
+/// The longest name of an environment variable.
+const MAX_VARIABLE: usize = 64;
+/// Variables that begin so are ours: any plugin may read them.
+const OWN_VARIABLES: &str = "FREEZER_";
+
 /// What a plugin is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -233,6 +240,29 @@ impl PluginManifest {
         Ok(settings)
     }
 
+    /// Holds a plugin that wasn't built together with this program to our own variables: others belong to other
+    /// programs and may hold their passwords.
+    ///
+    /// # Errors
+    /// [`ManifestError::Value`] names the setting and the variable.
+    pub(crate) fn check_foreign_variables(&self) -> Result<(), ManifestError> {
+        let foreign = self.settings.iter().find_map(|setting| {
+            let mut names = setting.environment.iter();
+            let name = names.find(|name| !name.starts_with(OWN_VARIABLES))?;
+            Some((setting, name))
+        });
+        match foreign {
+            None => Ok(()),
+            Some((setting, name)) => Err(bad(
+                &format!("setting {}: environment", setting.name),
+                format!(
+                    "{name} belongs to another program: a plugin that wasn't built together with this one reads \
+                     variables that begin with {OWN_VARIABLES} only"
+                ),
+            )),
+        }
+    }
+
     /// The settings that may be shown and written down.
     pub(crate) fn without_secrets(&self, settings: &Settings) -> Settings {
         let mut shown = Settings::new();
@@ -325,9 +355,41 @@ impl PluginManifest {
                 default_value(setting.kind, default)
                     .map_err(|why| bad(&format!("setting {}: default", setting.name), why))?;
             }
+            check_variables(setting)?;
         }
         self.grants.check(self).map_err(|why| bad("grants", why))
     }
+}
+
+/// Holds the environment variables of a setting to names of a sane number and shape.
+fn check_variables(setting: &SettingDeclaration) -> Result<(), ManifestError> {
+    let key = format!("setting {}: environment", setting.name);
+    if setting.environment.len() > MAX_VARIABLES {
+        let count = setting.environment.len();
+        return Err(bad(
+            &key,
+            format!("{count} of them, at most {MAX_VARIABLES} are allowed"),
+        ));
+    }
+    for name in &setting.environment {
+        let letters = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+        let good = name.len() <= MAX_VARIABLE
+            && name
+                .bytes()
+                .next()
+                .is_some_and(|first| first.is_ascii_uppercase())
+            && name.bytes().all(letters);
+        if !good {
+            return Err(bad(
+                &key,
+                format!(
+                    "{:?} must be upper-case letters, digits and _, at most {MAX_VARIABLE}",
+                    shorten(name)
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Judges the contract's major version before anything else in the file.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::login::LoginArgs;
 use super::values::{CompressionText, Days, DereferenceText, PairText, StorageText};
 use crate::config::size::Size;
 
@@ -24,6 +25,9 @@ pub(crate) struct BackupArgs {
     /// Setting of the storage plugin, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]
     pub(crate) storage_option: Vec<PairText>,
+    /// How to log in to a cloud.
+    #[command(flatten)]
+    pub(crate) login: LoginArgs,
     /// Mode plugin that prepares the source [default: fs]
     #[arg(long, value_name = "MODE", help_heading = "Plugins")]
     pub(crate) mode: Option<String>,

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::login::LoginArgs;
 use super::values::{PairText, StorageText};
 use crate::config::date::DateText;
 
@@ -15,6 +16,9 @@ pub(crate) struct StorageArgs {
     /// Setting of the storage plugin, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]
     pub(crate) storage_option: Vec<PairText>,
+    /// How to log in to a cloud.
+    #[command(flatten)]
+    pub(crate) login: LoginArgs,
     /// The password is the first line of this file
     #[arg(long, value_name = "FILE")]
     pub(crate) encrypt_pass_file: Option<PathBuf>,

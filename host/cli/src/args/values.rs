@@ -2,6 +2,8 @@
 
 use freezer_format::compression::Compression;
 
+use crate::config::size::Size;
+
 /// `zstd`, `gzip:6`: a compression and perhaps its level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CompressionText {
@@ -57,6 +59,25 @@ impl std::str::FromStr for Days {
         match text.trim().parse::<f64>() {
             Ok(days) if days.is_finite() && days >= 0.0 => Ok(Days(days)),
             _ => Err("days are a number of at least 0, such as 30 or 0.5"),
+        }
+    }
+}
+
+/// Bytes a second, `-1` for as many as there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RateText(pub(crate) Option<u64>);
+
+impl std::str::FromStr for RateText {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<RateText, String> {
+        if ["-1", "none"].contains(&text.trim()) {
+            return Ok(RateText(None));
+        }
+        match text.parse::<Size>() {
+            Ok(Size(0)) => Err("nothing would ever move; -1 lifts the limit".to_owned()),
+            Ok(Size(bytes)) => Ok(RateText(Some(bytes))),
+            Err(error) => Err(error.to_string()),
         }
     }
 }
@@ -160,6 +181,16 @@ mod tests {
     #[case("inf", false)]
     fn days_are_finite_and_not_negative(#[case] text: &str, #[case] good: bool) {
         assert_eq!(text.parse::<Days>().is_ok(), good);
+    }
+
+    #[rstest]
+    #[case("-1", Ok(RateText(None)))]
+    #[case("10M", Ok(RateText(Some(10 << 20))))]
+    #[case("1.5kibi", Ok(RateText(Some(1536))))]
+    #[case("0", Err("nothing would ever move; -1 lifts the limit"))]
+    #[case("5X", Err("unknown unit \"x\"; units are B K M G T P E (powers of 1024)"))]
+    fn rates_have_the_original_s_units(#[case] text: &str, #[case] rate: Result<RateText, &str>) {
+        assert_eq!(text.parse::<RateText>(), rate.map_err(str::to_owned));
     }
 
     #[test]

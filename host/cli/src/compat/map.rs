@@ -3,7 +3,7 @@
 //! The command line wins over the ini file, as the original's documentation says. Messages
 //! that users and scripts match on are the original's to the letter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
@@ -11,40 +11,23 @@ use jiff::tz::TimeZone;
 
 use super::options::{OPTIONS, Use};
 use super::parse::{OptionMap, shown};
+use super::storage::{self, NamedOptions};
 use super::{Era, document};
-use crate::args::{CompressionText, Days, DereferenceText, StorageText};
-use crate::command::{Backup, Command, ExcludeStyle, Reading, Restore, Selection, StorageSpec};
+use crate::args::{CompressionText, Days, DereferenceText, RateText, StorageText};
+use crate::command::{Backup, Command, ExcludeStyle, Info, Reading, Restore, Selection, StorageSpec};
 use crate::config::Config;
 use crate::config::date::DateText;
-use crate::config::file::NamedStorage;
 use crate::config::layer::{Layer, Origin, Setting};
 use crate::config::size::Size;
 use crate::exit::{Exit, Failure};
 
 /// The storage's top-level name where none is given.
-const CONTAINER: &str = "freezer_backups";
+pub(super) const CONTAINER: &str = "freezer_backups";
 /// The name 19.0.0 stores under where none is given: it forgets to fill its template in.
 const NAME: &str = "freezer_{mode}_{resource_id}";
 
 /// The options that say which level is made.
 const LEVELS: [&str; 3] = ["max_level", "always_level", "restart_always_level"];
-
-/// A `[storage:NAME]` section of an ini file.
-#[derive(Debug, Clone)]
-pub(super) struct NamedOptions {
-    /// Its name.
-    pub(super) name: String,
-    /// Its options, with those that it shares.
-    pub(super) options: OptionMap,
-}
-
-/// The options of one named storage.
-pub(super) struct Section<'a> {
-    /// Its name.
-    pub(super) name: &'a str,
-    /// Its options.
-    options: Options<'a>,
-}
 
 /// The original's options of one run, already typed.
 pub(super) struct Options<'a> {
@@ -52,6 +35,8 @@ pub(super) struct Options<'a> {
     pub(super) map: &'a OptionMap,
     /// The named storages, if an ini file has some: then they are meant and no other.
     pub(super) storages: &'a [NamedOptions],
+    /// What stands on the command line, and not in an ini file.
+    pub(super) typed: &'a BTreeSet<&'static str>,
     /// Whose rules apply where the eras differ.
     pub(super) era: Era,
 }
@@ -67,16 +52,13 @@ impl Options<'_> {
         self.get(dest).map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// The named storages.
-    pub(super) fn sections(&self) -> impl Iterator<Item = Section<'_>> {
-        self.storages.iter().map(|named| Section {
-            name: &named.name,
-            options: Options {
-                map: &named.options,
-                storages: &[],
-                era: self.era,
-            },
-        })
+    /// An option as a plugin's setting.
+    pub(super) fn setting(&self, dest: &str) -> Option<Setting> {
+        let origin = match self.typed.contains(dest) {
+            true => Origin::Original,
+            false => Origin::File,
+        };
+        Some(Setting::new(self.text(dest)?, origin))
     }
 
     fn path(&self, dest: &str) -> Option<PathBuf> {
@@ -88,7 +70,7 @@ impl Options<'_> {
         self.get(dest).is_some()
     }
 
-    fn parsed<T: std::str::FromStr>(&self, dest: &str) -> Result<Option<T>, Failure> {
+    pub(super) fn parsed<T: std::str::FromStr>(&self, dest: &str) -> Result<Option<T>, Failure> {
         let Some(text) = self.text(dest) else {
             return Ok(None);
         };
@@ -166,13 +148,7 @@ pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, F
     match options.action().as_str() {
         "backup" => Ok(Command::Backup(Box::new(backup(options, config)?))),
         "restore" => Ok(Command::Restore(Box::new(restore(options, config)?))),
-        "info" if ["local", "ssh", "ftp", "ftps"].contains(&options.storage().as_str()) => {
-            Ok(Command::Print(String::new()))
-        }
-        "info" => Err(failed(format!(
-            "the info action is not supported yet for storage {}",
-            options.storage()
-        ))),
+        "info" => info(options, config),
         "admin" if removal(options).is_empty() => Err(failed(
             "Specify removal date via --remove-before-date, --remove-from-date, or --remove-older-than",
         )),
@@ -236,24 +212,23 @@ pub(super) fn without_effect(options: &Options<'_>) -> Vec<String> {
 /// What is meant for other storages and modes than those in use, on one line each. The login to OpenStack is left
 /// out: the original demanded it everywhere.
 fn unused(options: &Options<'_>) -> Vec<String> {
-    let in_url: &[&str] = match options.storage().as_str() {
-        "ssh" => &["ssh_"],
-        "ftp" | "ftps" => &["ftp_"],
-        _ => &[],
-    };
     let mut plugins = vec![(Use::Mode, "mode", options.mode())];
+    // What stands beside sections of storages is shared by them: one of them may use it.
     if options.storages.is_empty() {
         plugins.insert(0, (Use::Storage, "storage", options.storage()));
     }
+    let of_mode = mode_settings(options);
     let line = |(used, kind, plugin): &(Use, &str, String)| {
-        let taken = settings(options, *used, plugin);
         let idle = |option: &&super::options::Opt| {
             let name = option.long.first().copied().unwrap_or(option.dest);
+            let taken = match used {
+                Use::Storage => storage::uses(plugin, option.dest),
+                _ => of_mode.contains_key(name),
+            };
             option.used == *used
                 && options.get(option.dest).is_some()
                 && !option.dest.starts_with("os")
-                && !taken.contains_key(name)
-                && !in_url.iter().any(|prefix| option.dest.starts_with(prefix))
+                && !taken
         };
         let names: Vec<String> = OPTIONS.iter().filter(idle).map(shown).collect();
         (!names.is_empty()).then(|| {
@@ -278,7 +253,7 @@ fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
         path: Some(config.expand_home(path)),
         ..common(options, config)?
     };
-    let storages = storages(options, &layer, config)?;
+    let storages = storage::storages(options, &layer, config)?;
     let mut backup = config
         .backup_to(layer, Some(storages), options.flag("dry_run"))
         .map_err(as_failed)?;
@@ -304,17 +279,17 @@ pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
         name: options.text("backup_name"),
         host: options.text("hostname"),
         storages: named
-            .then(|| url(options))
+            .then(|| storage::url(options))
             .transpose()?
             .map(StorageText)
             .into_iter()
             .collect(),
         storage_options: match options.storages {
-            [] => settings(options, Use::Storage, &options.storage()),
+            [] => storage::settings(options)?,
             _ => BTreeMap::new(),
         },
         mode: options.text("mode"),
-        mode_options: settings(options, Use::Mode, &options.mode()),
+        mode_options: mode_settings(options),
         full: options.flag("no_incremental").then_some(true),
         max_level: level("max_level")?,
         always_level: level("always_level")?,
@@ -335,8 +310,31 @@ pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
         compression: options.parsed::<CompressionText>("compression")?,
         encrypt_pass_file: options.path("encrypt_pass_file"),
         max_segment_size: options.parsed::<Size>("max_segment_size")?,
+        upload_limit: options.parsed::<RateText>("upload_limit")?,
+        download_limit: options.parsed::<RateText>("download_limit")?,
         ..Layer::default()
     })
+}
+
+/// The original shows containers of object stores only, and nothing for all others.
+fn info(options: &Options<'_>, config: &Config) -> Result<Command, Failure> {
+    let layer = common(options, config)?;
+    let storages = storage::storages(options, &layer, config)?;
+    let shown: Vec<StorageSpec> = storages
+        .into_iter()
+        .filter(|spec| {
+            ["swift:", "s3:"]
+                .iter()
+                .any(|scheme| spec.url.starts_with(scheme))
+        })
+        .collect();
+    if shown.is_empty() {
+        return Ok(Command::Print(String::new()));
+    }
+    Ok(Command::Info(Info {
+        storages: shown,
+        document: options.path("metadata_out"),
+    }))
 }
 
 /// What backup and restore have in common: the options with the original's defaults.
@@ -371,7 +369,7 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
         .map(|date| date.in_zone(&zone))
         .transpose();
     let at = at.map_err(|error| failed(error.to_string()))?;
-    let storages = storages(options, &layer, config)?;
+    let storages = storage::storages(options, &layer, config)?;
     Ok(Restore {
         selection: Selection {
             reading: Reading {
@@ -393,72 +391,8 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
     })
 }
 
-/// The storages of a run: those of the sections, else the one of the options.
-fn storages(options: &Options<'_>, layer: &Layer, config: &Config) -> Result<Vec<StorageSpec>, Failure> {
-    if options.storages.is_empty() {
-        let layer = Layer {
-            storages: vec![StorageText(url(options)?)],
-            storage_options: layer.storage_options.clone(),
-            ..Layer::default()
-        };
-        return config.storages(&layer, "--storage").map_err(as_failed);
-    }
-    let spec = |named: Section<'_>| -> Result<StorageSpec, Failure> {
-        let NamedStorage {
-            url,
-            settings,
-            uploads,
-        } = section(&named)?;
-        Ok(StorageSpec {
-            name: Some(named.name.to_owned()),
-            url,
-            settings: settings.into_iter().collect(),
-            uploads,
-        })
-    };
-    options.sections().map(spec).collect()
-}
-
-/// A named storage as our own configuration file would have it.
-///
-/// # Errors
-/// When its place is missing.
-pub(super) fn section(named: &Section<'_>) -> Result<NamedStorage, Failure> {
-    let options = &named.options;
-    let inside = |failure: Failure| failure.because(format!("in section [storage:{}]", named.name));
-    if !options.flag("storage") {
-        return Err(inside(failed("storage is missing")).advise("add storage = local, swift, ssh or s3"));
-    }
-    Ok(NamedStorage {
-        url: url(options).map_err(inside)?,
-        uploads: None,
-        settings: settings(options, Use::Storage, &options.storage())
-            .into_iter()
-            .map(|(name, setting)| (name, Setting::new(setting.text, Origin::Section)))
-            .collect(),
-    })
-}
-
-/// True for what may stand in the section of a storage.
-pub(super) fn is_of_storage(dest: &str) -> bool {
-    ["storage", "container"].contains(&dest)
-        || OPTIONS
-            .iter()
-            .any(|option| option.dest == dest && option.used == Use::Storage)
-}
-
-/// A storage's own options over those that it shares with others: all but the place.
-pub(super) fn over_shared(mut own: OptionMap, shared: &OptionMap) -> OptionMap {
-    for (dest, value) in shared {
-        if is_of_storage(dest) && !["storage", "container"].contains(dest) {
-            own.entry(dest).or_insert_with(|| value.clone());
-        }
-    }
-    own
-}
-
 /// A usage failure of ours under the original's exit code.
-fn as_failed(failure: Failure) -> Failure {
+pub(super) fn as_failed(failure: Failure) -> Failure {
     Failure {
         exit: Exit::Failed,
         next: Vec::new(),
@@ -466,34 +400,9 @@ fn as_failed(failure: Failure) -> Failure {
     }
 }
 
-/// The URL of the original's storage options.
-fn url(options: &Options<'_>) -> Result<String, Failure> {
-    let container = options.container()?;
-    let storage = options.storage();
-    let server = |prefix: &str| {
-        let field = |name: &str| options.text(&format!("{prefix}_{name}"));
-        let user = field("username")
-            .map(|user| format!("{user}@"))
-            .unwrap_or_default();
-        let port = field("port").map(|port| format!(":{port}")).unwrap_or_default();
-        let host = field("host").ok_or_else(|| failed(format!("--{prefix}-host is required")))?;
-        Ok(format!("{storage}://{user}{host}{port}/{container}"))
-    };
-    match storage.as_str() {
-        "local" => Ok(format!("local:{container}")),
-        "ssh" => server("ssh"),
-        "ftp" | "ftps" => server("ftp"),
-        _ => Ok(format!("{storage}://{container}")),
-    }
-}
-
-/// The settings that belong to the plugin in use, under the original's option names.
-fn settings(options: &Options<'_>, used: Use, plugin: &str) -> BTreeMap<String, Setting> {
-    let prefixes: &[&str] = match plugin {
-        "swift" => &["os_", "osrc", "insecure", "proxy"],
-        "ssh" => &["ssh_key", "ssh_password"],
-        "ftp" | "ftps" => &["ftp_password", "ftp_keyfile", "ftp_certfile"],
-        "s3" => &["access_key", "secret_key", "endpoint", "insecure", "proxy"],
+/// The settings that belong to the mode in use, under the original's option names.
+fn mode_settings(options: &Options<'_>) -> BTreeMap<String, Setting> {
+    let prefixes: &[&str] = match options.mode().as_str() {
         "mysql" => &["mysql_"],
         "sqlserver" => &["sql_server_"],
         "cinder" => &["cinder_", "cinderbrick_", "temp_", "timeout"],
@@ -502,15 +411,12 @@ fn settings(options: &Options<'_>, used: Use, plugin: &str) -> BTreeMap<String, 
         "glance" => &["glance_", "project_id", "temp_", "timeout"],
         _ => &[],
     };
-    let given = OPTIONS.iter().filter(|option| option.used == used);
+    let given = OPTIONS.iter().filter(|option| option.used == Use::Mode);
     let given = given.filter(|option| prefixes.iter().any(|prefix| option.dest.starts_with(prefix)));
     given
         .filter_map(|option| {
             let name = option.long.first().copied().unwrap_or(option.dest);
-            Some((
-                name.to_owned(),
-                Setting::new(options.text(option.dest)?, Origin::File),
-            ))
+            Some((name.to_owned(), options.setting(option.dest)?))
         })
         .collect()
 }

@@ -82,9 +82,6 @@ const DEREFERENCE: Takes = Takes::Choice(&["none", "soft", "hard", "all"]);
 const ACTIONS: Takes = Takes::Choice(&["backup", "restore", "info", "admin", "exec"]);
 const VERIFIED: Use = Use::Needless("everything stored is verified by digests anyway");
 const LOGGING: Use = Use::Needless("messages go to standard error, and to --log-file");
-const UNLIMITED: Use = Use::Needless(
-    "bandwidth limits are not supported yet; run it when the line is idle, or shape its traffic",
-);
 
 /// All of them, in the order of the help.
 // One line for each option, so that it reads as the table it is.
@@ -139,8 +136,8 @@ pub(crate) const OPTIONS: &[Opt] = &[
     opt("osrc", &["osrc"], Takes::Text, Use::Storage, "shell file with OS_ variables"),
     opt("proxy", &["proxy"], Takes::Text, Use::Storage, "proxy for HTTP"),
     opt("dry_run", &["dry-run"], Takes::Flag, Use::Ours, "write nothing"),
-    opt("upload_limit", &["upload-limit"], Takes::Size, UNLIMITED, "bytes per second"),
-    opt("download_limit", &["download-limit"], Takes::Size, UNLIMITED, "bytes per second"),
+    opt("upload_limit", &["upload-limit"], Takes::Size, Use::Ours, "bytes per second to the storage; -1 for no limit"),
+    opt("download_limit", &["download-limit"], Takes::Size, Use::Ours, "bytes per second from the storage; -1 for no limit"),
     opt("ssh_key", &["ssh-key"], Takes::Text, Use::Storage, "private key"),
     opt("ssh_username", &["ssh-username"], Takes::Text, Use::Storage, "user"),
     opt("ssh_password", &["ssh-password"], Takes::Text, Use::Storage, "password; better in the ini file"),

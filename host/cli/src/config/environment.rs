@@ -4,6 +4,7 @@
 //! Everything is read once into [`Environment`]; tests make their own. A missing HOME is no
 //! error: then there is no user configuration, no cache and no state directory.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,8 @@ pub(crate) struct Environment {
     pub(crate) host: Option<String>,
     /// `$FREEZER_PASS_FILE`.
     pub(crate) pass_file: Option<PathBuf>,
+    /// All variables, for the settings of plugins that name them.
+    pub(crate) variables: Variables,
     /// The machine's host name.
     pub(crate) machine: String,
     /// The program's own file, to find the plugins beside it.
@@ -39,6 +42,38 @@ pub(crate) struct Environment {
     pub(crate) processors: usize,
     /// Standard error is a terminal that understands cursor movement.
     pub(crate) stderr_is_terminal: bool,
+}
+
+/// Environment variables that are text and not empty.
+#[derive(Clone, Default)]
+pub(crate) struct Variables(BTreeMap<String, String>);
+
+impl Variables {
+    #[expect(clippy::disallowed_methods, reason = "the one home of the environment")]
+    fn read() -> Variables {
+        let text =
+            |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let all = std::env::vars_os().filter_map(text);
+        Variables(all.filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
+impl FromIterator<(String, String)> for Variables {
+    fn from_iter<T: IntoIterator<Item = (String, String)>>(pairs: T) -> Variables {
+        Variables(pairs.into_iter().collect())
+    }
+}
+
+impl std::fmt::Debug for Variables {
+    /// Variables hold passwords.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "Variables({})", self.0.len())
+    }
 }
 
 impl Environment {
@@ -65,6 +100,7 @@ impl Environment {
             storage: text("FREEZER_STORAGE"),
             host: text("FREEZER_HOST"),
             pass_file: variable("FREEZER_PASS_FILE").map(PathBuf::from),
+            variables: Variables::read(),
             machine: machine(),
             program: std::env::current_exe().ok(),
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),

@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use freezer_plugin::limits::LimitOverrides;
 use serde::Deserialize;
 
-use super::layer::{KEYS, Layer, Setting};
+use super::layer::{FOR_ALL, KEYS, Layer, Setting};
 
 /// The largest file that is read; real ones have a few kilobytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -40,6 +40,9 @@ pub(crate) struct ConfigFile {
     pub(crate) backup: BTreeMap<String, Layer>,
     /// Changed ceilings of plugins, `[limits.NAME]`.
     pub(crate) limits: LimitOverrides,
+    /// Where it was read from, if it was.
+    #[serde(skip)]
+    pub(crate) path: Option<PathBuf>,
     /// Keys that mean nothing to this version, with the nearest known one.
     #[serde(skip)]
     pub(crate) warnings: Vec<String>,
@@ -145,6 +148,11 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
             warnings.push(format!("unknown key {key:?} in {section}{nearest}"));
         }
     };
+    let of_backup: Vec<&str> = KEYS
+        .iter()
+        .copied()
+        .filter(|key| !FOR_ALL.contains(key))
+        .collect();
     for (section, value) in table {
         judge("the file", section, &["defaults", "storage", "backup", "limits"]);
         let Some(value) = value.as_table() else { continue };
@@ -155,7 +163,7 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
                     let keys = backup.as_table().map(toml::Table::keys);
                     keys.into_iter()
                         .flatten()
-                        .for_each(|key| judge(&format!("[backup.{name}]"), key, KEYS));
+                        .for_each(|key| judge(&format!("[backup.{name}]"), key, &of_backup));
                 }
             }
             _ => {}

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 
 use super::size::Size;
-use crate::args::{BackupArgs, CompressionText, Days, DereferenceText, PairText, StorageText};
+use crate::args::{BackupArgs, CompressionText, Days, DereferenceText, PairText, RateText, StorageText};
 
 /// Options that may be given in several places; absent means "ask the next layer".
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -76,6 +76,12 @@ pub(crate) struct Layer {
     /// Memory to stay within.
     #[serde(deserialize_with = "size")]
     pub(crate) memory: Option<Size>,
+    /// Bytes a second to all storages together; for all backups.
+    #[serde(deserialize_with = "rate")]
+    pub(crate) upload_limit: Option<RateText>,
+    /// Bytes a second from all storages together; for all backups.
+    #[serde(deserialize_with = "rate")]
+    pub(crate) download_limit: Option<RateText>,
     /// Where plugins are.
     pub(crate) plugins_dir: Vec<PathBuf>,
 }
@@ -108,8 +114,13 @@ pub(crate) const KEYS: &[&str] = &[
     "uploads",
     "workers",
     "memory",
+    "upload-limit",
+    "download-limit",
     "plugins-dir",
 ];
+
+/// Those of them that are the same for all backups.
+pub(crate) const FOR_ALL: &[&str] = &["upload-limit", "download-limit", "plugins-dir"];
 
 impl Layer {
     /// Lays this over `below`: what is absent here is taken from there. Patterns and settings are
@@ -161,6 +172,8 @@ impl Layer {
             uploads: self.uploads.or(below.uploads),
             workers: self.workers.or(below.workers),
             memory: self.memory.or(below.memory),
+            upload_limit: self.upload_limit.or(below.upload_limit),
+            download_limit: self.download_limit.or(below.download_limit),
             plugins_dir: self.plugins_dir,
         }
     }
@@ -174,6 +187,7 @@ impl From<BackupArgs> for Layer {
             host,
             to,
             storage_option,
+            login,
             mode,
             mode_option,
             level,
@@ -191,7 +205,7 @@ impl From<BackupArgs> for Layer {
             name,
             host,
             storages: to,
-            storage_options: settings(storage_option),
+            storage_options: login.over(settings(storage_option)),
             mode,
             mode_options: settings(mode_option),
             full: flag(level.full || level.no_incremental),
@@ -213,7 +227,7 @@ impl From<BackupArgs> for Layer {
             uploads: encoding.uploads,
             workers: encoding.workers,
             memory: encoding.memory,
-            plugins_dir: Vec::new(),
+            ..Layer::default()
         }
     }
 }
@@ -231,11 +245,13 @@ pub(crate) fn settings(pairs: Vec<PairText>) -> BTreeMap<String, Setting> {
         .collect()
 }
 
-/// Where a setting was given: how near to the user, and who else can see it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a setting was given, the nearest to the user first; it tells who else can see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Origin {
     /// An option of the command line, which every user of the machine can list.
     CommandLine,
+    /// The command line of the original's programs, which took secrets too.
+    Original,
     /// A section of a storage in the configuration file.
     Section,
     /// Another section of the configuration file: for whichever storage has such a setting.
@@ -314,6 +330,20 @@ fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::E
             "a size is a number of bytes or a text such as \"32M\"",
         )),
     }
+}
+
+/// Bytes a second: a number, -1 for no limit, or a text with a unit.
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateText>, D::Error> {
+    let text = match toml::Value::deserialize(deserializer)? {
+        toml::Value::Integer(bytes) => bytes.to_string(),
+        toml::Value::String(text) => text,
+        _ => {
+            return Err(serde::de::Error::custom(
+                "a limit is a number of bytes a second or a text such as \"10M\"",
+            ));
+        }
+    };
+    text.parse().map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Days: any number, or a text.

@@ -131,7 +131,7 @@ impl Config {
     fn reading(&self, args: StorageArgs, name: Option<&str>) -> Result<Reading, Failure> {
         let layer = Layer {
             storages: args.from,
-            storage_options: settings(args.storage_option),
+            storage_options: args.login.over(settings(args.storage_option)),
             encrypt_pass_file: args.encrypt_pass_file,
             compat: flag(args.compat),
             ..Layer::default()

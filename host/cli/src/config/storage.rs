@@ -7,17 +7,61 @@ use std::collections::BTreeMap;
 
 use super::Config;
 use super::backup::missing;
-use super::layer::{Layer, Origin, Setting};
-use crate::args::StorageText;
-use crate::command::StorageSpec;
+use super::layer::{Layer, Origin, Setting, settings};
+use crate::args::{InfoArgs, StorageText, TestArgs};
+use crate::command::{Info, StorageSpec, StorageTest};
 use crate::exit::Failure;
 
 /// More segments under way than this help no storage and only cost memory.
 const MAX_UPLOADS: u32 = 64;
+/// A trial that moves more than this is no trial.
+const MAX_TEST_BYTES: u64 = 16 << 30;
 /// More storages than anybody keeps copies in are a mistake.
 const MAX_STORAGES: usize = 16;
 
 impl Config {
+    /// Judges the options of `info`: without a storage all of the configuration file are meant.
+    ///
+    /// # Errors
+    /// Whatever is missing.
+    pub(crate) fn info(&self, args: InfoArgs) -> Result<Info, Failure> {
+        let layer = Layer {
+            storages: args.from,
+            storage_options: args.login.over(settings(args.storage_option)),
+            ..Layer::default()
+        };
+        let mut layer = layer.over(self.below(None));
+        if layer.storages.is_empty() {
+            let named = self.file.storage.keys();
+            layer.storages = named.map(|name| StorageText(format!("{name}:"))).collect();
+        }
+        Ok(Info {
+            storages: self.storages(&layer, "--from")?,
+            document: None,
+        })
+    }
+
+    /// Judges the options of `storage test`.
+    ///
+    /// # Errors
+    /// Whatever makes no sense.
+    pub(crate) fn storage_test(&self, args: TestArgs) -> Result<StorageTest, Failure> {
+        if args.size.0 == 0 || args.size.0 > MAX_TEST_BYTES {
+            return Err(Failure::usage("--size must be 1 byte to 16 GiB").advise("leave it out for 32M"));
+        }
+        let layer = Layer {
+            storages: vec![args.url],
+            storage_options: args.login.over(settings(args.storage_option)),
+            uploads: args.uploads,
+            ..Layer::default()
+        };
+        let layer = layer.over(self.below(None));
+        Ok(StorageTest {
+            storage: self.storages(&layer, "URL")?.remove(0),
+            size_bytes: args.size.0,
+        })
+    }
+
     /// The storages of a layer in which all others are already joined.
     ///
     /// # Errors
@@ -34,9 +78,13 @@ impl Config {
                 Failure::usage(format!("more than {MAX_STORAGES} storages")).advise("give fewer in one run")
             );
         }
+        let shared = layer.storages.len() > 1;
         let mut specs: Vec<StorageSpec> = Vec::with_capacity(layer.storages.len());
         for text in &layer.storages {
-            let spec = self.storage(text, layer, option)?;
+            let spec = StorageSpec {
+                shared,
+                ..self.storage(text, layer, option)?
+            };
             if specs.iter().any(|other| other.url == spec.url) {
                 return Err(Failure::usage(format!("storage {} is given twice", spec.url))
                     .advise(format!("give each {option} once")));
@@ -67,6 +115,7 @@ impl Config {
             url,
             settings: joined(&layer.storage_options, section),
             uploads: uploads(named.and_then(|named| named.uploads).or(layer.uploads))?,
+            shared: false,
         })
     }
 
@@ -85,25 +134,20 @@ impl Config {
     }
 }
 
-/// Settings of one storage: the command line's, then its section's, then those for all storages.
-pub(crate) fn joined(
+/// Settings of one storage: those of its section, and those given for whichever storage has them. Which of two counts
+/// is told by where they were given, once the plugin says which names are one setting's.
+fn joined(
     options: &BTreeMap<String, Setting>,
     section: Option<&BTreeMap<String, Setting>>,
 ) -> Vec<(String, Setting)> {
-    let near = options
+    let section = section
+        .into_iter()
+        .flatten()
+        .map(|(name, setting)| (name.clone(), Setting::new(setting.text.clone(), Origin::Section)));
+    let options = options
         .iter()
-        .filter(|(_, setting)| setting.origin == Origin::CommandLine);
-    let mut all: BTreeMap<String, Setting> = near
-        .map(|(name, setting)| (name.clone(), setting.clone()))
-        .collect();
-    for (name, setting) in section.into_iter().flatten() {
-        let setting = Setting::new(setting.text.clone(), Origin::Section);
-        all.entry(name.clone()).or_insert(setting);
-    }
-    for (name, setting) in options {
-        all.entry(name.clone()).or_insert_with(|| setting.clone());
-    }
-    all.into_iter().collect()
+        .map(|(name, setting)| (name.clone(), setting.clone()));
+    options.chain(section).collect()
 }
 
 /// Checks a number of uploads.

@@ -28,8 +28,8 @@ const BOX: TableStyle = TableStyle::new()
     .content_lines(ContentLineStyle::new('|', '|', '|'))
     .bottom_border(LineStyle::new('+', '-', '+', '+'));
 
-/// The original's two-column table: a box of `+`, `-` and `|`.
-pub(crate) fn boxed(headings: [&str; 2], rows: impl Iterator<Item = [String; 2]>) -> String {
+/// The original's table: a box of `+`, `-` and `|`.
+pub(crate) fn boxed<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_style(BOX).set_header(headings);
     rows.for_each(|row| {

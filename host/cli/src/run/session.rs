@@ -13,10 +13,7 @@ use freezer_pipeline::RunContext;
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::counters::{Counters, Warning};
 use freezer_pipeline::store::Store;
-use freezer_plugin::{
-    BandwidthLimits, HostConfig, Plugin, PluginError, PluginHost, PluginKind, PluginManifest, Run, RunConfig,
-    Settings,
-};
+use freezer_plugin::{HostConfig, Plugin, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest};
 
 use super::Context;
 use super::failure;
@@ -110,7 +107,7 @@ impl<'a> Session<'a> {
             named_paths: named,
             warn: Arc::new(move |warning| told.warn(&warning, false)),
             progress: Arc::new(|activity, _| tracing::debug!(activity, "a plugin reports its progress")),
-            bandwidth: BandwidthLimits::default(),
+            bandwidth: context.bandwidth,
         });
         Ok(Session {
             host,
@@ -137,8 +134,15 @@ impl<'a> Session<'a> {
             .find(PluginKind::Storage, scheme)
             .map_err(|error| failure::of_plugin(&error))?;
         self.tell_passed_over(&plugin);
-        let settings = storage_settings(&plugin, spec)?;
-        let store = self.host.open_storage(&plugin, settings, &self.run);
+        let assembled = self.context.config.storage_settings(plugin.manifest(), spec)?;
+        for warning in &assembled.warnings {
+            self.teller.warn(&text::lines(warning), false);
+        }
+        let request = StorageRequest {
+            settings: assembled.settings,
+            uploads: spec.uploads,
+        };
+        let store = self.host.open_storage(&plugin, request, &self.run);
         let store = store.map_err(|error| failure::of_plugin(&error))?;
         Ok((plugin, store))
     }
@@ -156,9 +160,8 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When its settings are wrong.
     pub(super) fn directories(&self, plugin: &Plugin, spec: &StorageSpec) -> Result<Vec<PathBuf>, Failure> {
-        Ok(self
-            .host
-            .own_directories(plugin, &storage_settings(plugin, spec)?))
+        let assembled = self.context.config.storage_settings(plugin.manifest(), spec)?;
+        Ok(self.host.own_directories(plugin, &assembled.settings))
     }
 
     /// Finds a mode and types its settings.
@@ -175,9 +178,11 @@ impl<'a> Session<'a> {
             .find(PluginKind::Mode, name)
             .map_err(|error| failure::of_plugin(&error))?;
         self.tell_passed_over(&plugin);
-        let settings = with(plugin.manifest(), Settings::new(), given);
-        let settings = settings.map_err(|error| failure::of_plugin(&error))?;
-        Ok((plugin, settings))
+        let assembled = self.context.config.mode_settings(plugin.manifest(), given)?;
+        for warning in &assembled.warnings {
+            self.teller.warn(&text::lines(warning), false);
+        }
+        Ok((plugin, assembled.settings))
     }
 
     fn tell_passed_over(&self, plugin: &Plugin) {
@@ -276,36 +281,6 @@ pub(super) fn first(storages: &[StorageSpec]) -> Result<&StorageSpec, Failure> {
     storages
         .first()
         .ok_or_else(|| Failure::usage("a storage is missing"))
-}
-
-/// A storage's settings: those of its URL and the given ones.
-fn storage_settings(plugin: &Plugin, spec: &StorageSpec) -> Result<Settings, Failure> {
-    let settings = plugin.manifest().settings_from_url(&spec.url);
-    settings
-        .and_then(|settings| with(plugin.manifest(), settings, &spec.settings))
-        .map_err(|error| failure::of_plugin(&error))
-}
-
-/// Adds given settings to those of a URL. What the URL says already can't be said again: of two places for a
-/// backup, none may win silently.
-fn with(
-    manifest: &PluginManifest,
-    mut settings: Settings,
-    given: &[(String, Setting)],
-) -> Result<Settings, PluginError> {
-    let from_url: Vec<String> = settings.iter().map(|(name, _)| name.to_owned()).collect();
-    for (name, setting) in given {
-        let (name, value) = manifest.parse_setting(name, &setting.text)?;
-        if let Some(url) = settings.url().filter(|_| from_url.contains(&name)) {
-            return Err(PluginError::Setting {
-                plugin: manifest.name.clone(),
-                setting: name,
-                why: format!("is given twice: by the URL {url} and as a setting; leave out one of them"),
-            });
-        }
-        settings.set(&name, value);
-    }
-    Ok(settings)
 }
 
 /// Reads the pass phrase, the first line of a file; tells what is odd about it.
