@@ -4,39 +4,29 @@
 //! failed must not become a backup. Whatever ends a run early leaves nothing that looks like a backup; the first
 //! cause is what the user sees.
 
+mod noted;
+mod run;
+mod writing;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use freezer_format::chain_key::Cipher;
 use freezer_format::compression::Compression;
-use freezer_format::layout::{BackupKeys, Engine};
 use freezer_format::level::{FullReason, LevelPolicy};
-use freezer_format::manifest::{
-    Encryption, FORMAT, FileSystem, IndexFacts, MAX_WARNINGS, Manifest, ObjectFacts, ParentLink, PluginUse,
-    Status, StreamKdf,
-};
+use freezer_format::manifest::PluginUse;
 use freezer_format::name::{HostBackupName, LevelId};
-use freezer_format::openssl::Kdf;
-use freezer_pipeline::counters::{Warning, WarningKind};
-use freezer_pipeline::source::{ExcludeRules, FileSystemId};
 use freezer_pipeline::store::Store;
-use freezer_pipeline::{
-    BackupError, BackupJob, BackupReport, Dereference, Encoding, ObjectKeys, RunContext, TreeSource,
-};
-use freezer_plugin::ModeSource;
+use freezer_pipeline::{BackupReport, Dereference, RunContext};
 
-use crate::catalogue::label;
-use crate::commit;
-use crate::continuity::{KIND_OPTION, source_kind};
 use crate::dry::DryStore;
 use crate::error::{AgentError, ExitClass};
-use crate::estimate::estimate;
-use crate::facts::{counts, data_facts, noted_warning};
 use crate::keys::Keyring;
-use crate::mode::{BackupMode, PreparedBackup};
-use crate::own_storage;
-use crate::plan::{HOST_OPTION, Plan, decide};
-use crate::restore::outcome_of;
+use crate::level::chain_text;
+use crate::mode::BackupMode;
+use crate::resume::{self, JournalOptions, JournalStore};
+use crate::several::{FailedStorage, OnFailure, Sites, Storage};
+use noted::source_warning;
+use run::Running;
 
 /// The manifest's option that holds the name which the mode gave to its source.
 pub(crate) const SOURCE_OPTION: &str = "source";
@@ -95,6 +85,12 @@ pub struct BackupOptions {
     pub workers: usize,
     /// Whether everything is read and nothing written.
     pub dry_run: bool,
+    /// What the failure of one of several storages means.
+    pub on_failure: OnFailure,
+    /// Whether an interrupted run is continued, and this one kept for that if it is interrupted.
+    pub resume: bool,
+    /// Where unfinished backups are written down; `None` for nowhere.
+    pub journal: Option<JournalOptions>,
 }
 
 /// What was backed up.
@@ -108,8 +104,12 @@ pub struct BackupOutcome {
     pub parent: Option<LevelId>,
     /// Why a chain was begun; `None` for an increment.
     pub full_reason: Option<FullReason>,
-    /// The storage's URL.
-    pub storage: String,
+    /// The URLs of the storages that hold it.
+    pub storages: Vec<String>,
+    /// The storages that lack it.
+    pub failed: Vec<FailedStorage>,
+    /// Bytes that an interrupted run had stored and that weren't sent again, of all storages together.
+    pub reused_bytes: u64,
     /// Whether it is encrypted.
     pub encrypted: bool,
     /// How it is compressed.
@@ -123,7 +123,7 @@ pub struct BackupOutcome {
 impl BackupOutcome {
     /// What the exit code is to say.
     pub fn exit_class(&self) -> ExitClass {
-        if self.report.partial {
+        if self.report.partial || !self.failed.is_empty() {
             ExitClass::Partial
         } else {
             ExitClass::Ok
@@ -131,75 +131,50 @@ impl BackupOutcome {
     }
 }
 
-/// Backs up a tree.
+/// Backs up a tree to all storages at once.
 ///
 /// # Errors
-/// The options don't go together, the storage, the mode or the source fails, or the user stops it. Nothing
-/// visible is left, except after [`AgentError::CommitUnknown`].
+/// The options don't go together, the storages (one of them, if that ends the run), the mode or the source fails, or
+/// the user stops it. Nothing visible is left, except after [`AgentError::CommitUnknown`].
 pub fn backup(
-    store: &Arc<dyn Store>,
+    storages: Vec<Storage>,
     options: &BackupOptions,
     keyring: &Keyring,
     mode: &dyn BackupMode,
     context: &RunContext<'_>,
 ) -> Result<BackupOutcome, AgentError> {
     check_compat(options)?;
-    let mut plan = decide(store, options, keyring, context)?;
-    check_source(options, &plan)?;
-    // Warnings from all sides go into the manifest; the road reports only its own.
-    let noted = Mutex::new(Vec::new());
-    let note = |warning: Warning| {
-        (context.warn)(&warning);
-        noted.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
-    };
-    for warning in plan_warnings(&plan, options, keyring) {
-        note(warning);
-    }
-    let mut run = [0; 8];
-    (context.random)(&mut run);
-    let run = hex::encode(run);
-    let target: Arc<dyn Store> = if options.dry_run {
-        Arc::new(DryStore::new(Arc::clone(store)))
-    } else {
-        Arc::clone(store)
-    };
-    let keys = commit::claim(&*target, &options.name, &mut plan, (&run, context.cancel))?;
-    let writing = Writing {
-        store,
-        target: &target,
+    let sites = Sites::new(storages, options.on_failure, |store| target(store, options))?;
+    let run = Running {
+        sites: Arc::new(sites),
         options,
         keyring,
+        mode,
         context,
-        keys: &keys,
-        run: &run,
     };
-    let written = writing.write(&mut plan, mode, &noted);
-    match written {
-        Ok(report) => Ok(BackupOutcome {
-            name: options.name.clone(),
-            id: plan.id,
-            parent: plan.parent().map(|parent| parent.stored.id),
-            full_reason: plan.reason,
-            storage: store.url().to_owned(),
-            encrypted: plan.key.is_some(),
-            compression: options.compression,
-            dry_run: options.dry_run,
-            report,
-        }),
-        Err(error) => {
-            // Where the last write's fate is unknown, or the place is another run's, hands off.
-            if !matches!(error, AgentError::CommitUnknown { .. } | AgentError::Taken { .. })
-                && let Err((remaining, cause)) = commit::clean_up(&*target, &keys, (&run, context.cancel))
-            {
-                note(source_warning(commit::remains_message(
-                    &options.name,
-                    plan.id,
-                    &remaining,
-                    &cause,
-                )));
-            }
-            Err(error)
+    match run.attempt(options.resume) {
+        Err(error) if run.sites.is_stale() => {
+            (context.warn)(&source_warning(format!(
+                "the interrupted backup can't be continued: {}; a new one is begun",
+                chain_text(&error)
+            )));
+            let journals = run.sites.all().filter_map(|(_, site)| site.journal.as_ref());
+            journals.for_each(|journal| journal.renew());
+            run.attempt(false)
         }
+        result => result,
+    }
+}
+
+/// What is written to instead of a storage: nothing in a dry run, else the storage behind its journal.
+fn target(store: &Arc<dyn Store>, options: &BackupOptions) -> (Arc<dyn Store>, Option<Arc<JournalStore>>) {
+    if options.dry_run {
+        return (Arc::new(DryStore::new(Arc::clone(store))), None);
+    }
+    let journal = options.journal.as_ref();
+    match journal.and_then(|journal| resume::journaled(store, journal, &options.name)) {
+        Some(journal) => (Arc::clone(&journal) as Arc<dyn Store>, Some(journal)),
+        None => (Arc::clone(store), None),
     }
 }
 
@@ -212,270 +187,4 @@ fn check_compat(options: &BackupOptions) -> Result<(), AgentError> {
         });
     }
     Ok(())
-}
-
-/// A mistyped source must leave nothing in the storage.
-fn check_source(options: &BackupOptions, plan: &Plan) -> Result<(), AgentError> {
-    let Some(path) = &options.path else {
-        return Ok(());
-    };
-    std::fs::symlink_metadata(path)
-        .map(drop)
-        .map_err(|source| AgentError::Backup {
-            backup: label(&options.name, plan.id),
-            source: BackupError::Source {
-                operation: "open",
-                path: path.clone(),
-                source,
-            },
-        })
-}
-
-fn plan_warnings(plan: &Plan, options: &BackupOptions, keyring: &Keyring) -> Vec<Warning> {
-    let mut warnings: Vec<Warning> = plan.warnings.iter().cloned().map(source_warning).collect();
-    if let Some(
-        reason @ (FullReason::ParentUnusable(_) | FullReason::MissingLevel(_) | FullReason::OptionChanged(_)),
-    ) = &plan.reason
-    {
-        warnings.push(source_warning(format!("a new chain is begun: {reason}")));
-    }
-    if options.compat && keyring.passphrase().is_some() {
-        let text = "--compat: the pass phrase can be guessed at the speed of a hash, and the snapshot file shows \
-                    all file names";
-        warnings.push(source_warning(text.to_owned()));
-    }
-    warnings
-}
-
-fn source_warning(message: String) -> Warning {
-    Warning {
-        path: Vec::new(),
-        kind: WarningKind::Source,
-        message,
-        partial: false,
-    }
-}
-
-/// A claimed place and all that is needed to fill it.
-struct Writing<'a> {
-    /// Where the chain is read from.
-    store: &'a Arc<dyn Store>,
-    /// Where it is written to; differs in a dry run.
-    target: &'a Arc<dyn Store>,
-    options: &'a BackupOptions,
-    keyring: &'a Keyring,
-    context: &'a RunContext<'a>,
-    keys: &'a BackupKeys,
-    run: &'a str,
-}
-
-impl Writing<'_> {
-    fn write(
-        &self,
-        plan: &mut Plan,
-        mode: &dyn BackupMode,
-        noted: &Mutex<Vec<Warning>>,
-    ) -> Result<BackupReport, AgentError> {
-        self.context.cancel.check()?;
-        let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());
-        let mut prepared = mode.prepare(plan.id.level.0, parent_note)?;
-        let sent = self.send(plan, &mut *prepared, noted);
-        let finished = prepared.finish(&outcome_of(&sent));
-        let (source, report) = sent?;
-        let note = finished?;
-        let warnings = noted.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let manifest = self.manifest(plan, &report, (source, note), &warnings);
-        let mac_key = plan.key.as_ref().map(|(key, _)| key.mac_key());
-        let sealed = manifest.seal(mac_key.as_ref());
-        let documents = (sealed, &manifest);
-        commit::write_documents(&**self.target, self.keys, documents, self.context.cancel)?;
-        Ok(report)
-    }
-
-    /// Sends the mode's one tree down the road. Answers the name that the mode gave to it.
-    fn send(
-        &self,
-        plan: &mut Plan,
-        prepared: &mut dyn PreparedBackup,
-        noted: &Mutex<Vec<Warning>>,
-    ) -> Result<(String, BackupReport), AgentError> {
-        let (name, source) = self.tree(prepared, noted)?;
-        estimate(&**self.store, &self.options.name, plan, self.context.counters);
-        let parent = plan.take_parent_state(&**self.store)?;
-        let file_system = plan.parent().and_then(|parent| parent.manifest()?.file_system);
-        let job = BackupJob {
-            source,
-            store: Arc::clone(self.target),
-            keys: self.object_keys(),
-            encoding: self.encoding(plan),
-            segment_bytes: self.options.segment_bytes,
-            memory_bytes: self.options.memory_bytes,
-            workers: self.options.workers,
-            level: plan.id.level.0,
-            levels: plan.level_rows(self.options),
-            parent,
-            parent_file_system: file_system.map(|FileSystem { id, kind }| FileSystemId { kind, id }),
-            context: self.context,
-        };
-        let report = freezer_pipeline::backup(job).map_err(|source| AgentError::Backup {
-            backup: label(&self.options.name, plan.id),
-            source,
-        })?;
-        match prepared.next_source()? {
-            None => Ok((name, report)),
-            Some(_) => Err(not_yet("several sources")),
-        }
-    }
-
-    fn tree(
-        &self,
-        prepared: &mut dyn PreparedBackup,
-        noted: &Mutex<Vec<Warning>>,
-    ) -> Result<(String, TreeSource), AgentError> {
-        let (name, root, one_file_system, exclude) = match prepared.next_source()? {
-            Some(ModeSource::Tree {
-                name,
-                root,
-                one_file_system,
-                exclude,
-            }) => (name, root, one_file_system, exclude),
-            Some(ModeSource::Stream { .. }) => return Err(not_yet("a stream")),
-            Some(ModeSource::External { .. }) => return Err(not_yet("data that the service keeps")),
-            None => return Err(not_yet("no source at all")),
-        };
-        let excludes = &self.options.excludes;
-        let own = own_storage::patterns(&root, &self.options.storage_directories)?;
-        for directory in own.iter().map(|(directory, _)| directory) {
-            let warning = source_warning(format!("{} is left out: it is the storage", directory.display()));
-            (self.context.warn)(&warning);
-            noted.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
-        }
-        // The last line wins, so no pattern of the user's takes the storage back in.
-        let own = own.into_iter().map(|(_, pattern)| pattern).collect();
-        let gitignore = [exclude, excludes.gitignore.clone(), own].concat();
-        let exclude = ExcludeRules::new(&gitignore, &excludes.tar, excludes.caches).map_err(|error| {
-            AgentError::Unsupported {
-                reason: error.to_string(),
-                next: "mend the pattern; gitignore's rules hold, tar's under the original's option names"
-                    .to_owned(),
-            }
-        })?;
-        let one_file_system = one_file_system && self.options.one_file_system;
-        Ok((
-            name,
-            TreeSource {
-                root,
-                one_file_system,
-                exclude,
-                dereference: self.options.dereference,
-            },
-        ))
-    }
-
-    /// The snapshot file shows every name in clear, so an encrypted backup has one only for the original's sake.
-    fn object_keys(&self) -> ObjectKeys {
-        let with_snar = self.keyring.passphrase().is_none() || self.options.compat;
-        ObjectKeys {
-            data: self.keys.data(),
-            index: self.keys.index(),
-            engine_metadata: with_snar.then(|| self.keys.engine_metadata()),
-        }
-    }
-
-    fn encoding(&self, plan: &Plan) -> Encoding {
-        let index_cipher = plan.key.as_ref().map(|(key, _)| Cipher::Chain(key.clone()));
-        let cipher = match (self.options.stream_kdf(), self.keyring.passphrase()) {
-            (StreamKdf::BytesToKeySha256, Some(passphrase)) => Some(Cipher::Password {
-                passphrase: passphrase.clone(),
-                kdf: Kdf::BytesToKeySha256,
-            }),
-            _ => index_cipher.clone(),
-        };
-        Encoding {
-            compression: self.options.compression,
-            level: self.options.compression_level,
-            cipher,
-            index_cipher,
-        }
-    }
-
-    fn manifest(
-        &self,
-        plan: &Plan,
-        report: &BackupReport,
-        (source, note): (String, String),
-        noted: &[Warning],
-    ) -> Manifest {
-        let options = self.options;
-        let mut recorded = options.options.clone();
-        recorded.insert(HOST_OPTION.to_owned(), options.host.clone().into());
-        recorded.insert(SOURCE_OPTION.to_owned(), source.into());
-        if let Some(kind) = options.path.as_deref().and_then(source_kind) {
-            recorded.insert(KIND_OPTION.to_owned(), kind.into());
-        }
-        let partial = report.partial || noted.iter().any(|warning| warning.partial);
-        Manifest {
-            format: FORMAT,
-            run: self.run.to_owned(),
-            engine: Engine::Tar,
-            name: options.name.clone(),
-            zero: plan.id.zero,
-            level: plan.id.level,
-            time: plan.id.time,
-            parent: plan.parent().map(|parent| ParentLink {
-                level: parent.stored.id.level,
-                time: parent.stored.id.time,
-                manifest: parent.line_sha256(),
-            }),
-            previous: plan.previous.clone(),
-            mode: options.mode.clone(),
-            path: options
-                .path
-                .as_ref()
-                .map(|path| path.to_string_lossy().into_owned()),
-            options: recorded,
-            tool: options.tool.clone(),
-            plugins: options.plugins.clone(),
-            encryption: report.data.salt.map(|salt| Encryption {
-                cipher: "aes-256-cfb".to_owned(),
-                kdf: options.stream_kdf(),
-                iterations: 1,
-                salt,
-            }),
-            key: plan.key.as_ref().map(|(_, info)| info.clone()),
-            compression: options.compression,
-            frame: options.compression.frame_bytes(),
-            data: data_facts(report),
-            index: IndexFacts {
-                bytes: report.index.bytes,
-                sha256: report.index.sha256,
-                trailer: report.index.trailer,
-                salt: report.index.salt,
-            },
-            engine_metadata: report.engine_metadata.as_ref().map(|facts| ObjectFacts {
-                bytes: facts.bytes,
-                sha256: facts.sha256,
-            }),
-            file_system: Some(FileSystem {
-                id: report.file_system.id,
-                kind: report.file_system.kind,
-            }),
-            counts: counts(report),
-            warnings: noted
-                .iter()
-                .chain(&report.warnings)
-                .take(MAX_WARNINGS)
-                .map(noted_warning)
-                .collect(),
-            status: if partial { Status::Partial } else { Status::Whole },
-            note: Some(note),
-        }
-    }
-}
-
-fn not_yet(what: &str) -> AgentError {
-    AgentError::Unsupported {
-        reason: format!("the mode offers {what}; this version backs up exactly one tree of files"),
-        next: "use mode fs, or a version that knows this mode".to_owned(),
-    }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use freezer_format::layout::{BackupKeys, Engine};
 use freezer_format::manifest::Manifest;
 use freezer_format::metadata::{MAX_METADATA_BYTES, Metadata};
-use freezer_format::name::{HostBackupName, LevelId, Timestamp};
+use freezer_format::name::{HostBackupName, Timestamp};
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::{ErrorKind, Existing, Store, StoreError};
 use sha2::{Digest, Sha256};
@@ -21,16 +21,23 @@ use crate::catalogue::label;
 use crate::error::AgentError;
 use crate::objects::read_small;
 use crate::plan::Plan;
+use crate::several::Sites;
 
 /// So many seconds in a row can't all be taken by honest runs.
 const CLAIM_TRIES: u32 = 60;
 
 /// A claim holds 16 hex digits.
-const MAX_CLAIM_BYTES: usize = 64;
+pub(crate) const MAX_CLAIM_BYTES: usize = 64;
 
-/// Claims the level's place, moving the plan to a later second while places are taken.
+/// What came of a claim in one storage.
+enum Claimed {
+    Ours,
+    Taken,
+}
+
+/// Claims the level's place in every storage, moving the plan to a later second while one has it taken.
 pub(crate) fn claim(
-    store: &dyn Store,
+    sites: &Sites,
     name: &HostBackupName,
     plan: &mut Plan,
     (run, cancel): (&str, &Cancel),
@@ -39,34 +46,76 @@ pub(crate) fn claim(
         cancel.check()?;
         let _whole = cancel.mask();
         let keys = BackupKeys::new(Engine::Tar, name, plan.id);
-        let key = keys.claim();
-        match store.put(&key, Arc::new(run.as_bytes().to_vec()), Existing::Refuse) {
-            // A storage that can't refuse leaves it to the commit to notice another run.
-            Err(error) if error.kind == ErrorKind::Unsupported => return Ok(keys),
-            // The answer may be lost though the claim is ours: what stands there decides.
-            Err(error) if !matches!(error.kind, ErrorKind::AlreadyExists) && !error.kind.is_retryable() => {
-                return Err(error.into());
+        match claim_everywhere(sites, &keys, run, &label(name, plan.id)) {
+            Ok(Claimed::Ours) => return Ok(keys),
+            Ok(Claimed::Taken) => give_back(sites, &keys, run),
+            Err(error) => {
+                give_back(sites, &keys, run);
+                return Err(error);
             }
-            put => match read_small(store, &key, MAX_CLAIM_BYTES)? {
-                Some(holder) if holder == run.as_bytes() => return Ok(keys),
-                Some(_) => plan.move_to(Timestamp(plan.id.time.0.saturating_add(1))),
-                None => {
-                    put?;
-                    return Err(AgentError::Taken {
-                        backup: label(name, plan.id),
-                    });
-                }
-            },
         }
+        plan.move_to(Timestamp(plan.id.time.0.saturating_add(1)));
     }
     Err(AgentError::Taken {
         backup: label(name, plan.id),
     })
 }
 
-/// Writes manifest and `metadata`. On success the backup exists.
+fn claim_everywhere(
+    sites: &Sites,
+    keys: &BackupKeys,
+    run: &str,
+    backup: &str,
+) -> Result<Claimed, AgentError> {
+    for (number, site) in sites.live() {
+        if let Some(Claimed::Taken) = sites.settle(number, claim_one(&*site.target, keys, run, backup))? {
+            return Ok(Claimed::Taken);
+        }
+    }
+    Ok(Claimed::Ours)
+}
+
+fn claim_one(store: &dyn Store, keys: &BackupKeys, run: &str, backup: &str) -> Result<Claimed, AgentError> {
+    let key = keys.claim();
+    match store.put(&key, Arc::new(run.as_bytes().to_vec()), Existing::Refuse) {
+        // A storage that can't refuse leaves it to the commit to notice another run.
+        Err(error) if error.kind == ErrorKind::Unsupported => Ok(Claimed::Ours),
+        // The answer may be lost though the claim is ours: what stands there decides.
+        Err(error) if !matches!(error.kind, ErrorKind::AlreadyExists) && !error.kind.is_retryable() => {
+            Err(error.into())
+        }
+        put => match read_small(store, &key, MAX_CLAIM_BYTES)? {
+            Some(holder) if holder == run.as_bytes() => Ok(Claimed::Ours),
+            Some(_) => Ok(Claimed::Taken),
+            None => {
+                put?;
+                Err(AgentError::Taken {
+                    backup: backup.to_owned(),
+                })
+            }
+        },
+    }
+}
+
+/// Gives back the claims that were made for a place which isn't taken after all.
+fn give_back(sites: &Sites, keys: &BackupKeys, run: &str) {
+    let key = keys.claim();
+    for (_, site) in sites.all() {
+        let given = match read_small(&*site.target, &key, MAX_CLAIM_BYTES) {
+            Ok(Some(holder)) if holder == run.as_bytes() => site.target.remove(std::slice::from_ref(&key)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = given {
+            tracing::debug!(%error, key, "can't give back a claim");
+        }
+    }
+}
+
+/// Writes manifest and `metadata` to every storage that takes part. On success the backup exists in those that are
+/// still live: one that fails here lacks it.
 pub(crate) fn write_documents(
-    store: &dyn Store,
+    sites: &Sites,
     keys: &BackupKeys,
     (sealed, manifest): (Vec<u8>, &Manifest),
     cancel: &Cancel,
@@ -74,26 +123,36 @@ pub(crate) fn write_documents(
     // The last moment at which the user can stop it.
     cancel.check()?;
     let _whole = cancel.mask();
+    let metadata = metadata_of(&sealed, manifest).to_bytes();
+    let label = label(&manifest.name, manifest.id());
+    // All manifests before the first commit point: whatever the first round finds wrong leaves nothing visible.
+    for (key, content) in [(keys.manifest(), sealed), (keys.metadata(), metadata)] {
+        for (number, site) in sites.live() {
+            let put = put_once(&*site.target, &key, content.clone(), &label);
+            sites.settle(number, put)?;
+        }
+    }
+    Ok(())
+}
+
+fn metadata_of(sealed: &[u8], manifest: &Manifest) -> Metadata {
     let line_end = sealed
         .iter()
         .position(|byte| *byte == b'\n')
         .map_or(sealed.len(), |place| place + 1);
-    let metadata = Metadata {
+    Metadata {
         engine_name: manifest.engine.dir().to_owned(),
         compression: Some(manifest.compression.name().to_owned()),
         encryption: manifest.encryption.is_some(),
         rsync_block_size: None,
         manifest_sha256: Some(Sha256::digest(&sealed[..line_end]).into()),
         key: manifest.key.clone(),
-    };
-    let label = label(&manifest.name, manifest.id());
-    put_once(store, &keys.manifest(), sealed, &label)?;
-    put_once(store, &keys.metadata(), metadata.to_bytes(), &label)
+    }
 }
 
 /// Puts an object that isn't there yet, and reads it back: another run's object is never taken for ours, and a lost
 /// answer is told from a lost object.
-fn put_once(store: &dyn Store, key: &str, content: Vec<u8>, backup: &str) -> Result<(), AgentError> {
+pub(crate) fn put_once(store: &dyn Store, key: &str, content: Vec<u8>, backup: &str) -> Result<(), AgentError> {
     let content = Arc::new(content);
     let result = match store.put(key, Arc::clone(&content), Existing::Refuse) {
         Err(error) if error.kind == ErrorKind::Unsupported => put_if_absent(store, key, &content),
@@ -169,7 +228,7 @@ pub(crate) fn clean_up(
 }
 
 /// Aborts unfinished uploads below the level's folders, as far as the storage knows them; `check` names the others.
-fn abort_uploads(store: &dyn Store, keys: &BackupKeys) {
+pub(crate) fn abort_uploads(store: &dyn Store, keys: &BackupKeys) {
     for directory in [keys.data_directory(), keys.metadata_directory()] {
         let Ok(page) = store.pending(&format!("{directory}/"), None) else {
             continue;
@@ -182,16 +241,10 @@ fn abort_uploads(store: &dyn Store, keys: &BackupKeys) {
     }
 }
 
-/// The level's folder and name for the message about what may remain.
-pub(crate) fn remains_message(
-    name: &HostBackupName,
-    id: LevelId,
-    keys: &[String],
-    error: &StoreError,
-) -> String {
+/// The level's name and the storage for the message about what may remain.
+pub(crate) fn remains_message(backup: &str, keys: &[String], error: &StoreError) -> String {
     format!(
-        "could not take away what was written for {} ({error}); these objects may remain and are no backup: {}",
-        label(name, id),
+        "could not take away what was written for {backup} ({error}); these objects may remain and are no backup: {}",
         keys.join(", ")
     )
 }

@@ -26,8 +26,10 @@ mod own_storage;
 mod plan;
 mod recovery;
 mod restore;
+mod resume;
 mod select;
 mod trial;
+mod several;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
 pub use browse::{LsEntry, LsOptions, dump, ls};
@@ -40,8 +42,10 @@ pub use list::{BackupRow, ListOptions, State, list};
 pub use mode::{BackupMode, PluginMode, PreparedBackup, PreparedRestore, RestoreMode};
 pub use recovery::recovery;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
+pub use resume::JournalOptions;
 pub use select::Wanted;
 pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
+pub use several::{FailedStorage, OnFailure, Storage};
 
 #[cfg(test)]
 mod tests;

@@ -21,9 +21,28 @@ pub(crate) fn read_small(store: &dyn Store, key: &str, cap: usize) -> Result<Opt
     }
 }
 
+/// The digest of a part of an object.
+pub(crate) fn digest_of_range(
+    store: &dyn Store,
+    key: &str,
+    offset: u64,
+    bytes: u64,
+) -> Result<[u8; 32], StoreError> {
+    let reader = store.read(key, offset, Some(bytes))?;
+    digest_of_reader(store, key, reader).map(|(_, digest)| digest)
+}
+
 /// Reads an object to its end and answers its length and digest.
 pub(crate) fn digest_of(store: &dyn Store, key: &str) -> Result<(u64, [u8; 32]), StoreError> {
-    let mut reader = store.read(key, 0, None)?;
+    let reader = store.read(key, 0, None)?;
+    digest_of_reader(store, key, reader)
+}
+
+fn digest_of_reader(
+    store: &dyn Store,
+    key: &str,
+    mut reader: Box<dyn Read + Send>,
+) -> Result<(u64, [u8; 32]), StoreError> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     let mut bytes = 0;

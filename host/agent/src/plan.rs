@@ -23,11 +23,13 @@ use crate::continuity::{
     changed_option, clock_warning, forgotten_passphrase, has_outgrown, moved_source, require_objects,
     require_same_host, require_same_passphrase, wrong_passphrase,
 };
+use crate::date::date;
 use crate::error::AgentError;
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
 use crate::objects::read_small;
 use crate::select::{ancestry, forget, is_committed};
+use crate::several::{Fan, Site, SiteNumber, Sites, is_storage_failure};
 
 /// The manifest's option that holds the host name: the stored name doesn't tell where it ends.
 pub(crate) const HOST_OPTION: &str = "hostname";
@@ -46,11 +48,31 @@ pub(crate) struct Plan {
     pub(crate) previous: Option<PreviousLink>,
     /// The chain key and its wrapping, with a pass phrase.
     pub(crate) key: Option<(ChainKey, KeyInfo)>,
+    /// The newest time of any storage's backups of the name.
+    pub(crate) newest_time: Option<Timestamp>,
     /// What the user should know about the decision.
     pub(crate) warnings: Vec<String>,
 }
 
 impl Plan {
+    /// A new chain.
+    fn full(time: Timestamp, newest_time: Option<Timestamp>) -> Self {
+        Self {
+            id: LevelId {
+                zero: time,
+                level: LevelNumber(0),
+                time,
+            },
+            ancestors: Vec::new(),
+            parent_index: None,
+            reason: None,
+            previous: None,
+            key: None,
+            newest_time,
+            warnings: Vec::new(),
+        }
+    }
+
     /// The parent level.
     pub(crate) fn parent(&self) -> Option<&Level> {
         self.ancestors.last()
@@ -102,73 +124,160 @@ impl Plan {
     }
 }
 
-/// Decides.
+/// What one storage holds of the name.
+struct Holding<'a> {
+    number: SiteNumber,
+    site: &'a Site,
+    found: NamedChains,
+    /// The manifest of its newest backup.
+    newest_manifest: Option<Vec<u8>>,
+}
+
+impl Holding<'_> {
+    fn newest(&self) -> Option<LevelId> {
+        newest(&self.found.chains)
+    }
+}
+
+/// Decides, for all storages that take part alike; those that fail meanwhile drop out.
+///
+/// An increment is made only upon a chain that each of them holds whole: without its parents it would be worthless.
 pub(crate) fn decide(
-    store: &Arc<dyn Store>,
+    sites: &Arc<Sites>,
     options: &BackupOptions,
     keyring: &Keyring,
     context: &RunContext<'_>,
 ) -> Result<Plan, AgentError> {
-    let mut found = chains_of(&**store, &options.name, Place::New(Engine::Tar))?;
-    drop_uncommitted_tips(&**store, &mut found)?;
-    // An empty folder with a far date must not date the backups to come.
-    let newest_time = found
-        .chains
-        .iter()
-        .flat_map(|chain| &chain.levels)
-        .map(|id| id.time)
-        .max();
-    let now = Timestamp((context.now)().seconds);
-    let time = time_after(newest_time, now)?;
-    let full = LevelId {
-        zero: time,
-        level: LevelNumber(0),
-        time,
+    let decision = Decision {
+        sites,
+        options,
+        keyring,
     };
-    let mut plan = Plan {
-        id: full,
-        ancestors: Vec::new(),
-        parent_index: None,
-        reason: None,
-        previous: None,
-        key: None,
-        warnings: clock_warning(newest_time, now).into_iter().collect(),
-    };
-    let newest = newest(&found.chains);
-    let newest_manifest = match newest {
-        Some(id) => read_small(&**store, &found.level(id).keys().manifest(), MAX_MANIFEST_BYTES)?,
-        None => None,
-    };
-    if let Some((id, bytes)) = newest.zip(newest_manifest.as_ref()) {
-        require_same_host(bytes, options)?;
-        let warning = require_same_passphrase(bytes, &found.level(id), options, keyring)?;
-        plan.warnings.extend(warning);
+    loop {
+        let mut holdings = Vec::new();
+        for (number, site) in sites.live() {
+            holdings.extend(sites.settle(number, decision.look(number, site))?);
+        }
+        match decision.make(&holdings, context) {
+            Ok(plan) => return Ok(plan),
+            // Without the one that failed, the decision may be another one.
+            Err((Some(number), error)) => drop(sites.settle::<()>(number, Err(error))?),
+            Err((None, error)) => return Err(error),
+        }
     }
-    match next_level(&options.policy, found.chains.last(), now) {
-        NextLevel::Full(reason) => plan.reason = Some(reason),
-        NextLevel::Increment { level, parent, zero } => {
-            match open_parent(store, &found, parent, options, keyring)? {
+}
+
+/// An error, and the storage that it comes from.
+type Blamed = (Option<SiteNumber>, AgentError);
+
+/// Blames a storage for what is its failure.
+fn blame<T>(number: SiteNumber, result: Result<T, AgentError>) -> Result<T, Blamed> {
+    result.map_err(|error| match is_storage_failure(&error) {
+        true => (Some(number), error),
+        false => (None, error),
+    })
+}
+
+struct Decision<'a> {
+    sites: &'a Arc<Sites>,
+    options: &'a BackupOptions,
+    keyring: &'a Keyring,
+}
+
+impl Decision<'_> {
+    fn look<'s>(&self, number: SiteNumber, site: &'s Site) -> Result<Holding<'s>, AgentError> {
+        let store = &*site.store;
+        let mut found = chains_of(store, &self.options.name, Place::New(Engine::Tar))?;
+        drop_uncommitted_tips(store, &mut found)?;
+        let newest_manifest = match newest(&found.chains) {
+            Some(id) => read_small(store, &found.level(id).keys().manifest(), MAX_MANIFEST_BYTES)?,
+            None => None,
+        };
+        if let Some(bytes) = &newest_manifest {
+            require_same_host(bytes, self.options)?;
+        }
+        Ok(Holding {
+            number,
+            site,
+            found,
+            newest_manifest,
+        })
+    }
+
+    fn make(&self, holdings: &[Holding<'_>], context: &RunContext<'_>) -> Result<Plan, Blamed> {
+        let (options, own) = (self.options, |error: AgentError| (None, error));
+        let Some(reference) = holdings
+            .iter()
+            .rev()
+            .max_by_key(|holding| holding.newest().map(|id| (id.time, id.level)))
+        else {
+            return Err(own(AgentError::Interrupted));
+        };
+        // An empty folder with a far date must not date the backups to come.
+        let levels = holdings.iter().flat_map(|holding| &holding.found.chains);
+        let newest_time = levels.flat_map(|chain| &chain.levels).map(|id| id.time).max();
+        let now = Timestamp((context.now)().seconds);
+        let time = time_after(newest_time, now).map_err(own)?;
+        let mut plan = Plan::full(time, newest_time);
+        plan.warnings.extend(clock_warning(newest_time, now));
+        let newest = reference.newest().zip(reference.newest_manifest.as_ref());
+        if let Some((id, bytes)) = newest {
+            let level = reference.found.level(id);
+            let warning = require_same_passphrase(bytes, &level, options, self.keyring).map_err(own)?;
+            plan.warnings.extend(warning);
+        }
+        match next_level(&options.policy, reference.found.chains.last(), now) {
+            NextLevel::Full(reason) => plan.reason = Some(reason),
+            NextLevel::Increment { level, parent, zero } => match self.open_parent(holdings, reference, parent)? {
                 Ok((ancestors, index)) => {
                     plan.id = LevelId { zero, level, time };
                     plan.ancestors = ancestors;
                     plan.parent_index = index;
                 }
                 Err(reason) => plan.reason = Some(reason),
+            },
+        }
+        let peeked = newest.and_then(|(_, bytes)| Manifest::peek(bytes).ok());
+        plan.previous = reference.newest().map(|id| PreviousLink {
+            zero: id.zero,
+            level: id.level,
+            time: id.time,
+            manifest: peeked.as_ref().map(|peeked| peeked.line_sha256),
+        });
+        if self.keyring.passphrase().is_some() {
+            let info = peeked.and_then(|peeked| peeked.key);
+            plan.key = Some(chain_key(info, &plan, options, self.keyring, context).map_err(own)?);
+        }
+        Ok(plan)
+    }
+
+    /// Opens the chain below the new level, or says why a new one must begin.
+    fn open_parent(
+        &self,
+        holdings: &[Holding<'_>],
+        reference: &Holding<'_>,
+        parent: LevelId,
+    ) -> Result<Result<Opened, FullReason>, Blamed> {
+        let store = &reference.site.store;
+        let looked = look_at_parent(&**store, &reference.found, parent, (self.options, self.keyring));
+        let levels = match blame(reference.number, looked)? {
+            Ok(levels) => levels,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        for other in holdings.iter().filter(|other| other.number != reference.number) {
+            let lack = lacks(&*other.site.store, &other.found, &levels, self.keyring);
+            if let Some(why) = blame(other.number, lack)? {
+                let storage = other.site.url.clone();
+                return Ok(Err(FullReason::StorageLacksChain { storage, why }));
             }
         }
+        // From here on all hold the same bytes, so whichever answers is read.
+        let all: Arc<dyn Store> = match holdings {
+            [_] => Arc::clone(store),
+            _ => Fan::over(self.sites, reference.site.target.limits()),
+        };
+        blame(reference.number, open_state(&all, levels, self.keyring))
     }
-    let peeked = newest_manifest.and_then(|bytes| Manifest::peek(&bytes).ok());
-    plan.previous = newest.map(|id| PreviousLink {
-        zero: id.zero,
-        level: id.level,
-        time: id.time,
-        manifest: peeked.as_ref().map(|peeked| peeked.line_sha256),
-    });
-    if keyring.passphrase().is_some() {
-        let info = peeked.and_then(|peeked| peeked.key);
-        plan.key = Some(chain_key(info, &plan, options, keyring, context)?);
-    }
-    Ok(plan)
 }
 
 /// Now, but behind the newest backup whatever the clock says.
@@ -203,18 +312,17 @@ fn drop_uncommitted_tips(store: &dyn Store, found: &mut NamedChains) -> Result<(
 
 type Opened = (Vec<Level>, Option<StoredIndex>);
 
-/// Opens the chain below the new level, or says why a new one must begin.
-fn open_parent(
-    store: &Arc<dyn Store>,
+/// Reads the chain below the new level, or says why a new one must begin.
+fn look_at_parent(
+    store: &dyn Store,
     found: &NamedChains,
     parent: LevelId,
-    options: &BackupOptions,
-    keyring: &Keyring,
-) -> Result<Result<Opened, FullReason>, AgentError> {
-    let levels = match ancestry(&**store, found, parent, (keyring, Strictness::Enforce)) {
+    (options, keyring): (&BackupOptions, &Keyring),
+) -> Result<Result<Vec<Level>, FullReason>, AgentError> {
+    let levels = match ancestry(store, found, parent, (keyring, Strictness::Enforce)) {
         Ok(levels) => levels,
         Err(AgentError::NoPassphrase { backup }) => return Err(forgotten_passphrase(&backup)),
-        Err(error) => return unusable(error),
+        Err(error) => return unusable(error).map(Err),
     };
     let Some(parent) = levels.last() else {
         return Ok(Err(FullReason::FirstBackup));
@@ -228,9 +336,54 @@ fn open_parent(
     if has_outgrown(&levels, options) {
         return Ok(Err(FullReason::IncrementsOutgrewFull));
     }
-    if let Err(error) = require_objects(&**store, &levels) {
-        return unusable(error);
+    if let Err(error) = require_objects(store, &levels) {
+        return unusable(error).map(Err);
     }
+    Ok(Ok(levels))
+}
+
+/// What another storage lacks of a chain; `None` if it holds the very same one, whole.
+fn lacks(
+    store: &dyn Store,
+    found: &NamedChains,
+    levels: &[Level],
+    keyring: &Keyring,
+) -> Result<Option<String>, AgentError> {
+    let listed: Vec<&LevelId> = found.chains.iter().flat_map(|chain| &chain.levels).collect();
+    let absent = levels.iter().find(|level| !listed.contains(&&level.stored.id));
+    if let Some(level) = absent {
+        let id = level.stored.id;
+        return Ok(Some(format!("it has no level {} of {}", id.level, date(id.time))));
+    }
+    for level in levels {
+        let theirs = match Level::read(store, level.stored.clone(), keyring, Strictness::Enforce) {
+            Ok(theirs) => theirs,
+            Err(error) => return damage(error).map(Some),
+        };
+        if theirs.line_sha256() != level.line_sha256() || theirs.metadata != level.metadata {
+            let id = level.stored.id;
+            return Ok(Some(format!(
+                "its level {} of {} is another backup",
+                id.level,
+                date(id.time)
+            )));
+        }
+    }
+    match require_objects(store, levels) {
+        Ok(()) => Ok(None),
+        Err(error) => damage(error).map(Some),
+    }
+}
+
+/// Opens the state that the new level is compared with.
+fn open_state(
+    store: &Arc<dyn Store>,
+    levels: Vec<Level>,
+    keyring: &Keyring,
+) -> Result<Result<Opened, FullReason>, AgentError> {
+    let Some(parent) = levels.last() else {
+        return Ok(Err(FullReason::FirstBackup));
+    };
     if parent.manifest().is_none() {
         // Only trying tells whether the original's stream was encrypted under this pass phrase.
         match parent.data(store, keyring) {
@@ -249,17 +402,22 @@ fn open_parent(
     }
     match parent.index(store) {
         Ok(index) => Ok(Ok((levels, index))),
-        Err(error) => unusable(error),
+        Err(error) => unusable(error).map(Err),
     }
 }
 
 /// Tells damage, which a new chain cures, from failures that it doesn't.
-fn unusable(error: AgentError) -> Result<Result<Opened, FullReason>, AgentError> {
+fn unusable(error: AgentError) -> Result<FullReason, AgentError> {
+    damage(error).map(FullReason::ParentUnusable)
+}
+
+/// Damage in words; anything else stays an error.
+fn damage(error: AgentError) -> Result<String, AgentError> {
     match error {
         AgentError::Damaged { .. }
         | AgentError::Unauthenticated { .. }
         | AgentError::Key { .. }
-        | AgentError::Select { .. } => Ok(Err(FullReason::ParentUnusable(chain_text(&error)))),
+        | AgentError::Select { .. } => Ok(chain_text(&error)),
         other => Err(other),
     }
 }

@@ -68,6 +68,13 @@ pub enum FullReason {
     OptionChanged(String),
     /// The parent can't be continued; the text says why.
     ParentUnusable(String),
+    /// One of several storages lacks the chain: an increment would be worthless there.
+    StorageLacksChain {
+        /// The storage's URL.
+        storage: String,
+        /// What it lacks.
+        why: String,
+    },
 }
 
 impl fmt::Display for FullReason {
@@ -84,6 +91,9 @@ impl fmt::Display for FullReason {
             Self::IncrementsOutgrewFull => f.write_str("the increments store more than level 0"),
             Self::OptionChanged(option) => write!(f, "{option} changed"),
             Self::ParentUnusable(why) => write!(f, "the newest chain can't be continued: {why}"),
+            Self::StorageLacksChain { storage, why } => {
+                write!(f, "the newest chain isn't whole in {storage}: {why}")
+            }
         }
     }
 }

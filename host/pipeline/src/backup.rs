@@ -40,8 +40,8 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
         kind,
     );
     let encoders = encoders(kind, plan.workers)?;
-    let mut salts = [[0; 8]; 2];
-    salts.iter_mut().for_each(|salt| (job.context.random)(salt));
+    let mut index_salt = [0; 8];
+    (job.context.random)(&mut index_salt);
     let output_plan = OutputPlan {
         keys: &job.keys,
         levels: &job.levels,
@@ -49,7 +49,7 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
         frame_bytes: kind.0.frame_bytes(),
         data_cipher: encoding.cipher.as_ref(),
         index_cipher: encoding.index_cipher.as_ref(),
-        salts,
+        salts: [job.data_salt, index_salt],
         cancel: job.context.cancel,
     };
     let archive_plan = ArchivePlan {

@@ -25,6 +25,8 @@ pub struct BackupJob<'a> {
     pub keys: ObjectKeys,
     /// How the bytes are encoded.
     pub encoding: Encoding,
+    /// The salt of the data object, never used before with this cipher but by an interrupted run of the same backup.
+    pub data_salt: [u8; 8],
     /// Bytes of a segment of the data object; brought within the storage's limits.
     pub segment_bytes: u64,
     /// Bytes of buffers that the road may hold; see `memory.rs` for the sum.

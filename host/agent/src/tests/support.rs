@@ -106,7 +106,8 @@ impl Bench {
     }
 
     pub(super) fn backup_by(&self, mode: &Directory) -> Result<BackupOutcome, AgentError> {
-        self.run(|context| backup(&self.store(), &self.options, &self.keyring(), mode, context))
+        let storages = || vec![Storage::opened(self.store())];
+        self.run(|context| backup(storages(), &self.options, &self.keyring(), mode, context))
     }
 
     pub(super) fn backup(&self) -> BackupOutcome {
@@ -208,6 +209,9 @@ pub(super) fn options() -> BackupOptions {
         memory_bytes: 64 << 20,
         workers: 2,
         dry_run: false,
+        on_failure: OnFailure::Continue,
+        resume: false,
+        journal: None,
     }
 }
 

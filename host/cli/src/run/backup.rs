@@ -66,6 +66,9 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         memory_bytes: backup.resources.memory_bytes,
         workers: backup.resources.workers,
         dry_run: backup.dry_run,
+        on_failure: backup.on_storage_failure,
+        resume: backup.resume,
+        journal: session.journal(),
     };
     let mode = PluginMode {
         host: &session.host,
@@ -75,7 +78,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         run: std::sync::Arc::clone(&session.run),
     };
     let result =
-        session.with_context(|recipe| freezer_agent::backup(&store, &options, &keyring, &mode, recipe));
+        session.with_context(|recipe| freezer_agent::backup(storages, &options, &keyring, &mode, recipe));
     drop((store, mode.plugin));
     match result {
         Ok(outcome) => {

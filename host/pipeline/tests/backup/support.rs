@@ -121,6 +121,8 @@ impl Chain {
             }
         };
         let random = |bytes: &mut [u8]| getrandom::fill(bytes).unwrap();
+        let mut data_salt = [0; 8];
+        random(&mut data_salt);
         let context = RunContext {
             counters: &self.counters,
             warn: &warn,
@@ -138,6 +140,7 @@ impl Chain {
             store: Arc::new(self.store.clone()),
             keys: self.keys(level),
             encoding: self.encoding.clone(),
+            data_salt,
             segment_bytes: self.segment_bytes,
             memory_bytes: self.memory_bytes,
             workers: self.workers,

@@ -306,6 +306,8 @@ impl Backups {
                 now: &clock,
                 ..*context
             };
+            let mut data_salt = [0; 8];
+            (context.random)(&mut data_salt);
             backup(BackupJob {
                 source: TreeSource {
                     root: root.to_path_buf(),
@@ -325,6 +327,7 @@ impl Backups {
                     cipher: self.cipher.clone(),
                     index_cipher: self.cipher.clone(),
                 },
+                data_salt,
                 segment_bytes: self.segment_bytes,
                 memory_bytes: 64 << 20,
                 workers: 2,

@@ -1,0 +1,176 @@
+//! One attempt at a backup: the level decision, the claims, the writing, and the tidying up after each end.
+
+use std::sync::Arc;
+
+use freezer_format::layout::BackupKeys;
+use freezer_format::level::FullReason;
+use freezer_pipeline::counters::Warning;
+use freezer_pipeline::{BackupError, BackupReport, RunContext};
+
+use super::noted::{Noted, source_warning};
+use super::writing::Writing;
+use super::{BackupOptions, BackupOutcome};
+use crate::catalogue::label;
+use crate::commit;
+use crate::error::{AgentError, ExitClass};
+use crate::keys::Keyring;
+use crate::mode::BackupMode;
+use crate::plan::{Plan, decide};
+use crate::resume;
+use crate::several::{Fan, Site, Sites};
+
+/// A backup that is being made.
+pub(super) struct Running<'a> {
+    pub(super) sites: Arc<Sites>,
+    pub(super) options: &'a BackupOptions,
+    pub(super) keyring: &'a Keyring,
+    pub(super) mode: &'a dyn BackupMode,
+    pub(super) context: &'a RunContext<'a>,
+}
+
+impl Running<'_> {
+    /// Makes it, from the level decision to the last document. `continues` takes over an interrupted run.
+    pub(super) fn attempt(&self, continues: bool) -> Result<BackupOutcome, AgentError> {
+        let (sites, options, context) = (&self.sites, self.options, self.context);
+        let mut plan = decide(sites, options, self.keyring, context)?;
+        check_source(options, &plan)?;
+        let limits = sites.limits()?;
+        let kind = (options, &limits);
+        let chosen = resume::choose(sites, &mut plan, kind, (self.keyring, continues), context.random);
+        let run = &chosen.identity.run;
+        let keys = commit::claim(sites, &options.name, &mut plan, (run, context.cancel))?;
+        // Warnings from all sides go into the manifest; the road reports only its own.
+        let noted = Noted::new(context);
+        let target = Fan::over(sites, limits);
+        let writing = Writing {
+            sites,
+            target: &target,
+            options,
+            keyring: self.keyring,
+            context,
+            keys: &keys,
+            identity: &chosen.identity,
+            noted: &noted,
+        };
+        plan_warnings(&plan, options, self.keyring).into_iter().for_each(|warning| noted.add(warning));
+        chosen.notes.into_iter().for_each(|text| noted.tell(&source_warning(text)));
+        let begun = resume::begin(sites, &plan, &chosen.identity, kind, context.cancel);
+        let written = begun.and_then(|notes| {
+            notes.into_iter().for_each(|text| noted.tell(&source_warning(text)));
+            writing.write(&mut plan, self.mode)
+        });
+        let place = Place {
+            backup: label(&options.name, plan.id),
+            keys: &keys,
+            run,
+        };
+        match written {
+            Ok(report) => Ok(self.outcome(&plan, &place, report, &noted)),
+            Err(error) => {
+                self.give_up(&place, &error, &noted);
+                Err(error)
+            }
+        }
+    }
+
+    /// Tidies up after a success and says what it was.
+    fn outcome(&self, plan: &Plan, place: &Place<'_>, report: BackupReport, noted: &Noted<'_>) -> BackupOutcome {
+        let (sites, options) = (&self.sites, self.options);
+        let reused_bytes = resume::reused(sites);
+        for (number, site) in sites.all() {
+            match sites.has_failed(number) && !sites.hands_off(number) {
+                true => self.clean_up(site, place, noted),
+                false => site.journal.iter().for_each(|journal| journal.close()),
+            }
+        }
+        BackupOutcome {
+            name: options.name.clone(),
+            id: plan.id,
+            parent: plan.parent().map(|parent| parent.stored.id),
+            full_reason: plan.reason.clone(),
+            storages: sites.live().into_iter().map(|(_, site)| site.url.clone()).collect(),
+            failed: sites.failed(),
+            reused_bytes,
+            encrypted: plan.key.is_some(),
+            compression: options.compression,
+            dry_run: options.dry_run,
+            report,
+        }
+    }
+
+    /// Takes away what a failed run wrote, or keeps it for the next one.
+    fn give_up(&self, place: &Place<'_>, error: &AgentError, noted: &Noted<'_>) {
+        let is_resumable = error.exit_class() == ExitClass::Interrupted || error.kind().is_retryable();
+        let has_journal = self.sites.all().any(|(_, site)| site.journal.is_some());
+        if self.options.resume && is_resumable && has_journal && !self.sites.is_stale() {
+            noted.tell(&source_warning(format!(
+                "what is stored so far of {} is kept: freezer backup --resume goes on with it",
+                place.backup
+            )));
+            return;
+        }
+        for (number, site) in self.sites.all() {
+            // Where the last write's fate is unknown, or the place is another run's, hands off.
+            if !self.sites.hands_off(number) {
+                self.clean_up(site, place, noted);
+            }
+        }
+    }
+
+    fn clean_up(&self, site: &Site, place: &Place<'_>, noted: &Noted<'_>) {
+        if let Some(journal) = &site.journal {
+            journal.keep(false);
+            journal.abort_all();
+        }
+        match commit::clean_up(&*site.target, place.keys, (place.run, self.context.cancel)) {
+            Ok(()) => site.journal.iter().for_each(|journal| journal.close()),
+            Err((remaining, cause)) => {
+                let text = commit::remains_message(&place.backup, &remaining, &cause);
+                noted.tell(&source_warning(text));
+            }
+        }
+    }
+}
+
+/// Where a run writes, and in whose name.
+struct Place<'a> {
+    backup: String,
+    keys: &'a BackupKeys,
+    run: &'a str,
+}
+
+/// A mistyped source must leave nothing in the storage.
+fn check_source(options: &BackupOptions, plan: &Plan) -> Result<(), AgentError> {
+    let Some(path) = &options.path else {
+        return Ok(());
+    };
+    std::fs::symlink_metadata(path)
+        .map(drop)
+        .map_err(|source| AgentError::Backup {
+            backup: label(&options.name, plan.id),
+            source: BackupError::Source {
+                operation: "open",
+                path: path.clone(),
+                source,
+            },
+        })
+}
+
+fn plan_warnings(plan: &Plan, options: &BackupOptions, keyring: &Keyring) -> Vec<Warning> {
+    let mut warnings: Vec<Warning> = plan.warnings.iter().cloned().map(source_warning).collect();
+    if let Some(
+        reason @ (FullReason::ParentUnusable(_)
+        | FullReason::MissingLevel(_)
+        | FullReason::OptionChanged(_)
+        | FullReason::StorageLacksChain { .. }),
+    ) = &plan.reason
+    {
+        warnings.push(source_warning(format!("a new chain is begun: {reason}")));
+    }
+    if options.compat && keyring.passphrase().is_some() {
+        let text = "--compat: the pass phrase can be guessed at the speed of a hash, and the snapshot file shows \
+                    all file names";
+        warnings.push(source_warning(text.to_owned()));
+    }
+    warnings
+}

@@ -1,0 +1,255 @@
+//! Filling a claimed place: the mode's tree goes down the road, the manifest says what it was.
+
+use std::sync::Arc;
+
+use freezer_format::chain_key::Cipher;
+use freezer_format::layout::{BackupKeys, Engine};
+use freezer_format::manifest::{
+    Encryption, FORMAT, FileSystem, IndexFacts, MAX_WARNINGS, Manifest, ObjectFacts, ParentLink, Status,
+    StreamKdf,
+};
+use freezer_format::openssl::Kdf;
+use freezer_pipeline::counters::Warning;
+use freezer_pipeline::source::{ExcludeRules, FileSystemId};
+use freezer_pipeline::store::Store;
+use freezer_pipeline::{BackupJob, BackupReport, Encoding, ObjectKeys, RunContext, TreeSource};
+use freezer_plugin::ModeSource;
+
+use super::noted::{Noted, source_warning};
+use super::{BackupOptions, SOURCE_OPTION};
+use crate::catalogue::label;
+use crate::commit;
+use crate::continuity::{KIND_OPTION, source_kind};
+use crate::error::AgentError;
+use crate::estimate::estimate;
+use crate::facts::{counts, data_facts, noted_warning};
+use crate::keys::Keyring;
+use crate::mode::{BackupMode, PreparedBackup};
+use crate::own_storage;
+use crate::plan::{HOST_OPTION, Plan};
+use crate::restore::outcome_of;
+use crate::resume::RunIdentity;
+use crate::several::{FailedStorage, Sites};
+
+/// A claimed place and all that is needed to fill it.
+pub(super) struct Writing<'a> {
+    pub(super) sites: &'a Sites,
+    /// All storages as one.
+    pub(super) target: &'a Arc<dyn Store>,
+    pub(super) options: &'a BackupOptions,
+    pub(super) keyring: &'a Keyring,
+    pub(super) context: &'a RunContext<'a>,
+    pub(super) keys: &'a BackupKeys,
+    pub(super) identity: &'a RunIdentity,
+    pub(super) noted: &'a Noted<'a>,
+}
+
+impl Writing<'_> {
+    pub(super) fn write(&self, plan: &mut Plan, mode: &dyn BackupMode) -> Result<BackupReport, AgentError> {
+        self.context.cancel.check()?;
+        let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());
+        let mut prepared = mode.prepare(plan.id.level.0, parent_note)?;
+        let sent = self.send(plan, &mut *prepared);
+        let finished = prepared.finish(&outcome_of(&sent));
+        let (source, report) = sent?;
+        let note = finished?;
+        self.noted.lacking(self.sites);
+        let told = self.sites.failed().len();
+        let warnings = self.noted.all();
+        let manifest = self.manifest(plan, &report, (source, note), &warnings);
+        let mac_key = plan.key.as_ref().map(|(key, _)| key.mac_key());
+        let sealed = manifest.seal(mac_key.as_ref());
+        let journals = self.sites.all().filter_map(|(_, site)| site.journal.as_ref());
+        journals.for_each(|journal| journal.finishing());
+        commit::write_documents(self.sites, self.keys, (sealed, &manifest), self.context.cancel)?;
+        for FailedStorage { storage, reason } in self.sites.failed().into_iter().skip(told) {
+            self.noted.tell(&Warning {
+                partial: true,
+                ..source_warning(format!("{storage} doesn't get this backup: {reason}"))
+            });
+        }
+        Ok(report)
+    }
+
+    /// Sends the mode's one tree down the road. Answers the name that the mode gave to it.
+    fn send(
+        &self,
+        plan: &mut Plan,
+        prepared: &mut dyn PreparedBackup,
+    ) -> Result<(String, BackupReport), AgentError> {
+        let (name, source) = self.tree(prepared)?;
+        estimate(&**self.target, &self.options.name, plan, self.context.counters);
+        let parent = plan.take_parent_state(&**self.target)?;
+        let file_system = plan.parent().and_then(|parent| parent.manifest()?.file_system);
+        let job = BackupJob {
+            source,
+            store: Arc::clone(self.target),
+            keys: self.object_keys(),
+            encoding: self.encoding(plan),
+            data_salt: self.identity.salt,
+            segment_bytes: self.options.segment_bytes,
+            memory_bytes: self.options.memory_bytes,
+            workers: self.options.workers,
+            level: plan.id.level.0,
+            levels: plan.level_rows(self.options),
+            parent,
+            parent_file_system: file_system.map(|FileSystem { id, kind }| FileSystemId { kind, id }),
+            context: self.context,
+        };
+        let report = freezer_pipeline::backup(job).map_err(|source| AgentError::Backup {
+            backup: label(&self.options.name, plan.id),
+            source,
+        })?;
+        match prepared.next_source()? {
+            None => Ok((name, report)),
+            Some(_) => Err(not_yet("several sources")),
+        }
+    }
+
+    fn tree(&self, prepared: &mut dyn PreparedBackup) -> Result<(String, TreeSource), AgentError> {
+        let (name, root, one_file_system, exclude) = match prepared.next_source()? {
+            Some(ModeSource::Tree {
+                name,
+                root,
+                one_file_system,
+                exclude,
+            }) => (name, root, one_file_system, exclude),
+            Some(ModeSource::Stream { .. }) => return Err(not_yet("a stream")),
+            Some(ModeSource::External { .. }) => return Err(not_yet("data that the service keeps")),
+            None => return Err(not_yet("no source at all")),
+        };
+        let excludes = &self.options.excludes;
+        let own = own_storage::patterns(&root, &self.options.storage_directories)?;
+        for directory in own.iter().map(|(directory, _)| directory) {
+            let text = format!("{} is left out: it is the storage", directory.display());
+            self.noted.add(source_warning(text));
+        }
+        // The last line wins, so no pattern of the user's takes the storage back in.
+        let own = own.into_iter().map(|(_, pattern)| pattern).collect();
+        let gitignore = [exclude, excludes.gitignore.clone(), own].concat();
+        let exclude = ExcludeRules::new(&gitignore, &excludes.tar, excludes.caches).map_err(|error| {
+            AgentError::Unsupported {
+                reason: error.to_string(),
+                next: "mend the pattern; gitignore's rules hold, tar's under the original's option names"
+                    .to_owned(),
+            }
+        })?;
+        let one_file_system = one_file_system && self.options.one_file_system;
+        Ok((
+            name,
+            TreeSource {
+                root,
+                one_file_system,
+                exclude,
+                dereference: self.options.dereference,
+            },
+        ))
+    }
+
+    /// The snapshot file shows every name in clear, so an encrypted backup has one only for the original's sake.
+    fn object_keys(&self) -> ObjectKeys {
+        let with_snar = self.keyring.passphrase().is_none() || self.options.compat;
+        ObjectKeys {
+            data: self.keys.data(),
+            index: self.keys.index(),
+            engine_metadata: with_snar.then(|| self.keys.engine_metadata()),
+        }
+    }
+
+    fn encoding(&self, plan: &Plan) -> Encoding {
+        let index_cipher = plan.key.as_ref().map(|(key, _)| Cipher::Chain(key.clone()));
+        let cipher = match (self.options.stream_kdf(), self.keyring.passphrase()) {
+            (StreamKdf::BytesToKeySha256, Some(passphrase)) => Some(Cipher::Password {
+                passphrase: passphrase.clone(),
+                kdf: Kdf::BytesToKeySha256,
+            }),
+            _ => index_cipher.clone(),
+        };
+        Encoding {
+            compression: self.options.compression,
+            level: self.options.compression_level,
+            cipher,
+            index_cipher,
+        }
+    }
+
+    fn manifest(
+        &self,
+        plan: &Plan,
+        report: &BackupReport,
+        (source, note): (String, String),
+        noted: &[Warning],
+    ) -> Manifest {
+        let options = self.options;
+        let mut recorded = options.options.clone();
+        recorded.insert(HOST_OPTION.to_owned(), options.host.clone().into());
+        recorded.insert(SOURCE_OPTION.to_owned(), source.into());
+        if let Some(kind) = options.path.as_deref().and_then(source_kind) {
+            recorded.insert(KIND_OPTION.to_owned(), kind.into());
+        }
+        let partial = report.partial || noted.iter().any(|warning| warning.partial);
+        Manifest {
+            format: FORMAT,
+            run: self.identity.run.clone(),
+            engine: Engine::Tar,
+            name: options.name.clone(),
+            zero: plan.id.zero,
+            level: plan.id.level,
+            time: plan.id.time,
+            parent: plan.parent().map(|parent| ParentLink {
+                level: parent.stored.id.level,
+                time: parent.stored.id.time,
+                manifest: parent.line_sha256(),
+            }),
+            previous: plan.previous.clone(),
+            mode: options.mode.clone(),
+            path: options
+                .path
+                .as_ref()
+                .map(|path| path.to_string_lossy().into_owned()),
+            options: recorded,
+            tool: options.tool.clone(),
+            plugins: options.plugins.clone(),
+            encryption: report.data.salt.map(|salt| Encryption {
+                cipher: "aes-256-cfb".to_owned(),
+                kdf: options.stream_kdf(),
+                iterations: 1,
+                salt,
+            }),
+            key: plan.key.as_ref().map(|(_, info)| info.clone()),
+            compression: options.compression,
+            frame: options.compression.frame_bytes(),
+            data: data_facts(report),
+            index: IndexFacts {
+                bytes: report.index.bytes,
+                sha256: report.index.sha256,
+                trailer: report.index.trailer,
+                salt: report.index.salt,
+            },
+            engine_metadata: report.engine_metadata.as_ref().map(|facts| ObjectFacts {
+                bytes: facts.bytes,
+                sha256: facts.sha256,
+            }),
+            file_system: Some(FileSystem {
+                id: report.file_system.id,
+                kind: report.file_system.kind,
+            }),
+            counts: counts(report),
+            warnings: noted
+                .iter()
+                .chain(&report.warnings)
+                .take(MAX_WARNINGS)
+                .map(noted_warning)
+                .collect(),
+            status: if partial { Status::Partial } else { Status::Whole },
+            note: Some(note),
+        }
+    }
+}
+
+fn not_yet(what: &str) -> AgentError {
+    AgentError::Unsupported {
+        reason: format!("the mode offers {what}; this version backs up exactly one tree of files"),
+        next: "use mode fs, or a version that knows this mode".to_owned(),
+    }
+}
