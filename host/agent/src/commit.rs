@@ -21,7 +21,7 @@ use crate::catalogue::label;
 use crate::error::AgentError;
 use crate::objects::read_small;
 use crate::plan::Plan;
-use crate::several::Sites;
+use crate::several::{self, Site, Sites};
 
 /// So many seconds in a row can't all be taken by honest runs.
 const CLAIM_TRIES: u32 = 60;
@@ -68,15 +68,17 @@ fn claim_everywhere(
     backup: &str,
 ) -> Result<Claimed, AgentError> {
     for (number, site) in sites.live() {
-        if let Some(Claimed::Taken) = sites.settle(number, claim_one(&*site.target, keys, run, backup))? {
+        if let Some(Claimed::Taken) = sites.settle(number, claim_one(site, keys, run, backup))? {
             return Ok(Claimed::Taken);
         }
     }
     Ok(Claimed::Ours)
 }
 
-fn claim_one(store: &dyn Store, keys: &BackupKeys, run: &str, backup: &str) -> Result<Claimed, AgentError> {
-    let key = keys.claim();
+fn claim_one(site: &Site, keys: &BackupKeys, run: &str, backup: &str) -> Result<Claimed, AgentError> {
+    let (store, key) = (&*site.target, keys.claim());
+    let interrupted = site.journal.as_ref().and_then(|journal| journal.interrupted());
+    let is_continued = interrupted.is_some_and(|head| head.run == run);
     match store.put(&key, Arc::new(run.as_bytes().to_vec()), Existing::Refuse) {
         // A storage that can't refuse leaves it to the commit to notice another run.
         Err(error) if error.kind == ErrorKind::Unsupported => Ok(Claimed::Ours),
@@ -85,7 +87,13 @@ fn claim_one(store: &dyn Store, keys: &BackupKeys, run: &str, backup: &str) -> R
             Err(error.into())
         }
         put => match read_small(store, &key, MAX_CLAIM_BYTES)? {
-            Some(holder) if holder == run.as_bytes() => Ok(Claimed::Ours),
+            Some(holder) if holder == run.as_bytes() => match put {
+                // Nobody but this run has its name: the place is another storage's of this run under another URL.
+                Err(error) if error.kind == ErrorKind::AlreadyExists && !is_continued => {
+                    Err(several::twice(&site.url))
+                }
+                _ => Ok(Claimed::Ours),
+            },
             Some(_) => Ok(Claimed::Taken),
             None => {
                 put?;

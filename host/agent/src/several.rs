@@ -112,6 +112,9 @@ impl Sites {
         };
         let mut first = None;
         for Storage { url, opened } in storages {
+            if all.sites.iter().any(|site| site.url == url) {
+                return Err(twice(&url));
+            }
             let error = match opened {
                 Ok(store) => {
                     let (target, journal) = target(&store);
@@ -277,6 +280,14 @@ impl Sites {
             });
         }
         Ok(common)
+    }
+}
+
+/// The refusal to write twice to one place: cleaning up one would take away the other's.
+pub(crate) fn twice(url: &str) -> AgentError {
+    AgentError::Unsupported {
+        reason: format!("the storage {url} is given twice"),
+        next: "name each storage once".to_owned(),
     }
 }
 

@@ -116,6 +116,7 @@ struct State {
 /// A storage in memory. Clones share the content.
 #[derive(Debug, Clone)]
 pub struct MemoryStore {
+    url: Arc<str>,
     state: Arc<Mutex<State>>,
     limits: Limits,
     discard: bool,
@@ -144,9 +145,19 @@ impl MemoryStore {
     #[must_use]
     pub fn with_limits(limits: Limits) -> Self {
         Self {
+            url: "memory:".into(),
             state: Arc::default(),
             limits,
             discard: false,
+        }
+    }
+
+    /// Makes an empty storage with a URL of its own, for runs with several.
+    #[must_use]
+    pub fn named(url: &str) -> Self {
+        Self {
+            url: url.into(),
+            ..Self::new()
         }
     }
 
@@ -219,7 +230,7 @@ impl MemoryStore {
         let fault = state.take_fault(operation);
         let error = |kind, message| StoreError {
             kind,
-            storage: "memory:".to_owned(),
+            storage: self.url.to_string(),
             operation: operation.words(),
             key: key.to_owned(),
             message,
@@ -267,7 +278,7 @@ fn entry(key: &str, size: usize) -> KeyEntry {
 
 impl Store for MemoryStore {
     fn url(&self) -> &str {
-        "memory:"
+        &self.url
     }
 
     fn limits(&self) -> Limits {

@@ -133,7 +133,8 @@ fn a_run_stopped_at_any_storage_call_leaves_nothing_or_a_whole_backup() {
         });
         let shared: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
         let mode = Directory::new(bench.source());
-        let result = bench.run(|context| backup(&shared, &bench.options, &bench.keyring(), &mode, context));
+        let storages = vec![Storage::opened(shared)];
+        let result = bench.run(|context| backup(storages, &bench.options, &bench.keyring(), &mode, context));
         let case = format!("stopped at call {at}: {result:?}");
         if !bench.cancel.is_raised() {
             assert!(result.is_ok(), "{case}");
