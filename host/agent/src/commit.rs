@@ -160,7 +160,12 @@ fn metadata_of(sealed: &[u8], manifest: &Manifest) -> Metadata {
 
 /// Puts an object that isn't there yet, and reads it back: another run's object is never taken for ours, and a lost
 /// answer is told from a lost object.
-pub(crate) fn put_once(store: &dyn Store, key: &str, content: Vec<u8>, backup: &str) -> Result<(), AgentError> {
+pub(crate) fn put_once(
+    store: &dyn Store,
+    key: &str,
+    content: Vec<u8>,
+    backup: &str,
+) -> Result<(), AgentError> {
     let content = Arc::new(content);
     let result = match store.put(key, Arc::clone(&content), Existing::Refuse) {
         Err(error) if error.kind == ErrorKind::Unsupported => put_if_absent(store, key, &content),

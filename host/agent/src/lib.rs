@@ -45,7 +45,7 @@ pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use resume::JournalOptions;
 pub use select::Wanted;
 pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
-pub use several::{FailedStorage, OnFailure, Storage};
+pub use several::{FailedStorage, OnFailure, Picked, Storage, pick};
 
 #[cfg(test)]
 mod tests;

@@ -228,14 +228,16 @@ impl Decision<'_> {
         }
         match next_level(&options.policy, reference.found.chains.last(), now) {
             NextLevel::Full(reason) => plan.reason = Some(reason),
-            NextLevel::Increment { level, parent, zero } => match self.open_parent(holdings, reference, parent)? {
-                Ok((ancestors, index)) => {
-                    plan.id = LevelId { zero, level, time };
-                    plan.ancestors = ancestors;
-                    plan.parent_index = index;
+            NextLevel::Increment { level, parent, zero } => {
+                match self.open_parent(holdings, reference, parent)? {
+                    Ok((ancestors, index)) => {
+                        plan.id = LevelId { zero, level, time };
+                        plan.ancestors = ancestors;
+                        plan.parent_index = index;
+                    }
+                    Err(reason) => plan.reason = Some(reason),
                 }
-                Err(reason) => plan.reason = Some(reason),
-            },
+            }
         }
         let peeked = newest.and_then(|(_, bytes)| Manifest::peek(bytes).ok());
         plan.previous = reference.newest().map(|id| PreviousLink {

@@ -96,7 +96,9 @@ impl RunIdentity {
 }
 
 fn parent_digest(plan: &Plan) -> Option<String> {
-    plan.parent().and_then(|parent| parent.line_sha256()).map(hex::encode)
+    plan.parent()
+        .and_then(|parent| parent.line_sha256())
+        .map(hex::encode)
 }
 
 /// A digest of all options that shape the stream, and of the program that makes it.
@@ -120,12 +122,19 @@ fn fingerprint(options: &BackupOptions, limits: &Limits) -> String {
 
 /// The interrupted run that the storages' journals tell of: of several the newest.
 fn interrupted(sites: &Sites) -> Option<RunHead> {
-    let heads = sites.live().into_iter().filter_map(|(_, site)| site.journal.as_ref()?.interrupted());
+    let heads = sites
+        .live()
+        .into_iter()
+        .filter_map(|(_, site)| site.journal.as_ref()?.interrupted());
     heads.max_by_key(|head| (head.id.time, head.id.level))
 }
 
 /// Why a run can't be continued; `None` if it can.
-fn obstacle(head: &RunHead, plan: &Plan, (options, limits): (&BackupOptions, &Limits)) -> Option<&'static str> {
+fn obstacle(
+    head: &RunHead,
+    plan: &Plan,
+    (options, limits): (&BackupOptions, &Limits),
+) -> Option<&'static str> {
     if head.name != options.name.as_str() {
         Some("it is another one's")
     } else if head.id.level != plan.id.level || head.parent != parent_digest(plan) {
@@ -177,7 +186,9 @@ pub(crate) fn choose(
                 label(&options.name, head.id)
             )),
         },
-        None if continues => notes.push("no interrupted backup is left to continue: a new one is begun".to_owned()),
+        None if continues => {
+            notes.push("no interrupted backup is left to continue: a new one is begun".to_owned())
+        }
         _ => {}
     }
     Chosen {
@@ -256,7 +267,13 @@ fn take_over(
 
 /// Takes away what an interrupted run left that isn't continued, if it can't be a backup and is that run's for sure.
 /// What must stay is named by `check`.
-fn discard(store: &dyn Store, journal: &JournalStore, head: &RunHead, options: &BackupOptions, cancel: &Cancel) {
+fn discard(
+    store: &dyn Store,
+    journal: &JournalStore,
+    head: &RunHead,
+    options: &BackupOptions,
+    cancel: &Cancel,
+) {
     let keys = BackupKeys::new(Engine::Tar, &options.name, head.id);
     let is_ours = head.name == options.name.as_str()
         && matches!(read_small(store, &keys.claim(), commit::MAX_CLAIM_BYTES), Ok(Some(holder)) if holder == head.run.as_bytes())

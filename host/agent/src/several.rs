@@ -4,19 +4,21 @@
 //! slowest, so memory is that of one storage. A storage that fails drops out with its reason, or ends the run, as
 //! the user wants it. Claims, documents and the level decision are made storage by storage in their own modules.
 
+mod pick;
 mod reader;
 mod store;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use freezer_pipeline::store::{Limits, Store, StoreError};
-use freezer_pipeline::object::ObjectError;
 use freezer_pipeline::BackupError;
+use freezer_pipeline::object::ObjectError;
+use freezer_pipeline::store::{Limits, Store, StoreError};
 
 use crate::error::{AgentError, ExitClass};
 use crate::level::chain_text;
 use crate::resume::JournalStore;
 
+pub use pick::{Picked, pick};
 pub(crate) use store::Fan;
 
 /// What the failure of one storage means for the run.
@@ -42,6 +44,24 @@ impl Storage {
             url: store.url().to_owned(),
             opened: Ok(store),
         }
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What it can take, if it was opened.
+    pub fn limits(&self) -> Option<Limits> {
+        self.opened.as_ref().ok().map(|store| store.limits())
+    }
+
+    /// What was opened.
+    ///
+    /// # Errors
+    /// Why it couldn't be.
+    pub fn into_store(self) -> Result<Arc<dyn Store>, AgentError> {
+        self.opened
     }
 
     /// A storage that can't be opened: it counts as one that failed.
@@ -158,7 +178,9 @@ impl Sites {
 
     /// Those that take part and haven't failed.
     pub(crate) fn live(&self) -> Vec<(SiteNumber, &Site)> {
-        self.all().filter(|(number, _)| !self.has_failed(*number)).collect()
+        self.all()
+            .filter(|(number, _)| !self.has_failed(*number))
+            .collect()
     }
 
     pub(crate) fn has_failed(&self, number: SiteNumber) -> bool {
@@ -208,7 +230,10 @@ impl Sites {
         let known = failures.iter().any(|failure| failure.site == Some(number));
         let mut failure = Failure {
             site: Some(number),
-            url: self.sites.get(number.0).map_or_else(String::new, |site| site.url.clone()),
+            url: self
+                .sites
+                .get(number.0)
+                .map_or_else(String::new, |site| site.url.clone()),
             reason: chain_text(&error),
             hands_off,
             error: None,

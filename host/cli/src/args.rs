@@ -23,7 +23,9 @@ pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, Stora
 pub(crate) use plugin::{CompletionsArgs, ManArgs, PluginArgs, PluginVerb};
 pub(crate) use restore::RestoreArgs;
 pub(crate) use storage::{InfoArgs, StorageVerb, StoragesArgs, TestArgs};
-pub(crate) use values::{CompressionText, Days, DereferenceText, PairText, RateText, StorageText};
+pub(crate) use values::{
+    CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
+};
 
 /// Backs up, restores and verifies, in formats that plain tools read.
 #[derive(Debug, Parser)]

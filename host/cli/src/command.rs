@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use freezer_agent::OnFailure;
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::Timestamp;
@@ -157,6 +158,10 @@ pub(crate) struct Backup {
     pub(crate) segment_bytes: u64,
     /// Threads and memory.
     pub(crate) resources: Resources,
+    /// What the failure of one of several storages means.
+    pub(crate) on_storage_failure: OnFailure,
+    /// Go on with an interrupted run.
+    pub(crate) resume: bool,
     /// Write nothing.
     pub(crate) dry_run: bool,
     /// Where the original's document about the run goes.

@@ -52,11 +52,18 @@ impl Running<'_> {
             identity: &chosen.identity,
             noted: &noted,
         };
-        plan_warnings(&plan, options, self.keyring).into_iter().for_each(|warning| noted.add(warning));
-        chosen.notes.into_iter().for_each(|text| noted.tell(&source_warning(text)));
+        plan_warnings(&plan, options, self.keyring)
+            .into_iter()
+            .for_each(|warning| noted.add(warning));
+        chosen
+            .notes
+            .into_iter()
+            .for_each(|text| noted.tell(&source_warning(text)));
         let begun = resume::begin(sites, &plan, &chosen.identity, kind, context.cancel);
         let written = begun.and_then(|notes| {
-            notes.into_iter().for_each(|text| noted.tell(&source_warning(text)));
+            notes
+                .into_iter()
+                .for_each(|text| noted.tell(&source_warning(text)));
             writing.write(&mut plan, self.mode)
         });
         let place = Place {
@@ -74,7 +81,13 @@ impl Running<'_> {
     }
 
     /// Tidies up after a success and says what it was.
-    fn outcome(&self, plan: &Plan, place: &Place<'_>, report: BackupReport, noted: &Noted<'_>) -> BackupOutcome {
+    fn outcome(
+        &self,
+        plan: &Plan,
+        place: &Place<'_>,
+        report: BackupReport,
+        noted: &Noted<'_>,
+    ) -> BackupOutcome {
         let (sites, options) = (&self.sites, self.options);
         let reused_bytes = resume::reused(sites);
         for (number, site) in sites.all() {
@@ -88,7 +101,11 @@ impl Running<'_> {
             id: plan.id,
             parent: plan.parent().map(|parent| parent.stored.id),
             full_reason: plan.reason.clone(),
-            storages: sites.live().into_iter().map(|(_, site)| site.url.clone()).collect(),
+            storages: sites
+                .live()
+                .into_iter()
+                .map(|(_, site)| site.url.clone())
+                .collect(),
             failed: sites.failed(),
             reused_bytes,
             encrypted: plan.key.is_some(),

@@ -145,14 +145,19 @@ impl Journal {
     /// The directory can't be used, or the file isn't ours alone.
     pub(crate) fn open(directory: &Path, url: &str, name: &str) -> io::Result<Option<Self>> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        let digest = Sha256::new().chain_update(url).chain_update([0]).chain_update(name).finalize();
+        let digest = Sha256::new()
+            .chain_update(url)
+            .chain_update([0])
+            .chain_update(name)
+            .finalize();
         let path = directory.join(format!("{}.journal", hex::encode(&digest[..16])));
         let mut options = OpenOptions::new();
         options.read(true).append(true).create(true).mode(0o600);
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = options.custom_flags(flags.bits().cast_signed()).open(&path)?;
         let facts = file.metadata()?;
-        if !facts.is_file() || facts.uid() != rustix::process::geteuid().as_raw() || facts.mode() & 0o022 != 0 {
+        if !facts.is_file() || facts.uid() != rustix::process::geteuid().as_raw() || facts.mode() & 0o022 != 0
+        {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "it is no file of this user alone",
@@ -249,7 +254,11 @@ impl Remains {
                 };
                 self.uploads.insert(upload, old);
             }
-            Line::Sending { upload, number, bytes } => {
+            Line::Sending {
+                upload,
+                number,
+                bytes,
+            } => {
                 if let Some(old) = self.uploads.get_mut(&upload) {
                     old.segments.remove(&number);
                     old.note_sent(number, bytes);
@@ -357,19 +366,36 @@ mod tests {
             upload: "u".to_owned(),
         };
         journal.append(&begun).unwrap();
-        for line in [sending(0, 10), stored(0), sending(1, 10), stored(1), sending(2, 4)] {
+        for line in [
+            sending(0, 10),
+            stored(0),
+            sending(1, 10),
+            stored(1),
+            sending(2, 4),
+        ] {
             journal.append(&line).unwrap();
         }
-        journal.file.write_all(b"\n{\"stored\": {\"upload\": \"u\", \"num").unwrap();
+        journal
+            .file
+            .write_all(b"\n{\"stored\": {\"upload\": \"u\", \"num")
+            .unwrap();
         journal.append(&sending(1, 10)).unwrap();
         drop(journal);
         let remains = open(temp.path()).unwrap().remains("b").unwrap().unwrap();
         assert_eq!(remains.head, head());
         let old = &remains.uploads["u"];
-        assert_eq!(old.segments.keys().collect::<Vec<_>>(), [&0], "1 was sent again and nothing heard");
+        assert_eq!(
+            old.segments.keys().collect::<Vec<_>>(),
+            [&0],
+            "1 was sent again and nothing heard"
+        );
         assert_eq!((old.last_sent, old.stored_bytes()), (Some((2, 4)), 10));
         assert!(old.segments[&0].of_this_boot);
-        let later = open(temp.path()).unwrap().remains("another boot").unwrap().unwrap();
+        let later = open(temp.path())
+            .unwrap()
+            .remains("another boot")
+            .unwrap()
+            .unwrap();
         assert!(!later.uploads["u"].segments[&0].of_this_boot);
     }
 

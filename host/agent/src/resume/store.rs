@@ -111,7 +111,10 @@ impl JournalStore {
             return Ok(0);
         };
         let boot = self.boot.clone();
-        state.journal.go_on(&boot).map_err(|error| self.unwritable(&error))?;
+        state
+            .journal
+            .go_on(&boot)
+            .map_err(|error| self.unwritable(&error))?;
         let mut reusable = 0;
         for (upload, old) in remains.uploads {
             let usable = old.key == data_key && !old.segments.is_empty();
@@ -131,7 +134,9 @@ impl JournalStore {
 
     /// True if the storage lists that upload as unfinished.
     fn is_pending(&self, upload: &str, key: &str) -> Result<bool, StoreError> {
-        let prefix = key.rsplit_once('/').map_or_else(String::new, |(folder, _)| format!("{folder}/"));
+        let prefix = key
+            .rsplit_once('/')
+            .map_or_else(String::new, |(folder, _)| format!("{folder}/"));
         let mut cursor: Option<String> = None;
         for _ in 0..MAX_PAGES {
             let page = match self.inner.pending(&prefix, cursor.as_deref()) {
@@ -260,7 +265,8 @@ impl JournalStore {
             return Ok(None);
         };
         *last_put = (*last_put).max((number, bytes));
-        let same = |segment: &&super::journal::OldSegment| segment.bytes == bytes && segment.sha256 == *sha256;
+        let same =
+            |segment: &&super::journal::OldSegment| segment.bytes == bytes && segment.sha256 == *sha256;
         let found = old.segments.get(&number).filter(same).cloned();
         let Some(segment) = found else {
             if old.committing.is_some() {
@@ -384,7 +390,10 @@ impl Store for JournalStore {
         };
         if let Some(old) = &old {
             if !self.is_covered(old) {
-                return Err(self.outdated(&old.key, "the source became smaller since the run that is continued"));
+                return Err(self.outdated(
+                    &old.key,
+                    "the source became smaller since the run that is continued",
+                ));
             }
             if old.committing == Some(size) && self.is_there(old)? {
                 return self.verify(&old.key);

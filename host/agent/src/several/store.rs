@@ -48,7 +48,10 @@ impl Fan {
             live => thread::scope(|scope| {
                 let calls: Vec<_> = live.iter().map(|site| scope.spawn(|| one(site))).collect();
                 let broken = |_| Some(Err(nobody("reach", &self.url)));
-                calls.into_iter().map(|call| call.join().unwrap_or_else(broken)).collect()
+                calls
+                    .into_iter()
+                    .map(|call| call.join().unwrap_or_else(broken))
+                    .collect()
             }),
         };
         let mut placed: Vec<Option<T>> = self.sites.all().map(|_| None).collect();
@@ -141,7 +144,11 @@ impl Store for Fan {
 
     fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
         // One that fails here keeps what a clean-up will look at again.
-        let results = self.sites.live().into_iter().map(|(_, site)| site.target.remove(keys));
+        let results = self
+            .sites
+            .live()
+            .into_iter()
+            .map(|(_, site)| site.target.remove(keys));
         results.fold(Ok(()), Result::and)
     }
 
@@ -159,7 +166,10 @@ impl Store for Fan {
         let uploads = parted(upload)?;
         let receipts = self.each(|place, site| {
             let upload = part(&uploads, place)?;
-            Some(site.target.put_segment(upload, number, offset, Arc::clone(&content)))
+            Some(
+                site.target
+                    .put_segment(upload, number, offset, Arc::clone(&content)),
+            )
         })?;
         joined(&receipts)
     }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::login::LoginArgs;
-use super::values::{CompressionText, Days, DereferenceText, PairText, StorageText};
+use super::values::{CompressionText, Days, DereferenceText, PairText, StorageFailureText, StorageText};
 use crate::config::size::Size;
 
 /// Options of `freezer backup`.
@@ -43,6 +43,13 @@ pub(crate) struct BackupArgs {
     /// How to store it.
     #[command(flatten)]
     pub(crate) encoding: EncodingArgs,
+    /// What to do if one of several storages fails: go on with the others, or end the run [default: continue]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) on_storage_failure: Option<StorageFailureText>,
+    /// Go on with an interrupted run of this backup: what it stored isn't sent again. Keeps what is stored if this run
+    /// is interrupted
+    #[arg(long)]
+    pub(crate) resume: bool,
     /// Do everything but write: shows what would be stored
     #[arg(long)]
     pub(crate) dry_run: bool,

@@ -146,6 +146,15 @@ pub(crate) enum DereferenceText {
     All,
 }
 
+/// What the failure of one of several storages means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum StorageFailureText {
+    /// Go on as long as one storage is left
+    Continue,
+    /// End the run
+    Abort,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,12 +1,13 @@
 //! Judges `freezer backup`.
 
+use freezer_agent::OnFailure;
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::HostBackupName;
 
 use super::Config;
 use super::layer::Layer;
-use crate::args::{BackupArgs, CompressionText, DereferenceText};
+use crate::args::{BackupArgs, CompressionText, DereferenceText, StorageFailureText};
 use crate::command::{Backup, ExcludeStyle, Excludes, Links, ModeSpec, Resources, StorageSpec};
 use crate::exit::Failure;
 
@@ -27,11 +28,12 @@ impl Config {
     /// # Errors
     /// Whatever is missing or contradicts itself.
     pub(crate) fn backup(&self, args: BackupArgs) -> Result<Backup, Failure> {
-        let dry_run = args.dry_run;
+        let (dry_run, resume) = (args.dry_run, args.resume);
         let mut layer = Layer::from(args);
         layer.name = layer.name.or_else(|| self.only_backup());
         let below = self.below(layer.name.as_deref());
-        self.backup_of(layer.over(below), dry_run)
+        let backup = self.backup_of(layer.over(below), dry_run)?;
+        Ok(Backup { resume, ..backup })
     }
 
     /// Makes a backup of one layer in which all others are already joined.
@@ -114,6 +116,11 @@ impl Config {
                 files: layer.exclude_from,
                 caches: layer.exclude_caches.unwrap_or(false),
             },
+            on_storage_failure: match layer.on_storage_failure {
+                None | Some(StorageFailureText::Continue) => OnFailure::Continue,
+                Some(StorageFailureText::Abort) => OnFailure::Abort,
+            },
+            resume: false,
             dry_run,
             document: None,
         })

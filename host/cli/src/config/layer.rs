@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer};
 
 use super::size::Size;
-use crate::args::{BackupArgs, CompressionText, Days, DereferenceText, PairText, RateText, StorageText};
+use crate::args::{
+    BackupArgs, CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
+};
 
 /// Options that may be given in several places; absent means "ask the next layer".
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -71,6 +73,9 @@ pub(crate) struct Layer {
     pub(crate) max_segment_size: Option<Size>,
     /// Segments on their way to a storage at the same time.
     pub(crate) uploads: Option<u32>,
+    /// What the failure of one of several storages means.
+    #[serde(deserialize_with = "storage_failure")]
+    pub(crate) on_storage_failure: Option<StorageFailureText>,
     /// Threads.
     pub(crate) workers: Option<u16>,
     /// Memory to stay within.
@@ -112,6 +117,7 @@ pub(crate) const KEYS: &[&str] = &[
     "compat",
     "max-segment-size",
     "uploads",
+    "on-storage-failure",
     "workers",
     "memory",
     "upload-limit",
@@ -170,6 +176,7 @@ impl Layer {
             compat: self.compat.or(below.compat),
             max_segment_size: self.max_segment_size.or(below.max_segment_size),
             uploads: self.uploads.or(below.uploads),
+            on_storage_failure: self.on_storage_failure.or(below.on_storage_failure),
             workers: self.workers.or(below.workers),
             memory: self.memory.or(below.memory),
             upload_limit: self.upload_limit.or(below.upload_limit),
@@ -193,6 +200,7 @@ impl From<BackupArgs> for Layer {
             level,
             tree,
             encoding,
+            on_storage_failure,
             ..
         } = args;
         let cross = if tree.one_file_system {
@@ -225,6 +233,7 @@ impl From<BackupArgs> for Layer {
             compat: flag(encoding.compat),
             max_segment_size: encoding.max_segment_size,
             uploads: encoding.uploads,
+            on_storage_failure,
             workers: encoding.workers,
             memory: encoding.memory,
             ..Layer::default()
@@ -396,6 +405,16 @@ fn dereference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Dere
     <DereferenceText as clap::ValueEnum>::from_str(&text, false)
         .map(Some)
         .map_err(|_| serde::de::Error::custom("the kinds of links are none, soft, hard and all"))
+}
+
+/// What the failure of a storage means, by its word.
+fn storage_failure<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<StorageFailureText>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    <StorageFailureText as clap::ValueEnum>::from_str(&text, false)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("on-storage-failure is continue or abort"))
 }
 
 #[cfg(test)]

@@ -69,6 +69,13 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
     let changes = changes.map(|(number, what)| format!("{} {what}", units::count(number)));
     lines.add("changes", &changes.join(", "));
     lines.add("stored", &stored(outcome));
+    if outcome.reused_bytes > 0 {
+        let reused = units::bytes(outcome.reused_bytes);
+        lines.add(
+            "resumed",
+            &format!("{reused} of it were there and not sent again"),
+        );
+    }
     lines.add(
         "took",
         &format!(
@@ -78,7 +85,7 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
         ),
     );
     lines.end(&Tail {
-        place: text::lines(&outcome.storage),
+        place: text::lines(&outcome.storages.join(", ")),
         dry_run: outcome.dry_run,
         left_out: &[
             (counts.unreadable, "unreadable"),
@@ -91,7 +98,24 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
             .partial
             .then_some("not all of it is as it should be; the warnings above name what"),
     });
+    for lacking in &outcome.failed {
+        let (storage, reason) = (text::lines(&lacking.storage), text::lines(&lacking.reason));
+        lines.add("lacking", &format!("{storage} ({reason})"));
+    }
+    if let Some(advice) = copy_advice(outcome) {
+        lines.add("next", &advice);
+    }
     lines.0
+}
+
+/// How a storage that lacks the backup gets it.
+fn copy_advice(outcome: &BackupOutcome) -> Option<String> {
+    let (from, to) = (outcome.storages.first()?, outcome.failed.first()?);
+    Some(format!(
+        "when it answers again: freezer copy --from {} --to {}",
+        text::lines(from),
+        text::lines(&to.storage)
+    ))
 }
 
 /// Name, level and date of a backup, and why this level.
@@ -151,7 +175,13 @@ pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value 
         "date": units::instant(outcome.id.time),
         "parent": outcome.parent.map(|parent| json!({ "level": parent.level.0, "time": parent.time.0 })),
         "full_reason": outcome.full_reason.as_ref().map(ToString::to_string),
-        "storage": outcome.storage,
+        "storage": outcome.storages.first(),
+        "storages": outcome.storages,
+        "lacking": outcome.failed.iter().map(|lacking| json!({
+            "storage": lacking.storage,
+            "reason": lacking.reason,
+        })).collect::<Vec<_>>(),
+        "reused_bytes": outcome.reused_bytes,
         "compression": outcome.compression.name(),
         "encrypted": outcome.encrypted,
         "dry_run": outcome.dry_run,

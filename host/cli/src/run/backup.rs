@@ -3,17 +3,16 @@
 use std::io::BufRead;
 use std::time::Instant;
 
-use freezer_agent::{BackupOptions, BackupOutcome, Excludes as Patterns, Keyring, PluginMode};
+use freezer_agent::{BackupOptions, BackupOutcome, Excludes as Patterns, Keyring, PluginMode, Storage};
 use freezer_format::manifest::PluginUse;
 use freezer_format::name::HostBackupName;
 use freezer_pipeline::Dereference;
-use freezer_pipeline::store::Store;
 use freezer_plugin::Plugin;
 use serde_json::{Map, Value, json};
 
 use super::session::{Session, absolute, passphrase};
 use super::{Context, failure};
-use crate::command::{Backup, ExcludeStyle, Excludes, Links, StorageSpec};
+use crate::command::{Backup, ExcludeStyle, Excludes, Links};
 use crate::compat::document::Facts;
 use crate::exit::{Exit, Failure};
 use crate::render::{Style, summary, units};
@@ -34,11 +33,10 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
     );
     let excludes = patterns(&backup.excludes)?;
     let session = Session::start(context, vec![path.clone()])?;
-    let spec = only(&backup.storages)?;
-    let (storage, store) = session.open(spec)?;
+    let opened = session.open_all(&backup.storages)?;
     let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
     session.undo_leftovers();
-    warn_of_odd_options(backup, &excludes, &*store, context);
+    warn_of_odd_options(backup, &excludes, &opened.storages, context);
     let options = BackupOptions {
         name: HostBackupName::new(&backup.host, &backup.name)
             .map_err(|error| Failure::usage(error.to_string()))?,
@@ -46,11 +44,11 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         policy: backup.policy.clone(),
         path: Some(path.clone()),
         mode: backup.mode.name.clone(),
-        plugins: vec![plugin_use(&storage), plugin_use(&mode)],
+        plugins: plugin_uses(&opened.plugins, &mode),
         tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
         options: recorded(backup),
         excludes,
-        storage_directories: session.directories(&storage, spec)?,
+        storage_directories: opened.directories,
         one_file_system: !backup.cross_file_systems,
         dereference: match backup.links {
             Links::Keep => Dereference::None,
@@ -77,9 +75,9 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         path: Some(path),
         run: std::sync::Arc::clone(&session.run),
     };
-    let result =
-        session.with_context(|recipe| freezer_agent::backup(storages, &options, &keyring, &mode, recipe));
-    drop((store, mode.plugin));
+    let result = session
+        .with_context(|recipe| freezer_agent::backup(opened.storages, &options, &keyring, &mode, recipe));
+    drop(mode.plugin);
     match result {
         Ok(outcome) => {
             let exit = session.end_with(failure::exit(outcome.exit_class()));
@@ -90,18 +88,6 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
             drop(session.end());
             Err(failure::of_agent(&error))
         }
-    }
-}
-
-/// The storage of a run that has one.
-fn only(storages: &[StorageSpec]) -> Result<&StorageSpec, Failure> {
-    match storages {
-        [one] => Ok(one),
-        several => Err(Failure::usage(format!(
-            "{} storages in one run are not supported yet",
-            several.len()
-        ))
-        .advise("run once for each storage")),
     }
 }
 
@@ -183,14 +169,23 @@ fn patterns(excludes: &Excludes) -> Result<Patterns, Failure> {
 }
 
 /// Says what is accepted but hardly meant, or can't be kept to.
-fn warn_of_odd_options(backup: &Backup, excludes: &Patterns, store: &dyn Store, context: &Context) {
+fn warn_of_odd_options(backup: &Backup, excludes: &Patterns, storages: &[Storage], context: &Context) {
     let odd = excludes.gitignore.iter();
     for pattern in odd.filter(|pattern| has_open_bracket(pattern)) {
         let text = format!("the pattern {pattern:?} has a [ without ]: it stands for itself");
         context.output.warn(&text);
     }
     let kind = (backup.compression, backup.compression_level);
-    let least = freezer_pipeline::least_memory(backup.segment_bytes, &store.limits(), kind);
+    let least = |storage: &Storage| {
+        let limits = storage.limits()?;
+        Some(freezer_pipeline::least_memory(
+            backup.segment_bytes,
+            &limits,
+            kind,
+        ))
+    };
+    // Segments suit the storage that takes the smallest.
+    let least = storages.iter().filter_map(least).min().unwrap_or(0);
     if backup.resources.memory_bytes < least {
         let (asked, least) = (units::bytes(backup.resources.memory_bytes), units::bytes(least));
         context.output.warn(&format!(
@@ -237,6 +232,18 @@ fn recorded(backup: &Backup) -> Map<String, Value> {
     };
     record("dereference", backup.links != Links::Keep, json!(links));
     map
+}
+
+/// All plugins of a run as the manifest names them, each once.
+fn plugin_uses(storages: &[Plugin], mode: &Plugin) -> Vec<PluginUse> {
+    let mut uses: Vec<PluginUse> = Vec::with_capacity(storages.len() + 1);
+    for plugin in storages.iter().chain([mode]) {
+        let one = plugin_use(plugin);
+        if !uses.contains(&one) {
+            uses.push(one);
+        }
+    }
+    uses
 }
 
 /// A plugin as the manifest names it.

@@ -2,14 +2,14 @@
 
 use std::io::{BufWriter, Write};
 
-use freezer_agent::{Keyring, ListOptions, LsEntry, LsOptions};
+use freezer_agent::{AgentError, BackupRow, Keyring, ListOptions, LsEntry, LsOptions};
 use serde_json::json;
 
 use super::session::{Session, passphrase};
 use super::{Context, failure, filter, wanted};
 use crate::command::{Dump, List, Ls, Selection};
 use crate::exit::{Exit, Failure};
-use crate::render::{self, Style, listing};
+use crate::render::{self, Style, listing, text};
 
 /// Lists backups, or prints the commands that restore one without this program.
 ///
@@ -24,40 +24,131 @@ pub(super) fn list(list: &List, context: &Context) -> Result<Exit, Failure> {
         list.reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open_first(&list.reading)?;
+    let opened = session.open_all(&list.reading.storages)?;
     let options = ListOptions {
         filter: filter(&list.filter),
         verify: list.verify,
     };
-    let rows = session.with_context(|recipe| freezer_agent::list(&store, &options, &keyring, recipe));
-    drop(store);
+    let mut rows_of = Vec::with_capacity(opened.storages.len());
+    for storage in opened.storages {
+        let url = storage.url().to_owned();
+        let rows = storage.into_store().and_then(|store| {
+            session.with_context(|recipe| freezer_agent::list(&store, &options, &keyring, recipe))
+        });
+        rows_of.push((url, rows));
+    }
     let exit = session.end_with(Exit::Ok);
-    let rows = rows.map_err(|error| failure::of_agent(&error))?;
+    let (lists, exit) = those_that_answered(rows_of, exit, context)?;
+    show_lists(list, &lists, exit, context)
+}
+
+/// What of several storages could be read; the others are told, and make the result partial.
+///
+/// # Errors
+/// None could be read: the first one's failure.
+pub(super) fn those_that_answered<T>(
+    answers: Vec<(String, Result<T, AgentError>)>,
+    exit: Exit,
+    context: &Context,
+) -> Result<(Vec<(String, T)>, Exit), Failure> {
+    let mut good = Vec::with_capacity(answers.len());
+    let mut bad = Vec::new();
+    for (url, answer) in answers {
+        match answer {
+            Ok(answer) => good.push((url, answer)),
+            Err(error) => bad.push((url, failure::of_agent(&error))),
+        }
+    }
+    let interrupted = bad
+        .iter()
+        .position(|(_, failure)| failure.exit == Exit::Interrupted);
+    if good.is_empty() || interrupted.is_some() {
+        let (_, failure) = bad.swap_remove(interrupted.unwrap_or(0));
+        return Err(failure);
+    }
+    for (url, failure) in &bad {
+        let (url, message) = (text::lines(url), text::lines(&failure.message));
+        context
+            .output
+            .insist(&format!("warning: {url} can't be read: {message}"));
+    }
+    let exit = match (bad.is_empty(), exit) {
+        (false, Exit::Ok) => Exit::Partial,
+        _ => exit,
+    };
+    Ok((good, exit))
+}
+
+/// Shows the backups of each storage that answered.
+fn show_lists(
+    list: &List,
+    lists: &[(String, Vec<BackupRow>)],
+    exit: Exit,
+    context: &Context,
+) -> Result<Exit, Failure> {
     let output = &context.output;
     let asked = list.filter.name.is_some() || list.filter.host.is_some();
-    if rows.is_empty() && asked {
+    let is_empty = lists.iter().all(|(_, rows)| rows.is_empty());
+    if is_empty && asked {
         return Err(Failure::new(
             Exit::NothingFound,
             format!("no such backup in {}", list.reading.places()),
         )
         .advise("leave out --name and --host to see all"));
     }
-    match output.style {
-        Style::Json => output.finish(exit, json!({ "backups": listing::backup_documents(&rows) }))?,
-        _ if rows.is_empty() => output.note(&format!("no backups in {}", list.reading.places())),
-        _ => output.print(&listing::backups(&rows, &context.config.zone))?,
+    let zone = &context.config.zone;
+    match (output.style, lists) {
+        (Style::Json, [(_, rows)]) if list.reading.storages.len() == 1 => {
+            output.finish(exit, json!({ "backups": listing::backup_documents(rows) }))?;
+        }
+        (Style::Json, lists) => {
+            let one = |(url, rows): &(String, Vec<BackupRow>)| json!({ "storage": url, "backups": listing::backup_documents(rows) });
+            let storages: Vec<_> = lists.iter().map(one).collect();
+            output.finish(exit, json!({ "storages": storages }))?;
+        }
+        _ if is_empty => output.note(&format!("no backups in {}", list.reading.places())),
+        (_, [(_, rows)]) if list.reading.storages.len() == 1 => {
+            output.print(&listing::backups(rows, zone))?
+        }
+        (_, lists) => {
+            for (url, rows) in lists {
+                output.print(&format!("{}:", text::lines(url)))?;
+                match rows.is_empty() {
+                    true => output.print("no backups")?,
+                    false => output.print(&listing::backups(rows, zone))?,
+                }
+            }
+        }
     }
     Ok(exit)
 }
 
-/// Prints the commands that restore a backup with other tools alone.
+/// Prints the commands that restore a backup with other tools alone: by the first storage that holds it.
 fn recovery(selection: &Selection, context: &Context) -> Result<Exit, Failure> {
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open_first(&selection.reading)?;
-    let script = freezer_agent::recovery(&store, &wanted(selection)?);
-    drop(store);
+    let opened = session.open_all(&selection.reading.storages)?;
+    let wanted = wanted(selection)?;
+    let scripts = opened.storages.into_iter().map(|storage| {
+        let store = storage.into_store()?;
+        freezer_agent::recovery(&store, &wanted)
+    });
+    let mut first_error = None;
+    let mut found = None;
+    for script in scripts {
+        match script {
+            Ok(script) => {
+                found = Some(script);
+                break;
+            }
+            Err(error) => drop(first_error.get_or_insert(error)),
+        }
+    }
     let exit = session.end_with(Exit::Ok);
-    let script = script.map_err(|error| failure::of_agent(&error))?;
+    let script = match (found, first_error) {
+        (Some(script), _) => script,
+        (None, Some(error)) => return Err(failure::of_agent(&error)),
+        (None, None) => return Err(Failure::usage("a storage is missing")),
+    };
     match context.output.style {
         Style::Json => context.output.finish(exit, json!({ "script": script }))?,
         _ => context.output.print_raw(script.as_bytes())?,
@@ -76,9 +167,10 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
         reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open_first(reading)?;
+    let wanted = wanted(&ls.selection)?;
+    let (store, _) = session.open_for(reading, &wanted, &keyring)?;
     let options = LsOptions {
-        wanted: wanted(&ls.selection)?,
+        wanted,
         path: ls.path.clone(),
         recursive: ls.recursive,
     };
@@ -123,8 +215,8 @@ pub(super) fn dump(dump: &Dump, context: &Context) -> Result<Exit, Failure> {
         reading.compat,
     );
     let session = Session::start(context, Vec::new())?;
-    let (_, store) = session.open_first(reading)?;
     let wanted = wanted(&dump.selection)?;
+    let (store, _) = session.open_for(reading, &wanted, &keyring)?;
     // Unbuffered by lines: a file's content isn't text.
     let mut out = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
     let result = session.with_context(|recipe| {

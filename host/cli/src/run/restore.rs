@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use freezer_agent::{AgentError, Keyring, PluginMode, RestoreOptions};
 
-use super::session::{Session, absolute, first, passphrase};
+use super::session::{Session, absolute, passphrase};
 use super::{Context, failure, wanted};
 use crate::command::Restore;
 use crate::compat::messages;
@@ -28,14 +28,14 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Result<Exit, Failure>
         reading.compat,
     );
     let session = Session::start(context, vec![target.clone()])?;
-    let spec = first(&reading.storages)?;
-    let (storage, store) = session.open(spec)?;
+    let wanted = wanted(&restore.selection)?;
+    let (store, storage_directories) = session.open_for(reading, &wanted, &keyring)?;
     let (mode, settings) = session.mode(MODE, &restore.mode_settings)?;
     session.undo_leftovers();
     let options = RestoreOptions {
-        wanted: wanted(&restore.selection)?,
+        wanted,
         target,
-        storage_directories: session.directories(&storage, spec)?,
+        storage_directories,
         paths: restore.paths.clone(),
         overwrite: restore.overwrite,
         stale: restore.stale,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use freezer_agent::{JournalOptions, Keyring, Storage, Wanted};
 use freezer_format::openssl::Passphrase;
 use freezer_format::time::Time;
 use freezer_pipeline::RunContext;
@@ -63,6 +64,16 @@ impl Teller {
             ));
         }
     }
+}
+
+/// Storages that were opened, or couldn't be.
+#[derive(Default)]
+pub(super) struct Opened {
+    pub(super) storages: Vec<Storage>,
+    /// Their plugins, in the same order.
+    pub(super) plugins: Vec<Plugin>,
+    /// The directories of this machine in which they keep their objects.
+    pub(super) directories: Vec<PathBuf>,
 }
 
 /// One run of one verb.
@@ -147,12 +158,69 @@ impl<'a> Session<'a> {
         Ok((plugin, store))
     }
 
-    /// Opens the storage to read.
+    /// Finds, sets and opens storages. One that can't be opened is an answer, too: what that means the recipe decides.
     ///
     /// # Errors
-    /// As [`Session::open`].
-    pub(super) fn open_first(&self, reading: &Reading) -> Result<(Plugin, Arc<dyn Store>), Failure> {
-        self.open(first(&reading.storages)?)
+    /// When there is no such plugin, or what was written about it is wrong.
+    pub(super) fn open_all(&self, specs: &[StorageSpec]) -> Result<Opened, Failure> {
+        let mut opened = Opened::default();
+        for spec in specs {
+            let scheme = spec
+                .url
+                .split_once(':')
+                .map_or(spec.url.as_str(), |(scheme, _)| scheme);
+            let plugin = self.host.find(PluginKind::Storage, scheme);
+            let plugin = plugin.map_err(|error| failure::of_plugin(&error))?;
+            self.tell_passed_over(&plugin);
+            let settings = storage_settings(&plugin, spec)?;
+            let directories = self.host.own_directories(&plugin, &settings);
+            opened
+                .storages
+                .push(match self.host.open_storage(&plugin, settings, &self.run) {
+                    Ok(store) => Storage::opened(store),
+                    Err(error) => match failure::of_plugin(&error) {
+                        failure if specs.len() == 1 || failure.exit == Exit::Usage => return Err(failure),
+                        _ => Storage::unopened(spec.url.clone(), error.into()),
+                    },
+                });
+            opened.directories.extend(directories.iter().cloned());
+            opened.plugins.push(plugin);
+        }
+        Ok(opened)
+    }
+
+    /// Opens the storage to read a backup from: the first that holds it whole. Tells which, if there are several.
+    ///
+    /// # Errors
+    /// As [`Session::open_all`], or no storage holds it.
+    pub(super) fn open_for(
+        &self,
+        reading: &Reading,
+        wanted: &Wanted,
+        keyring: &Keyring,
+    ) -> Result<(Arc<dyn Store>, Vec<PathBuf>), Failure> {
+        let opened = self.open_all(&reading.storages)?;
+        let picked = freezer_agent::pick(opened.storages, wanted, keyring);
+        let picked = picked.map_err(|error| failure::of_agent(&error))?;
+        for passed in &picked.passed_over {
+            let (storage, reason) = (text::lines(&passed.storage), text::lines(&passed.reason));
+            self.teller
+                .warn(&format!("{storage} is passed over: {reason}"), false);
+        }
+        if reading.storages.len() > 1 {
+            let url = text::lines(picked.store.url());
+            self.context.output.note(&format!("read from {url}"));
+        }
+        Ok((picked.store, opened.directories))
+    }
+
+    /// Where unfinished backups are written down, if this user has a place for that.
+    pub(super) fn journal(&self) -> Option<JournalOptions> {
+        let home = self.context.config.environment.state_home.as_ref()?;
+        Some(JournalOptions {
+            directory: home.join("freezer/unfinished"),
+            boot: boot(),
+        })
     }
 
     /// The directories of this machine in which an opened storage keeps its objects.
@@ -321,6 +389,17 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 fn now() -> Time {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     Time::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// What tells this boot of the machine from others; empty where the kernel doesn't say.
+fn boot() -> String {
+    let mut text = String::new();
+    let read = std::fs::File::open("/proc/sys/kernel/random/boot_id")
+        .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, 64), &mut text));
+    if let Err(error) = read {
+        tracing::debug!(%error, "can't tell this boot from others");
+    }
+    text.trim().to_owned()
 }
 
 /// Randomness fit for keys and salts.
