@@ -44,8 +44,8 @@ pub use recovery::recovery;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use resume::JournalOptions;
 pub use select::Wanted;
-pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
 pub use several::{FailedStorage, OnFailure, Picked, Storage, pick};
+pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
 
 #[cfg(test)]
 mod tests;

@@ -136,6 +136,14 @@ impl<'a> Session<'a> {
     /// # Errors
     /// When there is no such plugin, its settings are wrong, or it can't be opened.
     pub(super) fn open(&self, spec: &StorageSpec) -> Result<(Plugin, Arc<dyn Store>), Failure> {
+        let (plugin, request) = self.find(spec)?;
+        let store = self.host.open_storage(&plugin, request, &self.run);
+        let store = store.map_err(|error| failure::of_plugin(&error))?;
+        Ok((plugin, store))
+    }
+
+    /// Finds a storage's plugin and its settings.
+    fn find(&self, spec: &StorageSpec) -> Result<(Plugin, StorageRequest), Failure> {
         let scheme = spec
             .url
             .split_once(':')
@@ -153,9 +161,7 @@ impl<'a> Session<'a> {
             settings: assembled.settings,
             uploads: spec.uploads,
         };
-        let store = self.host.open_storage(&plugin, request, &self.run);
-        let store = store.map_err(|error| failure::of_plugin(&error))?;
-        Ok((plugin, store))
+        Ok((plugin, request))
     }
 
     /// Finds, sets and opens storages. One that can't be opened is an answer, too: what that means the recipe decides.
@@ -165,25 +171,17 @@ impl<'a> Session<'a> {
     pub(super) fn open_all(&self, specs: &[StorageSpec]) -> Result<Opened, Failure> {
         let mut opened = Opened::default();
         for spec in specs {
-            let scheme = spec
-                .url
-                .split_once(':')
-                .map_or(spec.url.as_str(), |(scheme, _)| scheme);
-            let plugin = self.host.find(PluginKind::Storage, scheme);
-            let plugin = plugin.map_err(|error| failure::of_plugin(&error))?;
-            self.tell_passed_over(&plugin);
-            let settings = storage_settings(&plugin, spec)?;
-            let directories = self.host.own_directories(&plugin, &settings);
-            opened
-                .storages
-                .push(match self.host.open_storage(&plugin, settings, &self.run) {
-                    Ok(store) => Storage::opened(store),
-                    Err(error) => match failure::of_plugin(&error) {
-                        failure if specs.len() == 1 || failure.exit == Exit::Usage => return Err(failure),
-                        _ => Storage::unopened(spec.url.clone(), error.into()),
-                    },
-                });
-            opened.directories.extend(directories.iter().cloned());
+            let (plugin, request) = self.find(spec)?;
+            let directories = self.host.own_directories(&plugin, &request.settings);
+            let store = match self.host.open_storage(&plugin, request, &self.run) {
+                Ok(store) => Storage::opened(store),
+                Err(error) => match failure::of_plugin(&error) {
+                    failure if specs.len() == 1 || failure.exit == Exit::Usage => return Err(failure),
+                    _ => Storage::unopened(spec.url.clone(), error.into()),
+                },
+            };
+            opened.storages.push(store);
+            opened.directories.extend(directories);
             opened.plugins.push(plugin);
         }
         Ok(opened)
@@ -221,15 +219,6 @@ impl<'a> Session<'a> {
             directory: home.join("freezer/unfinished"),
             boot: boot(),
         })
-    }
-
-    /// The directories of this machine in which an opened storage keeps its objects.
-    ///
-    /// # Errors
-    /// When its settings are wrong.
-    pub(super) fn directories(&self, plugin: &Plugin, spec: &StorageSpec) -> Result<Vec<PathBuf>, Failure> {
-        let assembled = self.context.config.storage_settings(plugin.manifest(), spec)?;
-        Ok(self.host.own_directories(plugin, &assembled.settings))
     }
 
     /// Finds a mode and types its settings.
@@ -339,16 +328,6 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
         limits: file.limits.clone(),
     });
     host.map_err(|error| failure::of_plugin(&error))
-}
-
-/// The first of the storages of a run.
-///
-/// # Errors
-/// When there is none.
-pub(super) fn first(storages: &[StorageSpec]) -> Result<&StorageSpec, Failure> {
-    storages
-        .first()
-        .ok_or_else(|| Failure::usage("a storage is missing"))
 }
 
 /// Reads the pass phrase, the first line of a file; tells what is odd about it.
