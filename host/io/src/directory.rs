@@ -23,7 +23,8 @@ use crate::error::{Error, ErrorKind};
 use crate::file::FileReader;
 
 pub use listing::ListPage;
-use lookup::parts;
+pub(crate) use listing::PAGE_ENTRIES;
+pub(crate) use lookup::parts;
 
 /// The longest relative path, in bytes, as the contract says.
 pub const MAX_PATH_BYTES: usize = 4096;

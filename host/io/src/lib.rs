@@ -10,3 +10,4 @@ pub mod http;
 pub mod limiter;
 pub mod retry;
 pub mod stop;
+pub mod ssh;

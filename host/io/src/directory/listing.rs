@@ -13,7 +13,7 @@ use super::{Directory, Entry, entry};
 use crate::error::Error;
 
 /// The most entries of a page, as the contract says.
-const PAGE_ENTRIES: usize = 1000;
+pub(crate) const PAGE_ENTRIES: usize = 1000;
 
 /// Some of a directory's entries.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -128,7 +128,7 @@ impl Directory {
 }
 
 /// Takes a path of the contract apart; `""` has no parts.
-pub(super) fn parts(path: &str) -> Result<Vec<&str>, Error> {
+pub(crate) fn parts(path: &str) -> Result<Vec<&str>, Error> {
     if path.is_empty() {
         return Ok(Vec::new());
     }
