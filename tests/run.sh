@@ -61,6 +61,7 @@ serve() {
 }
 serve swift swift
 serve keystone keystone
+serve s3 s3
 if [ -n "${FREEZER_TEST_KEYSTONE:-}" ]; then
     KEYSTONE=$FREEZER_TEST_KEYSTONE serve keystone-swift swift
 fi

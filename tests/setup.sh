@@ -75,3 +75,17 @@ if ! cmp -s tests/agent-requirements.txt "$stamp"; then
         say "COULD NOT INSTALL the original's agent: the tests of tests/tests/agent.rs will be skipped"
     fi
 fi
+
+# A service in memory for the tests of storage s3, in an environment of its own.
+stamp=.venv-s3/s3-requirements.txt
+if ! cmp -s tests/s3-requirements.txt "$stamp"; then
+    say "installing an S3 service into .venv-s3"
+    rm -rf .venv-s3
+    if python3 -m venv .venv-s3 &&
+        .venv-s3/bin/pip install --quiet --disable-pip-version-check -r tests/s3-requirements.txt &&
+        [ -x .venv-s3/bin/moto_server ]; then
+        cp tests/s3-requirements.txt "$stamp"
+    else
+        say "COULD NOT INSTALL the S3 service: the tests that need it will be skipped"
+    fi
+fi

@@ -203,7 +203,7 @@ impl State {
                 self.uploads.insert(id.clone(), begun);
                 xml(&format!("<R><UploadId>{id}</UploadId></R>"))
             }
-            (method, _, Some(id)) => self.upload(method, &id.to_owned(), asked, content),
+            (method, _, Some(id)) => self.upload(method, id, asked, content),
             ("DELETE", key, None) => {
                 self.objects.remove(key);
                 status(204)
