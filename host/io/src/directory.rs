@@ -4,6 +4,7 @@
 //! handle of the root, so there is nothing between check and use that a rename could change. What is published is
 //! synced to disk first, the folders on the way included. Calls block; they are short or move bytes.
 
+mod folder;
 mod listing;
 mod lookup;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use crate::error::{Error, ErrorKind};
 use crate::file::FileReader;
 
+pub use folder::{Folder, RangeReader};
 pub use listing::ListPage;
 pub(crate) use listing::PAGE_ENTRIES;
 pub(crate) use lookup::parts;

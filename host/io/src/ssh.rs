@@ -13,7 +13,6 @@ mod transfer;
 mod wire;
 
 use std::net::{TcpStream, ToSocketAddrs};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -22,13 +21,14 @@ use std::time::Duration;
 use ssh2::Session;
 
 use crate::error::{Error, ErrorKind};
+use crate::limiter::Bandwidth;
+use crate::stop::Stop;
 use known_hosts::{HostKey, KnownHosts, Verdict, known_name};
-use link::{Link, Patience};
+use link::Link;
 use wire::Wire;
 
 pub use directory::RemoteDirectory;
 pub use known_hosts::KnownHostsFiles;
-pub use link::Cancelled;
 pub use login::Login;
 pub use transfer::RemoteReader;
 
@@ -57,7 +57,9 @@ pub struct Target {
 /// A connection that is logged in and speaks SFTP.
 pub struct Connection {
     wire: Arc<Mutex<Wire>>,
-    heeded: Arc<AtomicBool>,
+    /// What ends the waits of the calls to come.
+    stop: Mutex<Stop>,
+    bandwidth: Bandwidth,
     place: String,
     keeper: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
@@ -74,28 +76,24 @@ impl Connection {
     /// # Errors
     /// `Unavailable` (no answer, may be tried again); `NotFound` (no such host); `Denied` (unknown or changed key, refused
     /// login); `Cancelled`.
-    pub fn open(target: &Target, cancelled: Cancelled) -> Result<Arc<Self>, Error> {
-        let heeded = Arc::new(AtomicBool::new(true));
-        let patience = Patience {
-            cancelled,
-            heeded: Arc::clone(&heeded),
-        };
+    pub fn open(target: &Target, bandwidth: &Bandwidth, stop: &Stop) -> Result<Arc<Self>, Error> {
         let place = format!("{}@{}:{}", target.user, target.host, target.port);
-        let mut link = greet(target, place.clone(), patience)?;
+        let mut link = greet(target, place.clone(), stop)?;
         login::log_in(&mut link, &target.user, &target.login)?;
         let wire = Arc::new(Mutex::new(Wire::start(link)?));
         let keeper = keep_alive(&wire);
         Ok(Arc::new(Self {
             wire,
-            heeded,
+            stop: Mutex::new(stop.clone()),
+            bandwidth: bandwidth.clone(),
             place,
             keeper,
         }))
     }
 
-    /// Whether a cancelled run ends the waits of the calls to come; not while its user cleans up.
-    pub fn heed_cancel(&self, heed: bool) {
-        self.heeded.store(heed, Ordering::Relaxed);
+    /// Says what ends the waits of the calls to come: what cleans up isn't to be disturbed by a cancelled run.
+    pub fn stop_by(&self, stop: Stop) {
+        *self.stop.lock().unwrap_or_else(PoisonError::into_inner) = stop;
     }
 
     /// User, machine and port, for messages.
@@ -105,7 +103,10 @@ impl Connection {
     }
 
     fn wire(&self) -> MutexGuard<'_, Wire> {
-        self.wire.lock().unwrap_or_else(PoisonError::into_inner)
+        let stop = self.stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut wire = self.wire.lock().unwrap_or_else(PoisonError::into_inner);
+        wire.link.stop = stop;
+        wire
     }
 }
 
@@ -133,12 +134,14 @@ fn keep_alive(wire: &Arc<Mutex<Wire>>) -> Option<(SyncSender<()>, JoinHandle<()>
             }
         }
     };
-    let thread = std::thread::Builder::new().name("ssh keep-alive".to_owned()).spawn(keep);
+    let thread = std::thread::Builder::new()
+        .name("ssh keep-alive".to_owned())
+        .spawn(keep);
     thread.ok().map(|thread| (stop, thread))
 }
 
 /// Connects and makes sure that the right machine answers.
-fn greet(target: &Target, place: String, patience: Patience) -> Result<Link, Error> {
+fn greet(target: &Target, place: String, stop: &Stop) -> Result<Link, Error> {
     let name = known_name(&target.host, target.port);
     let known = KnownHosts::read(&target.known_hosts.files)?;
     let socket = connect(&target.host, target.port)?;
@@ -151,7 +154,7 @@ fn greet(target: &Target, place: String, patience: Patience) -> Result<Link, Err
     let keep_alive = u32::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u32::MAX);
     session.set_keepalive(true, keep_alive);
     login::prefer(&session, &known.kinds(&name)).map_err(|error| broken(&error.message()))?;
-    let mut link = Link::new(session, socket, place, patience);
+    let mut link = Link::new(session, socket, place, stop.clone());
     let greeted = link.call(Session::handshake)?;
     greeted.map_err(|error| link.lost(&format!("it didn't agree on a way to talk: {}", error.message())))?;
     let Some((blob, _)) = link.session.host_key() else {
@@ -186,7 +189,9 @@ fn check_key(target: &Target, known: &KnownHosts, name: &str, key: &HostKey) -> 
             "the key of {name} is not the one in {place}: it showed the {kind} key {fingerprint}. Somebody may be in between, or \
              the machine was set up anew; only if you know that it was, remove that line"
         )),
-        Verdict::Revoked(place) => denied(format!("the key of {name}, {fingerprint}, was revoked in {place}")),
+        Verdict::Revoked(place) => denied(format!(
+            "the key of {name}, {fingerprint}, was revoked in {place}"
+        )),
     }
 }
 
@@ -215,5 +220,8 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
     }
     let why = failure.map_or_else(|| "it has no address".to_owned(), |error| error.to_string());
     let why = why.split(" (os error").next().unwrap_or_default().to_owned();
-    Err(Error::new(ErrorKind::Unavailable, format!("can't connect to {host}:{port}: {why}")))
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        format!("can't connect to {host}:{port}: {why}"),
+    ))
 }

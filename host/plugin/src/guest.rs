@@ -24,6 +24,7 @@ use crate::engine::EngineState;
 use crate::error::{LimitHit, PluginError};
 use crate::escape;
 use crate::grants::Grants;
+use crate::host::SshSurroundings;
 use crate::interfaces::LogOutput;
 use crate::interfaces::bodies::BodiesExceeded;
 use crate::interfaces::resources::BodyBudget;
@@ -47,6 +48,7 @@ pub(crate) struct PluginContext {
     /// The settings of type `flag` that are true.
     pub(crate) flags: BTreeSet<String>,
     pub(crate) http: HttpClient,
+    pub(crate) ssh: SshSurroundings,
     pub(crate) limits: PluginLimits,
     pub(crate) log: LogGate,
     pub(crate) journal: Option<RunJournal>,

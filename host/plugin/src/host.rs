@@ -47,6 +47,17 @@ pub struct HostConfig {
     pub state_dir: Option<PathBuf>,
     /// Changed ceilings.
     pub limits: LimitOverrides,
+    /// What the user's machine knows for SSH.
+    pub ssh: SshSurroundings,
+}
+
+/// What SSH finds on the user's machine where settings name nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct SshSurroundings {
+    /// Files of known machines; a new one is written into the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// The socket of the user's agent.
+    pub agent: Option<PathBuf>,
 }
 
 /// A plugin that was found and may be used.
@@ -485,6 +496,7 @@ impl PluginHost {
             secrets,
             files: manifest.files(settings),
             flags: manifest.flags(settings),
+            ssh: self.config.ssh.clone(),
             log: LogGate::new(&manifest.name, limits.log_lines),
             limits,
             journal,

@@ -33,7 +33,7 @@ pub mod error;
 pub use self::url::UrlPart;
 pub use discover::Discovered;
 pub use error::{CONTRACT, LimitHit, PluginError, Refusal};
-pub use host::{HostConfig, LeftoverReport, Plugin, PluginHost, StorageRequest};
+pub use host::{HostConfig, LeftoverReport, Plugin, PluginHost, SshSurroundings, StorageRequest};
 pub use manifest::{PluginKind, PluginManifest};
 pub use mode::{BackupRequest, Destination, ModeBackup, ModeRestore, ModeSource, Outcome, RestoreRequest};
 pub use run::{BandwidthLimits, Run, RunConfig};

@@ -34,6 +34,8 @@ pub(crate) struct Environment {
     pub(crate) pass_file: Option<PathBuf>,
     /// All variables, for the settings of plugins that name them.
     pub(crate) variables: Variables,
+    /// `$SSH_AUTH_SOCK`, absolute.
+    pub(crate) ssh_agent: Option<PathBuf>,
     /// The machine's host name.
     pub(crate) machine: String,
     /// The program's own file, to find the plugins beside it.
@@ -101,11 +103,21 @@ impl Environment {
             host: text("FREEZER_HOST"),
             pass_file: variable("FREEZER_PASS_FILE").map(PathBuf::from),
             variables: Variables::read(),
+            ssh_agent: absolute("SSH_AUTH_SOCK"),
             machine: machine(),
             program: std::env::current_exe().ok(),
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             stderr_is_terminal: std::io::stderr().is_terminal() && !dumb,
             home,
+        }
+    }
+
+    /// What SSH finds on this machine: the user's known machines before the system's, and the user's agent.
+    pub(crate) fn ssh(&self) -> freezer_plugin::SshSurroundings {
+        let own = self.home.iter().map(|home| home.join(".ssh/known_hosts"));
+        freezer_plugin::SshSurroundings {
+            known_hosts: own.chain([PathBuf::from("/etc/ssh/ssh_known_hosts")]).collect(),
+            agent: self.ssh_agent.clone(),
         }
     }
 

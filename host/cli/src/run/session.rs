@@ -326,6 +326,7 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
         grant_files,
         state_dir: environment.state_home.as_ref().map(|home| home.join("freezer")),
         limits: file.limits.clone(),
+        ssh: environment.ssh(),
     });
     host.map_err(|error| failure::of_plugin(&error))
 }

@@ -11,8 +11,11 @@ use super::Connection;
 use super::packet::{Attributes, Fields, Reply, Request, kind, status};
 use super::transfer::{RemoteReader, Sending};
 use super::wire::{Wire, refusal};
-use crate::directory::{Access, Entry, EntryKind, Existing, ListPage, PAGE_ENTRIES, Space, parts};
+use crate::directory::{
+    Access, Entry, EntryKind, Existing, Folder, ListPage, PAGE_ENTRIES, RangeReader, Space, parts,
+};
 use crate::error::{Error, ErrorKind};
+use crate::stop::Stop;
 
 /// OPEN: to read; to write; make it if it isn't there.
 const OPEN_READ: u32 = 1;
@@ -50,7 +53,10 @@ impl RemoteDirectory {
             true => root.to_owned(),
             false => format!("{}/{root}", wire.real_path(".")?.trim_end_matches('/')),
         };
-        let plain: Vec<&str> = absolute.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let plain: Vec<&str> = absolute
+            .split('/')
+            .filter(|part| !matches!(*part, "" | "."))
+            .collect();
         let directory = Self {
             connection: Arc::clone(connection),
             root: format!("/{}", plain.join("/")),
@@ -64,18 +70,10 @@ impl RemoteDirectory {
         drop(wire);
         Ok(directory)
     }
+}
 
-    /// The connection that it keeps open.
-    #[must_use]
-    pub fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
-
-    /// One page of a folder, as [`crate::directory::Directory::list`].
-    ///
-    /// # Errors
-    /// The same, and `Unavailable`.
-    pub fn list(&self, path: &str, cursor: Option<&str>) -> Result<ListPage, Error> {
+impl Folder for RemoteDirectory {
+    fn list(&self, path: &str, cursor: Option<&str>) -> Result<ListPage, Error> {
         let parts = parts(path)?;
         let what = format!("list {}", self.shown(&parts));
         if cursor.is_some_and(|cursor| cursor.is_empty() || cursor.contains(['/', '\0'])) {
@@ -91,22 +89,14 @@ impl RemoteDirectory {
         page
     }
 
-    /// Facts about one entry; `""` is the directory itself.
-    ///
-    /// # Errors
-    /// `NotFound`, `Denied`, `Invalid`, `Unavailable`.
-    pub fn stat(&self, path: &str) -> Result<Entry, Error> {
+    fn stat(&self, path: &str) -> Result<Entry, Error> {
         let parts = parts(path)?;
         let what = format!("look at {}", self.shown(&parts));
         let found = self.look(&mut self.connection.wire(), &parts, &what)?;
         Ok(entry(parts.last().copied().unwrap_or_default(), found))
     }
 
-    /// Reads `length` bytes from `offset` on, or all to the end that the file has now.
-    ///
-    /// # Errors
-    /// `NotFound`; `Invalid` if it is no regular file; `Corrupt` if it is shorter than that; `Denied`, `Unavailable`.
-    pub fn read(&self, path: &str, offset: u64, length: Option<u64>) -> Result<RemoteReader, Error> {
+    fn read(&self, path: &str, offset: u64, length: Option<u64>) -> Result<RangeReader, Error> {
         let parts = parts(path)?;
         let what = format!("read {}", self.shown(&parts));
         let mut wire = self.connection.wire();
@@ -123,19 +113,21 @@ impl RemoteDirectory {
         let handle = self.open_file(&mut wire, &parts, OPEN_READ, &what)?;
         drop(wire);
         let range = (offset, length);
-        Ok(RemoteReader::new(Arc::clone(&self.connection), handle, self.shown(&parts), range))
+        let reader = RemoteReader::new(Arc::clone(&self.connection), handle, self.shown(&parts), range);
+        Ok(RangeReader {
+            content: Box::new(reader),
+            size: length,
+        })
     }
 
-    /// Writes a stream to its end at `offset`; makes the file (0600) and its parents (0700). Not durable before `publish`. Answers
-    /// the bytes written.
-    ///
-    /// # Errors
-    /// `Other` for a full disk, `Denied`, `Invalid`, `Unavailable`, and what broke the stream; what was written so far stays.
-    pub fn write(&self, path: &str, offset: u64, content: &mut dyn Read) -> Result<u64, Error> {
+    fn write(&self, path: &str, offset: u64, content: &mut dyn Read) -> Result<u64, Error> {
         let parts = parts(path)?;
         let what = format!("write {}", self.shown(&parts));
         let Some((_, folders)) = parts.split_last() else {
-            return Err(Error::new(ErrorKind::Invalid, format!("can't {what}: it is a directory")));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("can't {what}: it is a directory"),
+            ));
         };
         let mut wire = self.writing(&what)?;
         match self.look_for_file(&mut wire, &parts, &what) {
@@ -143,7 +135,7 @@ impl RemoteDirectory {
             other => drop(other?),
         }
         let handle = self.open_file(&mut wire, &parts, OPEN_WRITE | OPEN_CREATE, &what)?;
-        let written = send_all(&mut wire, &handle, (offset, content), &what);
+        let written = self.send_all(&mut wire, (&handle, offset), content, &what);
         // The server may have kept an error for the end.
         let closed = match written.is_ok() {
             true => wire.order(Request::new(kind::CLOSE).text(&handle), &what),
@@ -156,12 +148,7 @@ impl RemoteDirectory {
         result.map_err(|error| self.explain(&mut wire, error, &what))
     }
 
-    /// Syncs `source`, renames it to `target`, syncs the folder, as far as the other machine can.
-    ///
-    /// # Errors
-    /// `NotFound`, `Invalid` for a source that is no file; `AlreadyExists` with [`Existing::Refuse`]; `Unsupported` if the machine
-    /// can't replace in one step; `Unavailable`.
-    pub fn publish(&self, source: &str, target: &str, existing: Existing) -> Result<(), Error> {
+    fn publish(&self, source: &str, target: &str, existing: Existing) -> Result<(), Error> {
         let (source_parts, target_parts) = (parts(source)?, parts(target)?);
         let what = format!("publish {}", self.shown(&target_parts));
         let Some((_, folders)) = target_parts.split_last() else {
@@ -178,25 +165,20 @@ impl RemoteDirectory {
         self.sync_folder(&mut wire, folders)
     }
 
-    /// Makes a directory (0700) and its parents; one that is there is a success.
-    ///
-    /// # Errors
-    /// `AlreadyExists` if something else has that name; `Denied`; `Other` for a full disk.
-    pub fn make_directory(&self, path: &str) -> Result<(), Error> {
+    fn make_directory(&self, path: &str) -> Result<(), Error> {
         let parts = parts(path)?;
         let mut wire = self.writing(&format!("make directory {}", self.shown(&parts)))?;
         self.make_folders(&mut wire, &parts)
     }
 
-    /// Removes a file, a symlink or an empty directory; absent is a success.
-    ///
-    /// # Errors
-    /// `Invalid` for a directory that isn't empty, or the root; `Denied`.
-    pub fn remove(&self, path: &str) -> Result<(), Error> {
+    fn remove(&self, path: &str) -> Result<(), Error> {
         let parts = parts(path)?;
         let what = format!("remove {}", self.shown(&parts));
         if parts.is_empty() {
-            return Err(Error::new(ErrorKind::Invalid, format!("can't {what}: it is the directory itself")));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("can't {what}: it is the directory itself"),
+            ));
         }
         let mut wire = self.writing(&what)?;
         let found = match self.look(&mut wire, &parts, &what) {
@@ -204,7 +186,11 @@ impl RemoteDirectory {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let order = if found == EntryKind::Directory { kind::RMDIR } else { kind::REMOVE };
+        let order = if found == EntryKind::Directory {
+            kind::RMDIR
+        } else {
+            kind::REMOVE
+        };
         match wire.order(Request::new(order).text(self.path(&parts).as_bytes()), &what) {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind == ErrorKind::Other && found == EntryKind::Directory => {
@@ -215,14 +201,16 @@ impl RemoteDirectory {
         }
     }
 
-    /// How full the file system is that holds the directory.
-    ///
-    /// # Errors
-    /// `Unsupported` where the machine can't tell; `NotFound` before the directory exists.
-    pub fn space(&self) -> Result<Space, Error> {
+    fn space(&self) -> Result<Space, Error> {
         self.measure(&mut self.connection.wire())
     }
 
+    fn stop_by(&self, stop: Stop) {
+        self.connection.stop_by(stop);
+    }
+}
+
+impl RemoteDirectory {
     fn measure(&self, wire: &mut Wire) -> Result<Space, Error> {
         let what = format!("measure {}", self.shown(&[]));
         if !wire.abilities.space {
@@ -237,7 +225,8 @@ impl RemoteDirectory {
         let mut fields = Fields::new(&content);
         // bsize, frsize, blocks, bfree, bavail and more.
         let mut next = || fields.long();
-        let (Some(_), Some(unit), Some(blocks), Some(free), Some(available)) = (next(), next(), next(), next(), next())
+        let (Some(_), Some(unit), Some(blocks), Some(free), Some(available)) =
+            (next(), next(), next(), next(), next())
         else {
             return Err(wire.link.lost("an answer about space makes no sense"));
         };
@@ -245,6 +234,34 @@ impl RemoteDirectory {
             used: blocks.saturating_sub(free).saturating_mul(unit),
             available: available.saturating_mul(unit),
         })
+    }
+
+    fn send_all(
+        &self,
+        wire: &mut Wire,
+        place: (&[u8], u64),
+        content: &mut dyn Read,
+        what: &str,
+    ) -> Result<u64, Error> {
+        let mut sending = Sending::new(wire, place, &self.connection.bandwidth.upload);
+        let mut buffer = vec![0; COPY_BYTES];
+        let mut written = 0_u64;
+        loop {
+            match content.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    sending.send(&buffer[..count], what)?;
+                    written += count as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let message = format!("can't {what}: its source broke off: {error}");
+                    return Err(Error::new(ErrorKind::Corrupt, message));
+                }
+            }
+        }
+        sending.finish(what)?;
+        Ok(written)
     }
 
     fn open_file(&self, wire: &mut Wire, parts: &[&str], flags: u32, what: &str) -> Result<Vec<u8>, Error> {
@@ -330,34 +347,10 @@ impl RemoteDirectory {
 }
 
 fn exists(what: &str) -> Error {
-    Error::new(ErrorKind::AlreadyExists, format!("can't {what}: it exists already"))
-}
-
-fn send_all(
-    wire: &mut Wire,
-    handle: &[u8],
-    (offset, content): (u64, &mut dyn Read),
-    what: &str,
-) -> Result<u64, Error> {
-    let mut sending = Sending::new(wire, handle, offset);
-    let mut buffer = vec![0; COPY_BYTES];
-    let mut written = 0_u64;
-    loop {
-        match content.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                sending.send(&buffer[..count], what)?;
-                written += count as u64;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let message = format!("can't {what}: its source broke off: {error}");
-                return Err(Error::new(ErrorKind::Corrupt, message));
-            }
-        }
-    }
-    sending.finish(what)?;
-    Ok(written)
+    Error::new(
+        ErrorKind::AlreadyExists,
+        format!("can't {what}: it exists already"),
+    )
 }
 
 /// The smallest names behind the cursor, in constant memory however many there are.
@@ -368,7 +361,9 @@ fn read_page(wire: &mut Wire, handle: &[u8], cursor: Option<&str>, what: &str) -
     loop {
         let names = match wire.ask(Request::new(kind::READDIR).text(handle))? {
             Reply::Names(names) => names,
-            Reply::Status { code: status::EOF, .. } => break,
+            Reply::Status {
+                code: status::EOF, ..
+            } => break,
             Reply::Status { code, message } => return Err(refusal(what, code, &message)),
             _ => return Err(wire.link.lost("an answer of SFTP is of the wrong kind")),
         };
@@ -388,7 +383,10 @@ fn read_page(wire: &mut Wire, handle: &[u8], cursor: Option<&str>, what: &str) -
         }
     }
     page.next = found.keys().next_back().filter(|_| more).cloned();
-    page.entries = found.iter().map(|(name, attributes)| entry(name, *attributes)).collect();
+    page.entries = found
+        .iter()
+        .map(|(name, attributes)| entry(name, *attributes))
+        .collect();
     Ok(page)
 }
 

@@ -96,7 +96,10 @@ impl HostKey {
 
     /// The digest that people compare: "SHA256:…".
     pub(super) fn fingerprint(&self) -> String {
-        format!("SHA256:{}", STANDARD_NO_PAD.encode(sha2::Sha256::digest(&self.blob)))
+        format!(
+            "SHA256:{}",
+            STANDARD_NO_PAD.encode(sha2::Sha256::digest(&self.blob))
+        )
     }
 
     /// The line by which a machine of that name is known.
@@ -122,14 +125,16 @@ impl KnownHosts {
 
     fn add(&mut self, text: &str, file: &str) {
         let lines = text.lines().enumerate();
-        self.lines.extend(
-            lines.filter_map(|(number, line)| parse_line(line, || format!("{file}:{}", number + 1))),
-        );
+        self.lines
+            .extend(lines.filter_map(|(number, line)| parse_line(line, || format!("{file}:{}", number + 1))));
     }
 
     /// The kinds of key by which a machine is known: what to ask it for.
     pub(super) fn kinds(&self, name: &str) -> Vec<&str> {
-        let of_name = self.lines.iter().filter(|line| !line.revoked && line.names.match_name(name));
+        let of_name = self
+            .lines
+            .iter()
+            .filter(|line| !line.revoked && line.names.match_name(name));
         of_name.map(|line| line.kind.as_str()).collect()
     }
 
@@ -182,10 +187,18 @@ impl KnownHostsFiles {
 
 fn append(file: &Path, line: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.exists()) {
-        std::fs::DirBuilder::new().mode(0o700).recursive(true).create(folder)?;
+        std::fs::DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(folder)?;
     }
     let mut options = OpenOptions::new();
-    let mut known = options.read(true).append(true).create(true).mode(0o600).open(file)?;
+    let mut known = options
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(file)?;
     let mut text = String::new();
     let length = known.metadata()?.len();
     if length > 0 {
@@ -293,7 +306,9 @@ fn matches(pattern: &[u8], text: &[u8]) -> bool {
                 position += 1;
             }
             _ => {
-                let Some((star_at, taken)) = star else { return false };
+                let Some((star_at, taken)) = star else {
+                    return false;
+                };
                 star = Some((star_at, taken + 1));
                 at = star_at + 1;
                 position = taken + 1;
@@ -324,7 +339,11 @@ mod tests {
     #[test]
     fn a_machine_is_known_by_each_of_its_keys_at_its_port_only() {
         let (one, two) = (key("ssh-ed25519", 1), key("ssh-rsa", 2));
-        let text = format!("# a comment\nodd line\n{}\n{}\n", one.line("[h.example]:2222"), two.line("[h.example]:2222"));
+        let text = format!(
+            "# a comment\nodd line\n{}\n{}\n",
+            one.line("[h.example]:2222"),
+            two.line("[h.example]:2222")
+        );
         let known = known(&text);
         let name = known_name("H.Example", 2222);
         assert_eq!(known.judge(&name, &one), Verdict::Known);
@@ -338,7 +357,10 @@ mod tests {
     #[test]
     fn a_key_of_another_kind_is_a_change_too() {
         let known = known(&key("ssh-rsa", 2).line("h"));
-        assert_eq!(known.judge("h", &key("ssh-ed25519", 1)), Verdict::Changed("known:1".into()));
+        assert_eq!(
+            known.judge("h", &key("ssh-ed25519", 1)),
+            Verdict::Changed("known:1".into())
+        );
     }
 
     #[test]
@@ -351,7 +373,10 @@ mod tests {
     #[test]
     fn an_authority_makes_nobody_known() {
         let one = key("ssh-ed25519", 1);
-        assert_eq!(known(&format!("@cert-authority {}", one.line("h"))).judge("h", &one), Verdict::Unknown);
+        assert_eq!(
+            known(&format!("@cert-authority {}", one.line("h"))).judge("h", &one),
+            Verdict::Unknown
+        );
     }
 
     #[test]
@@ -394,7 +419,10 @@ mod tests {
         files.accept("h", &one).unwrap();
         files.accept("h", &one).unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), one.line("h") + "\n");
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         files.accept("h", &key("ssh-ed25519", 2)).unwrap_err();
         std::fs::write(&file, one.line("h")).unwrap();
         files.accept("i", &one).unwrap();

@@ -6,14 +6,13 @@
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use ssh2::{BlockDirections, ErrorCode, Session};
 
 use crate::error::{Error, ErrorKind};
+use crate::stop::{Stop, cancelled};
 
 /// libssh2's "try again".
 const AGAIN: i32 = -37;
@@ -22,41 +21,25 @@ const CANCEL_POLL: Duration = Duration::from_millis(50);
 /// How long the other side may be silent in a call. A disk that spins up or a file system that syncs 32 MiB needs seconds.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Tells whether the run was cancelled.
-pub type Cancelled = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// When to stop waiting.
-#[derive(Clone)]
-pub(super) struct Patience {
-    pub(super) cancelled: Cancelled,
-    /// False while somebody cleans up, who mustn't be disturbed by the cancelled run.
-    pub(super) heeded: Arc<AtomicBool>,
-}
-
-impl Patience {
-    pub(super) fn is_over(&self) -> bool {
-        self.heeded.load(Ordering::Relaxed) && (self.cancelled)()
-    }
-}
-
 /// A connection, or what is left of one.
 pub(super) struct Link {
     pub(super) session: Session,
     socket: TcpStream,
     /// User and machine, for messages.
     pub(super) place: String,
-    patience: Patience,
+    /// Ends the waits of the current call.
+    pub(super) stop: Stop,
     broken: bool,
 }
 
 impl Link {
-    pub(super) fn new(session: Session, socket: TcpStream, place: String, patience: Patience) -> Self {
+    pub(super) fn new(session: Session, socket: TcpStream, place: String, stop: Stop) -> Self {
         session.set_blocking(false);
         Self {
             session,
             socket,
             place,
-            patience,
+            stop,
             broken: false,
         }
     }
@@ -118,9 +101,9 @@ impl Link {
 
     /// Waits for the socket, a short while at a time.
     fn wait(&mut self, since: &mut Instant) -> Result<(), Error> {
-        if self.patience.is_over() {
+        if self.stop.is_raised() {
             self.broken = true;
-            return Err(Error::new(ErrorKind::Cancelled, "the run was cancelled"));
+            return Err(cancelled());
         }
         if since.elapsed() > SILENCE {
             return Err(self.lost(&format!("no answer for {} s", SILENCE.as_secs())));

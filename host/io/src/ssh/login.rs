@@ -57,9 +57,8 @@ pub(super) fn log_in(link: &mut Link, user: &str, login: &Login) -> Result<(), E
     let offers = |method: &str| offered.split(',').any(|offered| offered == method);
     match login {
         Login::Password(password) if !offers("password") && offers("keyboard-interactive") => {
-            let answer = link.call(|session| {
-                session.userauth_keyboard_interactive(user, &mut Typist { password })
-            })?;
+            let answer =
+                link.call(|session| session.userauth_keyboard_interactive(user, &mut Typist { password }))?;
             answer.map_err(|error| refused(link, "the password", &offered, &error))
         }
         Login::Password(password) => {
@@ -72,7 +71,8 @@ pub(super) fn log_in(link: &mut Link, user: &str, login: &Login) -> Result<(), E
             file,
         } => {
             let passphrase = passphrase.as_ref().map(|text| text.as_str());
-            let answer = link.call(|session| session.userauth_pubkey_memory(user, None, content, passphrase))?;
+            let answer =
+                link.call(|session| session.userauth_pubkey_memory(user, None, content, passphrase))?;
             answer.map_err(|error| match error.code() {
                 ErrorCode::Session(FILE | METHOD_NONE) => unusable(content, passphrase.is_some(), file),
                 _ => refused(link, &format!("the key {}", file.display()), &offered, &error),
@@ -84,7 +84,11 @@ pub(super) fn log_in(link: &mut Link, user: &str, login: &Login) -> Result<(), E
 
 fn by_agent(link: &mut Link, user: &str, socket: &PathBuf, offered: &str) -> Result<(), Error> {
     let failed = |error: ssh2::Error| {
-        let message = format!("can't ask the agent at {} for its keys: {}", socket.display(), error.message());
+        let message = format!(
+            "can't ask the agent at {} for its keys: {}",
+            socket.display(),
+            error.message()
+        );
         Error::new(ErrorKind::Denied, message)
     };
     let mut agent = link.session.agent().map_err(failed)?;
@@ -93,7 +97,10 @@ fn by_agent(link: &mut Link, user: &str, socket: &PathBuf, offered: &str) -> Res
     agent.list_identities().map_err(failed)?;
     let keys = agent.identities().map_err(failed)?;
     if keys.is_empty() {
-        let message = format!("the agent at {} holds no key: add one with ssh-add", socket.display());
+        let message = format!(
+            "the agent at {} holds no key: add one with ssh-add",
+            socket.display()
+        );
         return Err(Error::new(ErrorKind::Denied, message));
     }
     let mut last = None;
@@ -116,7 +123,11 @@ fn refused(link: &mut Link, what: &str, offered: &str, error: &ssh2::Error) -> E
     if !matches!(error.code(), ErrorCode::Session(-18 | -19)) {
         return link.lost(error.message());
     }
-    let message = format!("{} refused {what}; it takes: {}", link.place, offered.replace(',', ", "));
+    let message = format!(
+        "{} refused {what}; it takes: {}",
+        link.place,
+        offered.replace(',', ", ")
+    );
     Error::new(ErrorKind::Denied, message)
 }
 
@@ -124,7 +135,9 @@ fn unusable(content: &str, has_passphrase: bool, file: &std::path::Path) -> Erro
     let file = file.display();
     let message = match (is_encrypted(content), has_passphrase) {
         (true, true) => format!("the passphrase doesn't open the key {file}"),
-        (true, false) => format!("the key {file} has a passphrase: give it with the setting ssh-key-passphrase"),
+        (true, false) => {
+            format!("the key {file} has a passphrase: give it with the setting ssh-key-passphrase")
+        }
         (false, _) => format!("{file} holds no private key that can be used (OpenSSH's own and PEM can)"),
     };
     Error::new(ErrorKind::Denied, message)
@@ -139,7 +152,9 @@ fn is_encrypted(content: &str) -> bool {
     let base64: String = lines.filter(|line| !line.starts_with('-')).collect();
     // "openssh-key-v1\0", then the cipher's name with its length.
     let head = base64.get(..32).and_then(|head| STANDARD.decode(head).ok());
-    head.is_some_and(|head| head.starts_with(b"openssh-key-v1\0") && !head[15..].starts_with(b"\0\0\0\x04none"))
+    head.is_some_and(|head| {
+        head.starts_with(b"openssh-key-v1\0") && !head[15..].starts_with(b"\0\0\0\x04none")
+    })
 }
 
 /// Answers every question that isn't echoed with the password.
@@ -175,7 +190,11 @@ pub(super) fn prefer(session: &ssh2::Session, known_kinds: &[&str]) -> Result<()
     ];
     // An RSA key is known by its kind, and asked for by its signatures.
     let is_known = |method: &&str| {
-        let kind = if method.starts_with("rsa-") { "ssh-rsa" } else { method };
+        let kind = if method.starts_with("rsa-") {
+            "ssh-rsa"
+        } else {
+            method
+        };
         known_kinds.contains(&kind)
     };
     let (known, other): (Vec<&str>, Vec<&str>) = usual.iter().partition(|method| is_known(method));

@@ -100,7 +100,10 @@ impl Wire {
     /// Makes one directory; one that is there is a success. `look` tells whether a symlink to a directory counts as one.
     pub(super) fn make_folder(&mut self, path: &str, look: u8) -> Result<(), Error> {
         let what = format!("make directory {path}");
-        let made = self.order(Request::new(kind::MKDIR).text(path.as_bytes()).mode(FOLDER_MODE), &what);
+        let made = self.order(
+            Request::new(kind::MKDIR).text(path.as_bytes()).mode(FOLDER_MODE),
+            &what,
+        );
         let Err(refused) = made else { return Ok(()) };
         if refused.kind == ErrorKind::Unavailable || refused.kind == ErrorKind::Cancelled {
             return Err(refused);
@@ -140,7 +143,9 @@ impl RemoteDirectory {
             Request::new(look).text(self.path(&parts[..depth]).as_bytes())
         };
         let first = parts.len().min(1);
-        let sent: Result<Vec<u32>, Error> = (first..=parts.len()).map(|depth| wire.send(request(depth))).collect();
+        let sent: Result<Vec<u32>, Error> = (first..=parts.len())
+            .map(|depth| wire.send(request(depth)))
+            .collect();
         let mut replies = Vec::new();
         for number in sent? {
             replies.push(wire.answer(number)?);
@@ -158,7 +163,10 @@ impl RemoteDirectory {
         }
         match last {
             Some(reply) => wire.attributes(reply, what),
-            None => Err(Error::new(ErrorKind::Invalid, format!("can't {what}: the path is empty"))),
+            None => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("can't {what}: the path is empty"),
+            )),
         }
     }
 
@@ -167,9 +175,10 @@ impl RemoteDirectory {
         match self.look(wire, parts, what)?.kind() {
             EntryKind::Directory => Ok(()),
             EntryKind::Symlink => Err(symlink(what)),
-            EntryKind::File | EntryKind::Other => {
-                Err(Error::new(ErrorKind::Invalid, format!("can't {what}: it is no directory")))
-            }
+            EntryKind::File | EntryKind::Other => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("can't {what}: it is no directory"),
+            )),
         }
     }
 
@@ -178,12 +187,16 @@ impl RemoteDirectory {
         let found = self.look(wire, parts, what)?;
         match found.kind() {
             EntryKind::File => found.size.ok_or_else(|| {
-                Error::new(ErrorKind::Unsupported, format!("can't {what}: the other machine doesn't tell its size"))
+                Error::new(
+                    ErrorKind::Unsupported,
+                    format!("can't {what}: the other machine doesn't tell its size"),
+                )
             }),
             EntryKind::Symlink => Err(symlink(what)),
-            EntryKind::Directory | EntryKind::Other => {
-                Err(Error::new(ErrorKind::Invalid, format!("can't {what}: it is no regular file")))
-            }
+            EntryKind::Directory | EntryKind::Other => Err(Error::new(
+                ErrorKind::Invalid,
+                format!("can't {what}: it is no regular file"),
+            )),
         }
     }
 

@@ -211,10 +211,13 @@ pub(super) fn parse_reply(packet: &[u8]) -> Option<(u32, Reply)> {
 /// A server's words in one line of bounded length.
 fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    text.chars().take(200).flat_map(|letter| {
-        let control = letter.is_control();
-        std::iter::once(if control { ' ' } else { letter })
-    }).collect()
+    text.chars()
+        .take(200)
+        .flat_map(|letter| {
+            let control = letter.is_control();
+            std::iter::once(if control { ' ' } else { letter })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -234,12 +237,30 @@ mod tests {
     #[test]
     fn answers_come_apart_and_none_that_is_cut_does() {
         let names = reply(kind::NAME, |request| {
-            request.number(1).text(b"a").text(b"-rw a").number(0x8000_000f)
-                .long(5).number(1).number(2).number(0o100_600).number(3).number(4)
-                .number(1).text(b"x").text(b"y")
+            request
+                .number(1)
+                .text(b"a")
+                .text(b"-rw a")
+                .number(0x8000_000f)
+                .long(5)
+                .number(1)
+                .number(2)
+                .number(0o100_600)
+                .number(3)
+                .number(4)
+                .number(1)
+                .text(b"x")
+                .text(b"y")
         });
-        let attributes = Attributes { size: Some(5), mode: Some(0o100_600), modified: Some(4) };
-        assert_eq!(parse_reply(&names), Some((7, Reply::Names(vec![(b"a".to_vec(), attributes)]))));
+        let attributes = Attributes {
+            size: Some(5),
+            mode: Some(0o100_600),
+            modified: Some(4),
+        };
+        assert_eq!(
+            parse_reply(&names),
+            Some((7, Reply::Names(vec![(b"a".to_vec(), attributes)])))
+        );
         for end in 0..names.len() {
             assert_eq!(parse_reply(&names[..end]), None, "cut at {end}");
         }
@@ -252,8 +273,19 @@ mod tests {
 
     #[test]
     fn a_status_needs_no_message_and_its_message_stays_one_line() {
-        let status = |code, message: &str| Some((7, Reply::Status { code, message: message.to_owned() }));
-        assert_eq!(parse_reply(&reply(kind::STATUS, |request| request.number(4))), status(4, ""));
+        let status = |code, message: &str| {
+            Some((
+                7,
+                Reply::Status {
+                    code,
+                    message: message.to_owned(),
+                },
+            ))
+        };
+        assert_eq!(
+            parse_reply(&reply(kind::STATUS, |request| request.number(4))),
+            status(4, "")
+        );
         let odd = reply(kind::STATUS, |request| request.number(4).text(b"a\x1b[31m\nb"));
         assert_eq!(parse_reply(&odd), status(4, "a [31m b"));
     }

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use super::Connection;
 use super::packet::{Reply, Request, kind, status};
 use super::wire::{Wire, refusal};
 use crate::error::{Error, ErrorKind};
+use crate::limiter::Throttle;
+use crate::stop::Stop;
 
 /// Bytes that are asked for or sent without an answer yet: about what a channel's window holds. It bounds the memory of a stream.
 const WINDOW_BYTES: usize = 2 << 20;
@@ -25,6 +27,8 @@ pub struct RemoteReader {
     piece: Vec<u8>,
     position: usize,
     remaining: u64,
+    /// What ends its waits, whatever is called on the connection meanwhile.
+    stop: Stop,
 }
 
 /// A part of a file that was asked for.
@@ -42,11 +46,22 @@ impl std::fmt::Debug for RemoteReader {
 
 impl RemoteReader {
     /// Reads `length` bytes from `offset` on through an open handle, which it closes.
-    pub(super) fn new(connection: Arc<Connection>, handle: Vec<u8>, path: String, (offset, length): (u64, u64)) -> Self {
+    pub(super) fn new(
+        connection: Arc<Connection>,
+        handle: Vec<u8>,
+        path: String,
+        (offset, length): (u64, u64),
+    ) -> Self {
+        let stop = connection
+            .stop
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         Self {
             connection,
             handle,
             path,
+            stop,
             next: offset,
             end: offset.saturating_add(length),
             under_way: VecDeque::new(),
@@ -64,10 +79,17 @@ impl RemoteReader {
 
     /// Asks for as much as may be under way, then takes the first answer.
     fn turn(&mut self) -> Result<(), Error> {
-        let mut wire = self.connection.wire.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let most = wire.abilities.read_bytes;
+        let mut wire = self.connection.wire();
+        wire.link.stop = self.stop.clone();
+        let download = &self.connection.bandwidth.download;
+        let most = if download.is_limited() {
+            wire.abilities.read_bytes.min(download.piece())
+        } else {
+            wire.abilities.read_bytes
+        };
         while self.next < self.end && self.under_way.len() * most < WINDOW_BYTES {
             let bytes = usize::try_from(self.end - self.next).unwrap_or(most).min(most);
+            download.wait_blocking(bytes, &self.stop)?;
             let request = ask_piece(&mut wire, &self.handle, self.next, bytes)?;
             self.under_way.push_back(Piece {
                 request,
@@ -81,11 +103,18 @@ impl RemoteReader {
         };
         let data = match wire.answer(piece.request)? {
             Reply::Data(data) if !data.is_empty() && data.len() <= piece.bytes => data,
-            Reply::Status { code: status::EOF, .. } => {
-                let message = format!("{} became shorter: {} bytes are missing", self.path, self.remaining);
+            Reply::Status {
+                code: status::EOF, ..
+            } => {
+                let message = format!(
+                    "{} became shorter: {} bytes are missing",
+                    self.path, self.remaining
+                );
                 return Err(Error::new(ErrorKind::Corrupt, message));
             }
-            Reply::Status { code, message } => return Err(refusal(&format!("read {}", self.path), code, &message)),
+            Reply::Status { code, message } => {
+                return Err(refusal(&format!("read {}", self.path), code, &message));
+            }
             _ => return Err(wire.link.lost("an answer to READ makes no sense")),
         };
         // A server may answer with less than it was asked for.
@@ -117,14 +146,7 @@ impl Read for RemoteReader {
             return Ok(0);
         }
         if self.position == self.piece.len() {
-            self.turn().map_err(|error| {
-                let kind = match error.kind {
-                    ErrorKind::Corrupt => io::ErrorKind::UnexpectedEof,
-                    ErrorKind::Unavailable => io::ErrorKind::ConnectionReset,
-                    _ => io::ErrorKind::Other,
-                };
-                io::Error::new(kind, error)
-            })?;
+            self.turn()?;
         }
         let count = (&self.piece[self.position..]).read(buffer)?;
         self.position += count;
@@ -148,15 +170,17 @@ pub(super) struct Sending<'a> {
     wire: &'a mut Wire,
     handle: &'a [u8],
     offset: u64,
+    upload: &'a Throttle,
     under_way: VecDeque<u32>,
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(wire: &'a mut Wire, handle: &'a [u8], offset: u64) -> Self {
+    pub(super) fn new(wire: &'a mut Wire, (handle, offset): (&'a [u8], u64), upload: &'a Throttle) -> Self {
         Self {
             wire,
             handle,
             offset,
+            upload,
             under_way: VecDeque::new(),
         }
     }
@@ -166,12 +190,19 @@ impl<'a> Sending<'a> {
     /// # Errors
     /// What the server refused of it or of what was sent before.
     pub(super) fn send(&mut self, content: &[u8], what: &str) -> Result<(), Error> {
-        let most = self.wire.abilities.write_bytes;
+        let most = match self.upload.is_limited() {
+            true => self.wire.abilities.write_bytes.min(self.upload.piece()),
+            false => self.wire.abilities.write_bytes,
+        };
         for piece in content.chunks(most) {
             while self.under_way.len() * most >= WINDOW_BYTES {
                 self.settle(what)?;
             }
-            let request = Request::new(kind::WRITE).text(self.handle).long(self.offset).text(piece);
+            self.upload.wait_blocking(piece.len(), &self.wire.link.stop)?;
+            let request = Request::new(kind::WRITE)
+                .text(self.handle)
+                .long(self.offset)
+                .text(piece);
             self.under_way.push_back(self.wire.send(request)?);
             self.offset = self.offset.checked_add(piece.len() as u64).ok_or_else(|| {
                 Error::new(ErrorKind::Invalid, format!("can't {what}: it would be too large"))

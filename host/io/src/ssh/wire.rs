@@ -112,7 +112,11 @@ impl Wire {
         if let (Some(_), Some(read), Some(write)) = numbers {
             // 0 stands for "no limit".
             let piece = |limit: u64| {
-                let limit = if limit == 0 { MAX_PIECE_BYTES } else { limit.min(MAX_PIECE_BYTES) };
+                let limit = if limit == 0 {
+                    MAX_PIECE_BYTES
+                } else {
+                    limit.min(MAX_PIECE_BYTES)
+                };
                 usize::try_from(limit).unwrap_or(PIECE_BYTES).max(1)
             };
             self.abilities.read_bytes = piece(read);
@@ -191,7 +195,10 @@ impl Wire {
     /// The next packet, without its length.
     fn packet(&mut self) -> Result<Vec<u8>, Error> {
         self.fill(4)?;
-        let length = self.inbox.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        let length = self
+            .inbox
+            .first_chunk()
+            .map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if length > MAX_PACKET_BYTES {
             return Err(self.link.lost("an answer of SFTP is too long"));
@@ -224,7 +231,9 @@ pub(super) fn refusal(what: &str, code: u32, message: &str) -> Error {
     let (kind, why) = match code {
         status::NO_SUCH_FILE => (ErrorKind::NotFound, "it doesn't exist"),
         status::PERMISSION_DENIED => (ErrorKind::Denied, "the other machine doesn't permit it"),
-        status::NO_CONNECTION | status::CONNECTION_LOST => (ErrorKind::Unavailable, "the other machine lost it"),
+        status::NO_CONNECTION | status::CONNECTION_LOST => {
+            (ErrorKind::Unavailable, "the other machine lost it")
+        }
         status::UNSUPPORTED => (ErrorKind::Unsupported, "the other machine can't do that"),
         _ => (ErrorKind::Other, ""),
     };

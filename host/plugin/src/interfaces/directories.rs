@@ -1,4 +1,4 @@
-//! `directories`: work below an opened directory, done by `freezer_io::directory`.
+//! `directories`: work below an opened directory, done by `freezer_io::directory` or, on another machine, `freezer_io::ssh`.
 
 use std::io::Read;
 
@@ -17,6 +17,15 @@ use crate::log_gate::Level;
 
 impl Host for GuestState {}
 
+impl GuestState {
+    /// The directory behind a handle, for one call.
+    fn opened(&self, directory: &Resource<Directory>) -> wasmtime::Result<&Directory> {
+        let directory = self.table.get(directory)?;
+        directory.stop_by(self.stop());
+        Ok(directory)
+    }
+}
+
 impl HostDirectory for GuestState {
     async fn list(
         &mut self,
@@ -25,7 +34,7 @@ impl HostDirectory for GuestState {
         cursor: Option<String>,
     ) -> wasmtime::Result<Result<EntryPage, Error>> {
         let _in_host = self.clock.host();
-        let directory = self.table.get(&directory)?;
+        let directory = self.opened(&directory)?;
         let page = match self
             .check_cancel()
             .and_then(|()| Ok(directory.list(&path, cursor.as_deref())?))
@@ -52,7 +61,7 @@ impl HostDirectory for GuestState {
         path: String,
     ) -> wasmtime::Result<Result<Entry, Error>> {
         let _in_host = self.clock.host();
-        let directory = self.table.get(&directory)?;
+        let directory = self.opened(&directory)?;
         Ok(self
             .check_cancel()
             .and_then(|()| Ok(entry(directory.stat(&path)?))))
@@ -66,7 +75,7 @@ impl HostDirectory for GuestState {
         length: Option<u64>,
     ) -> wasmtime::Result<Result<Resource<Body>, Error>> {
         let _in_host = self.clock.host();
-        let directory = self.table.get(&directory)?;
+        let directory = self.opened(&directory)?;
         let opened = self
             .check_cancel()
             .and_then(|()| Ok(directory.read(&path, offset, length)?));
@@ -74,18 +83,14 @@ impl HostDirectory for GuestState {
             Ok(reader) => reader,
             Err(error) => return Ok(Err(error)),
         };
-        let size = reader.remaining();
         let limit = &self.context.run.bandwidth().download;
-        let reader: Box<dyn Read + Send> = if limit.is_limited() {
-            Box::new(Throttled::new(reader, limit.clone(), self.stop()))
+        let content: Box<dyn Read + Send> = if limit.is_limited() {
+            Box::new(Throttled::new(reader.content, limit.clone(), self.stop()))
         } else {
-            Box::new(reader)
+            reader.content
         };
-        Ok(Ok(self.table.push(Body::stream(
-            reader,
-            Some(size),
-            Origin::Plugin,
-        ))?))
+        let body = Body::stream(content, Some(reader.size), Origin::Plugin);
+        Ok(Ok(self.table.push(body)?))
     }
 
     async fn write(
@@ -99,19 +104,17 @@ impl HostDirectory for GuestState {
         if let Err(error) = self.check_cancel() {
             return Ok(Err(error));
         }
-        let (directory, content) = (self.table.get(&directory)?, self.table.get(&content)?);
+        let (directory, content) = (self.opened(&directory)?, self.table.get(&content)?);
         let limit = &self.context.run.bandwidth().upload;
         Ok(match content.take() {
             Some(taken) if limit.is_limited() => {
                 let mut limited = Throttled::new(taken.into_reader(), limit.clone(), self.stop());
-                directory
-                    .write_stream(&path, offset, &mut limited)
-                    .map_err(Error::from)
+                directory.write(&path, offset, &mut limited).map_err(Error::from)
             }
-            Some(Taken::Bytes(bytes)) => directory.write(&path, offset, &bytes).map_err(Error::from),
-            Some(Taken::Stream(mut stream)) => directory
-                .write_stream(&path, offset, &mut stream)
-                .map_err(Error::from),
+            Some(Taken::Bytes(bytes)) => directory.write_bytes(&path, offset, &bytes).map_err(Error::from),
+            Some(Taken::Stream(mut stream)) => {
+                directory.write(&path, offset, &mut stream).map_err(Error::from)
+            }
             None => Err(used_up()),
         })
     }
@@ -124,7 +127,7 @@ impl HostDirectory for GuestState {
         existing: Existing,
     ) -> wasmtime::Result<Result<(), Error>> {
         let _in_host = self.clock.host();
-        let directory = self.table.get(&directory)?;
+        let directory = self.opened(&directory)?;
         let existing = match existing {
             Existing::Replace => directory::Existing::Replace,
             Existing::Refuse => directory::Existing::Refuse,
@@ -140,7 +143,7 @@ impl HostDirectory for GuestState {
         path: String,
     ) -> wasmtime::Result<Result<(), Error>> {
         let _in_host = self.clock.host();
-        let directory = self.table.get(&directory)?;
+        let directory = self.opened(&directory)?;
         Ok(self
             .check_cancel()
             .and_then(|()| Ok(directory.make_directory(&path)?)))
@@ -152,13 +155,13 @@ impl HostDirectory for GuestState {
         path: String,
     ) -> wasmtime::Result<Result<(), Error>> {
         let _in_host = self.clock.host();
-        let directory = self.table.get(&directory)?;
+        let directory = self.opened(&directory)?;
         Ok(self.check_cancel().and_then(|()| Ok(directory.remove(&path)?)))
     }
 
     async fn space(&mut self, directory: Resource<Directory>) -> wasmtime::Result<Result<(u64, u64), Error>> {
         let _in_host = self.clock.host();
-        let space = self.table.get(&directory)?.space();
+        let space = self.opened(&directory)?.space();
         Ok(space
             .map(|space| (space.used, space.available))
             .map_err(Error::from))

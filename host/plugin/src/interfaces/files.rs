@@ -1,9 +1,9 @@
 //! `files`: directories of this machine, as far as they are granted.
 
-use freezer_io::directory;
+use freezer_io::directory::{self, Directory};
 use wasmtime::component::Resource;
 
-use super::resources::Directory;
+use super::resources;
 use crate::bindings::v1::imports::freezer::plugin::directories::Access;
 use crate::bindings::v1::imports::freezer::plugin::files::Host;
 use crate::bindings::v1::imports::freezer::plugin::types::Error;
@@ -15,7 +15,7 @@ impl Host for GuestState {
         &mut self,
         root: String,
         access: Access,
-    ) -> wasmtime::Result<Result<Resource<Directory>, Error>> {
+    ) -> wasmtime::Result<Result<Resource<resources::Directory>, Error>> {
         let _in_host = self.clock.host();
         let (asked, native) = match access {
             Access::ReadOnly => (grants::Access::ReadOnly, directory::Access::ReadOnly),
@@ -26,7 +26,7 @@ impl Host for GuestState {
             Err(refusal) => Err(refusal.into()),
         };
         Ok(match opened {
-            Ok(directory) => Ok(self.table.push(directory)?),
+            Ok(directory) => Ok(self.table.push(Box::new(directory) as resources::Directory)?),
             Err(error) => Err(error),
         })
     }

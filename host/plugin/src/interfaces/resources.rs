@@ -8,15 +8,16 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use freezer_io::directory;
+use freezer_io::directory::Folder;
+use freezer_io::ssh;
 
-/// An opened directory.
-pub type Directory = directory::Directory;
+/// An opened directory, of this machine or of another.
+pub type Directory = Box<dyn Folder>;
+/// A connection to another machine.
+pub type SshConnection = Arc<ssh::Connection>;
 
 /// No command can be started yet, so no child exists.
 pub enum Child {}
-/// No SSH connection can be made yet.
-pub enum SshConnection {}
 /// No database connection can be made yet.
 pub enum SqlConnection {}
 /// No raw connection can be made yet.

@@ -102,6 +102,7 @@ pub(crate) fn hostile_host(temp: &Path, limits: LimitOverride) -> PluginHost {
         grant_files: vec![temp.join("grants.toml")],
         state_dir: Some(temp.join("state")),
         limits: LimitOverrides(limits.into_iter().collect()),
+        ..HostConfig::default()
     };
     PluginHost::new(config).unwrap()
 }
