@@ -126,6 +126,7 @@ pub mod settings;
 
 pub mod mode;
 pub mod storage;
+pub mod directory_storage;
 
 pub mod host;
 #[cfg(not(target_arch = "wasm32"))]

@@ -1,7 +1,9 @@
 //! Each rule of the storage, and a fault at every position, against the fake host.
 
 use super::*;
+use freezer_sdk::directory_storage::is_temporary;
 use freezer_sdk::settings::SettingValue;
+use freezer_sdk::storage::{Existing, KeyKind, PAGE_ENTRIES, Storage};
 use freezer_sdk::testing::FakeHost;
 
 const ROOT: &str = "/srv/backups";
@@ -601,7 +603,7 @@ fn visible(host: &FakeHost) -> Vec<String> {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     host.paths(ROOT)
         .into_iter()
-        .filter(|path| !upload::is_temporary(&name(path)))
+        .filter(|path| !is_temporary(&name(path)))
         .collect()
 }
 

@@ -9,9 +9,9 @@
 //! The file lies in the folder of its target, so that the rename stays within one file system. Each name tells all of the others:
 //! any instance and any later run can go on, or clean up.
 
-use freezer_sdk::error::{Error, Result};
-use freezer_sdk::host::control;
-use freezer_sdk::storage;
+use crate::error::{Error, Result};
+use crate::host::control;
+use crate::storage;
 
 /// Hex digits in a run.
 const RUN_DIGITS: usize = 16;
@@ -24,21 +24,21 @@ const KEY_BYTES: usize = storage::KEY_BYTES - RUN_DIGITS - 1;
 /// Longest last part of a key: with the dots, run and suffix of a temporary name.
 const LAST_PART_BYTES: usize = NAME_BYTES - RUN_DIGITS - SUFFIX.len() - 2;
 /// Deepest key. Keeps the memory of a walk small in any container.
-pub(crate) const KEY_PARTS: usize = 32;
+pub(super) const KEY_PARTS: usize = 32;
 
 /// An object that isn't whole yet.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Upload {
+pub(super) struct Upload {
     run: String,
     /// The key that it will get.
-    pub(crate) key: String,
+    pub(super) key: String,
     /// The file that holds it until then, relative to the container.
-    pub(crate) temporary: String,
+    pub(super) temporary: String,
 }
 
 impl Upload {
     /// A new one; the key must have been checked.
-    pub(crate) fn new(key: &str) -> Self {
+    pub(super) fn new(key: &str) -> Self {
         Upload::of_run(key, control::unique_name())
     }
 
@@ -52,7 +52,7 @@ impl Upload {
     }
 
     /// The text that names it.
-    pub(crate) fn id(&self) -> String {
+    pub(super) fn id(&self) -> String {
         format!("{}:{}", self.run, self.key)
     }
 
@@ -60,7 +60,7 @@ impl Upload {
     ///
     /// # Errors
     /// `invalid` if it isn't one of this storage's.
-    pub(crate) fn parse(id: &str) -> Result<Self> {
+    pub(super) fn parse(id: &str) -> Result<Self> {
         let parts = id
             .split_once(':')
             .filter(|(run, key)| is_run(run) && check_key(key).is_ok());
@@ -74,7 +74,7 @@ impl Upload {
     }
 
     /// The upload whose temporary file has that path, if it is one.
-    pub(crate) fn of_temporary(path: &str) -> Option<Self> {
+    pub(super) fn of_temporary(path: &str) -> Option<Self> {
         let (folder, name) = split(path);
         let (target, run) = parse_temporary(name)?;
         let key = format!("{folder}{target}");
@@ -84,7 +84,8 @@ impl Upload {
 }
 
 /// True for the names of temporary files.
-pub(crate) fn is_temporary(name: &str) -> bool {
+#[must_use]
+pub fn is_temporary(name: &str) -> bool {
     parse_temporary(name).is_some()
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn is_temporary(name: &str) -> bool {
 ///
 /// # Errors
 /// `invalid`, naming the key.
-pub(crate) fn check_key(key: &str) -> Result<()> {
+pub(super) fn check_key(key: &str) -> Result<()> {
     storage::check_key(key)?;
     let refuse = |why: String| {
         let shown: String = key.chars().take(60).collect();

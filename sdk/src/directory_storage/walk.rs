@@ -5,13 +5,13 @@
 use std::cmp::Ordering;
 use std::vec::IntoIter;
 
-use freezer_sdk::error::Result;
-use freezer_sdk::host::directories::{Directory, Entry, EntryKind, absent_is_none};
+use crate::error::Result;
+use crate::host::directories::{Directory, Entry, EntryKind, absent_is_none};
 
-use crate::upload::KEY_PARTS;
+use super::upload::KEY_PARTS;
 
 /// A walk over files, links and the like left out.
-pub(crate) struct Walk<'a> {
+pub(super) struct Walk<'a> {
     directory: &'a Directory,
     /// From the top down; the last one is being read.
     folders: Vec<Folder>,
@@ -34,7 +34,7 @@ enum Next {
 
 impl<'a> Walk<'a> {
     /// A walk below `folder`, behind `after`. Nothing is read yet.
-    pub(crate) fn new(directory: &'a Directory, folder: &str, after: Option<&'a str>) -> Self {
+    pub(super) fn new(directory: &'a Directory, folder: &str, after: Option<&'a str>) -> Self {
         Walk {
             directory,
             folders: vec![Folder::new(folder.to_owned())],
@@ -46,7 +46,7 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// What breaks a listing. A folder that vanishes meanwhile is none.
-    pub(crate) fn next(&mut self) -> Result<Option<(String, Entry)>> {
+    pub(super) fn next(&mut self) -> Result<Option<(String, Entry)>> {
         while let Some(folder) = self.folders.last_mut() {
             let Some(entry) = folder.entries.next() else {
                 if !folder.turn_page(self.directory)? {
@@ -121,8 +121,8 @@ fn order(left: &str, right: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freezer_sdk::host::directories::{Access, open};
-    use freezer_sdk::testing::FakeHost;
+    use crate::host::directories::{Access, open};
+    use crate::testing::FakeHost;
 
     const ROOT: &str = "/srv";
 
