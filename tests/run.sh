@@ -59,6 +59,7 @@ serve() {
     *) echo "$2 did not start" >&2; exit 1 ;;
     esac
 }
+serve sshd sshd
 serve swift swift
 serve keystone keystone
 serve s3 s3

@@ -50,6 +50,7 @@ keep_daemons_down() {
 # program → packages that bring it and what its script needs
 servers="
     swift-proxy-server:swift-proxy,swift-account,swift-container,swift-object,memcached,python3-swiftclient,curl,e2fsprogs
+    sshd:openssh-server,openssh-client,e2fsprogs,util-linux
     keystone-manage:keystone,uwsgi-core,uwsgi-plugin-python3,python3-keystonemiddleware,python3-openstackclient
 "
 for pair in $servers; do
