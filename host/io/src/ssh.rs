@@ -21,7 +21,6 @@ use std::time::Duration;
 use ssh2::Session;
 
 use crate::error::{Error, ErrorKind};
-use crate::limiter::Bandwidth;
 use crate::stop::Stop;
 use known_hosts::{HostKey, KnownHosts, Verdict, known_name};
 use link::Link;
@@ -59,7 +58,6 @@ pub struct Connection {
     wire: Arc<Mutex<Wire>>,
     /// What ends the waits of the calls to come.
     stop: Mutex<Stop>,
-    bandwidth: Bandwidth,
     place: String,
     keeper: Option<(SyncSender<()>, JoinHandle<()>)>,
 }
@@ -76,7 +74,7 @@ impl Connection {
     /// # Errors
     /// `Unavailable` (no answer, may be tried again); `NotFound` (no such host); `Denied` (unknown or changed key, refused
     /// login); `Cancelled`.
-    pub fn open(target: &Target, bandwidth: &Bandwidth, stop: &Stop) -> Result<Arc<Self>, Error> {
+    pub fn open(target: &Target, stop: &Stop) -> Result<Arc<Self>, Error> {
         let place = format!("{}@{}:{}", target.user, target.host, target.port);
         let mut link = greet(target, place.clone(), stop)?;
         login::log_in(&mut link, &target.user, &target.login)?;
@@ -85,7 +83,6 @@ impl Connection {
         Ok(Arc::new(Self {
             wire,
             stop: Mutex::new(stop.clone()),
-            bandwidth: bandwidth.clone(),
             place,
             keeper,
         }))

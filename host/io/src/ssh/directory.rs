@@ -135,7 +135,7 @@ impl Folder for RemoteDirectory {
             other => drop(other?),
         }
         let handle = self.open_file(&mut wire, &parts, OPEN_WRITE | OPEN_CREATE, &what)?;
-        let written = self.send_all(&mut wire, (&handle, offset), content, &what);
+        let written = send_all(&mut wire, (&handle, offset), content, &what);
         // The server may have kept an error for the end.
         let closed = match written.is_ok() {
             true => wire.order(Request::new(kind::CLOSE).text(&handle), &what),
@@ -236,34 +236,6 @@ impl RemoteDirectory {
         })
     }
 
-    fn send_all(
-        &self,
-        wire: &mut Wire,
-        place: (&[u8], u64),
-        content: &mut dyn Read,
-        what: &str,
-    ) -> Result<u64, Error> {
-        let mut sending = Sending::new(wire, place, &self.connection.bandwidth.upload);
-        let mut buffer = vec![0; COPY_BYTES];
-        let mut written = 0_u64;
-        loop {
-            match content.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => {
-                    sending.send(&buffer[..count], what)?;
-                    written += count as u64;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let message = format!("can't {what}: its source broke off: {error}");
-                    return Err(Error::new(ErrorKind::Corrupt, message));
-                }
-            }
-        }
-        sending.finish(what)?;
-        Ok(written)
-    }
-
     fn open_file(&self, wire: &mut Wire, parts: &[&str], flags: u32, what: &str) -> Result<Vec<u8>, Error> {
         let request = Request::new(kind::OPEN).text(self.path(parts).as_bytes());
         wire.open(request.number(flags).mode(FILE_MODE), what)
@@ -351,6 +323,28 @@ fn exists(what: &str) -> Error {
         ErrorKind::AlreadyExists,
         format!("can't {what}: it exists already"),
     )
+}
+
+fn send_all(wire: &mut Wire, place: (&[u8], u64), content: &mut dyn Read, what: &str) -> Result<u64, Error> {
+    let mut sending = Sending::new(wire, place);
+    let mut buffer = vec![0; COPY_BYTES];
+    let mut written = 0_u64;
+    loop {
+        match content.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                sending.send(&buffer[..count], what)?;
+                written += count as u64;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                let message = format!("can't {what}: its source broke off: {error}");
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            }
+        }
+    }
+    sending.finish(what)?;
+    Ok(written)
 }
 
 /// The smallest names behind the cursor, in constant memory however many there are.

@@ -8,7 +8,6 @@ use super::Connection;
 use super::packet::{Reply, Request, kind, status};
 use super::wire::{Wire, refusal};
 use crate::error::{Error, ErrorKind};
-use crate::limiter::Throttle;
 use crate::stop::Stop;
 
 /// Bytes that are asked for or sent without an answer yet: about what a channel's window holds. It bounds the memory of a stream.
@@ -81,15 +80,9 @@ impl RemoteReader {
     fn turn(&mut self) -> Result<(), Error> {
         let mut wire = self.connection.wire();
         wire.link.stop = self.stop.clone();
-        let download = &self.connection.bandwidth.download;
-        let most = if download.is_limited() {
-            wire.abilities.read_bytes.min(download.piece())
-        } else {
-            wire.abilities.read_bytes
-        };
+        let most = wire.abilities.read_bytes;
         while self.next < self.end && self.under_way.len() * most < WINDOW_BYTES {
             let bytes = usize::try_from(self.end - self.next).unwrap_or(most).min(most);
-            download.wait_blocking(bytes, &self.stop)?;
             let request = ask_piece(&mut wire, &self.handle, self.next, bytes)?;
             self.under_way.push_back(Piece {
                 request,
@@ -170,17 +163,15 @@ pub(super) struct Sending<'a> {
     wire: &'a mut Wire,
     handle: &'a [u8],
     offset: u64,
-    upload: &'a Throttle,
     under_way: VecDeque<u32>,
 }
 
 impl<'a> Sending<'a> {
-    pub(super) fn new(wire: &'a mut Wire, (handle, offset): (&'a [u8], u64), upload: &'a Throttle) -> Self {
+    pub(super) fn new(wire: &'a mut Wire, (handle, offset): (&'a [u8], u64)) -> Self {
         Self {
             wire,
             handle,
             offset,
-            upload,
             under_way: VecDeque::new(),
         }
     }
@@ -190,15 +181,11 @@ impl<'a> Sending<'a> {
     /// # Errors
     /// What the server refused of it or of what was sent before.
     pub(super) fn send(&mut self, content: &[u8], what: &str) -> Result<(), Error> {
-        let most = match self.upload.is_limited() {
-            true => self.wire.abilities.write_bytes.min(self.upload.piece()),
-            false => self.wire.abilities.write_bytes,
-        };
+        let most = self.wire.abilities.write_bytes;
         for piece in content.chunks(most) {
             while self.under_way.len() * most >= WINDOW_BYTES {
                 self.settle(what)?;
             }
-            self.upload.wait_blocking(piece.len(), &self.wire.link.stop)?;
             let request = Request::new(kind::WRITE)
                 .text(self.handle)
                 .long(self.offset)

@@ -28,12 +28,10 @@ impl Host for GuestState {
             Ok(target) => target,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(
-            match ssh::Connection::open(&target, self.context.run.bandwidth(), &self.stop()) {
-                Ok(connection) => Ok(self.table.push(connection)?),
-                Err(error) => Err(error.into()),
-            },
-        )
+        Ok(match ssh::Connection::open(&target, &self.stop()) {
+            Ok(connection) => Ok(self.table.push(connection)?),
+            Err(error) => Err(error.into()),
+        })
     }
 }
 

@@ -103,10 +103,18 @@ impl Place for Remote {
 }
 
 impl Remote {
+    /// To the host, `not-found` from a storage means an empty one: a missing key or machine must not look like that.
+    fn connect(&self) -> Result<Connection> {
+        ssh::connect(&self.target).map_err(|error| match error.kind {
+            ErrorKind::NotFound => Error::invalid(error.message),
+            _ => error,
+        })
+    }
+
     fn directory(&self, link: &mut Link, access: Access) -> Result<Rc<Directory>> {
         let connection = match &mut link.connection {
             Some(connection) => connection,
-            none => none.insert(ssh::connect(&self.target)?),
+            none => none.insert(self.connect()?),
         };
         let opened = connection
             .open(&self.path, access)

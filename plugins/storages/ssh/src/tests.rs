@@ -205,3 +205,14 @@ fn a_container_that_is_absent_is_told_with_its_machine() {
         "{error}"
     );
 }
+
+#[test]
+fn a_key_or_machine_that_is_missing_is_no_empty_storage() {
+    let host = host();
+    host.fail_next("ssh.connect", Error::not_found("can't read the key /home/me/id"));
+    let error = open().list("", None).unwrap_err();
+    assert_eq!(
+        (error.kind, error.message.as_str()),
+        (ErrorKind::Invalid, "can't read the key /home/me/id")
+    );
+}
