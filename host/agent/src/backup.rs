@@ -172,7 +172,7 @@ fn target(store: &Arc<dyn Store>, options: &BackupOptions) -> (Arc<dyn Store>, O
         return (Arc::new(DryStore::new(Arc::clone(store))), None);
     }
     let journal = options.journal.as_ref();
-    match journal.and_then(|journal| resume::journaled(store, journal, &options.name)) {
+    match journal.and_then(|journal| resume::journaled(store, journal, options.name.as_str())) {
         Some(journal) => (Arc::clone(&journal) as Arc<dyn Store>, Some(journal)),
         None => (Arc::clone(store), None),
     }

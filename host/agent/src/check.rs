@@ -149,7 +149,7 @@ pub fn check(
 }
 
 /// Nothing is there, or nothing of what was asked for.
-fn nothing_matches(storage: &str, filter: &Filter, names: &[HostBackupName]) -> AgentError {
+pub(crate) fn nothing_matches(storage: &str, filter: &Filter, names: &[HostBackupName]) -> AgentError {
     let stored = names.iter().map(HostBackupName::as_str);
     let nearest = match (&filter.name, &filter.host) {
         (Some(name), Some(host)) => nearest_of(&format!("{host}_{name}"), stored),

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use freezer_format::chain_key::{ChainKey, KeyInfo};
 use freezer_format::layout::{BackupKeys, Engine};
-use freezer_format::name::HostBackupName;
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::{Limits, Store, StoreError};
 use sha2::{Digest, Sha256};
@@ -42,9 +41,9 @@ pub struct JournalOptions {
 pub(crate) fn journaled(
     store: &Arc<dyn Store>,
     options: &JournalOptions,
-    name: &HostBackupName,
+    name: &str,
 ) -> Option<Arc<JournalStore>> {
-    let opened = Journal::open(&options.directory, store.url(), name.as_str());
+    let opened = Journal::open(&options.directory, store.url(), name);
     let made = opened.and_then(|journal| {
         let make = |journal| JournalStore::new(Arc::clone(store), journal, &options.boot);
         journal.map(make).transpose()
@@ -129,6 +128,13 @@ fn interrupted(sites: &Sites) -> Option<RunHead> {
     heads.max_by_key(|head| (head.id.time, head.id.level))
 }
 
+/// True if an interrupted run had begun to write its documents somewhere.
+fn may_be_complete(sites: &Sites) -> bool {
+    let live = sites.live().into_iter();
+    let mut journals = live.filter_map(|(_, site)| site.journal.as_ref());
+    journals.any(|journal| journal.may_be_complete())
+}
+
 /// Why a run can't be continued; `None` if it can.
 fn obstacle(
     head: &RunHead,
@@ -179,6 +185,10 @@ pub(crate) fn choose(
     let mut notes = Vec::new();
     let mut identity = None;
     match interrupted(sites) {
+        Some(head) if continues && may_be_complete(sites) => notes.push(format!(
+            "the interrupted backup {} may be complete, freezer list shows it then; a new one is begun",
+            label(&options.name, head.id)
+        )),
         Some(head) if continues => match take_over(&head, plan, kind, keyring) {
             Ok(taken) => identity = Some(taken),
             Err(why) => notes.push(format!(
@@ -235,6 +245,8 @@ fn continue_at(
     notes: &mut Vec<String>,
 ) -> Result<(), StoreError> {
     let keys = BackupKeys::new(Engine::Tar, &options.name, plan.id);
+    // What became visible beside the data is written anew: the place is this run's by its claim.
+    journal.remove(&[keys.index(), keys.engine_metadata()])?;
     if journal.continue_run(&keys.data())? == 0 {
         notes.push(format!(
             "{} holds nothing any more of the interrupted backup: all of it is sent again",

@@ -6,6 +6,7 @@
 
 mod backup;
 mod browse;
+mod copy;
 mod login;
 mod plugin;
 mod restore;
@@ -20,6 +21,7 @@ use crate::exit::Exit;
 
 pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, StorageArgs};
+pub(crate) use copy::CopyArgs;
 pub(crate) use plugin::{CompletionsArgs, ManArgs, PluginArgs, PluginVerb};
 pub(crate) use restore::RestoreArgs;
 pub(crate) use storage::{InfoArgs, StorageVerb, StoragesArgs, TestArgs};
@@ -104,6 +106,8 @@ pub(crate) enum Verb {
     Dump(DumpArgs),
     /// Verify that backups are whole, present and authentic
     Check(CheckArgs),
+    /// Copy backups from one storage to another, as they are stored
+    Copy(CopyArgs),
     /// Tell what storages hold: containers, objects, bytes
     Info(InfoArgs),
     /// List storages, or try one out
@@ -126,6 +130,7 @@ impl Verb {
             Verb::Ls(_) => "ls",
             Verb::Dump(_) => "dump",
             Verb::Check(_) => "check",
+            Verb::Copy(_) => "copy",
             Verb::Info(_) => "info",
             Verb::Storage(StoragesArgs {
                 verb: StorageVerb::List,

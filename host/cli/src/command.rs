@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use freezer_agent::OnFailure;
+use freezer_agent::{CopyWhich, OnFailure};
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::Timestamp;
@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Dump(Dump),
     /// Verify what is stored.
     Check(Check),
+    /// Copy backups between storages.
+    Copy(Box<Copy>),
     /// Tell what storages hold.
     Info(Info),
     /// Try a storage out.
@@ -270,6 +272,25 @@ pub(crate) struct Dump {
     pub(crate) selection: Selection,
     /// The file.
     pub(crate) path: Vec<u8>,
+}
+
+/// A copy from one storage to another.
+#[derive(Debug)]
+pub(crate) struct Copy {
+    /// Where from.
+    pub(crate) from: StorageSpec,
+    /// Where to.
+    pub(crate) to: StorageSpec,
+    /// Which backups.
+    pub(crate) filter: Filter,
+    /// Which of their states.
+    pub(crate) which: CopyWhich,
+    /// Bytes of a segment of backups that don't tell theirs.
+    pub(crate) segment_bytes: u64,
+    /// Bytes to stay within.
+    pub(crate) memory_bytes: u64,
+    /// Write nothing.
+    pub(crate) dry_run: bool,
 }
 
 /// A verification.

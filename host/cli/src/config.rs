@@ -6,6 +6,7 @@
 //! is opened, with the option that would mend it.
 
 mod backup;
+mod copy;
 mod clouds;
 pub(crate) mod date;
 pub(crate) mod environment;
@@ -83,6 +84,7 @@ impl Config {
             Verb::Ls(args) => Command::Ls(self.ls(args)?),
             Verb::Dump(args) => Command::Dump(self.dump(args)?),
             Verb::Check(args) => Command::Check(self.check(args)?),
+            Verb::Copy(args) => Command::Copy(Box::new(self.copy(args)?)),
             Verb::Info(args) => Command::Info(self.info(args)?),
             Verb::Storage(args) => match args.verb {
                 StorageVerb::List => Command::StorageList,

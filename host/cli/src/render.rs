@@ -3,6 +3,7 @@
 //! One [`Output`] knows how to speak: text, one JSON document, or the original's way. A reader
 //! that closed its end is no error: the work goes on and nothing more is said there.
 
+pub(crate) mod copies;
 pub(crate) mod json;
 pub(crate) mod listing;
 pub(crate) mod plugins;

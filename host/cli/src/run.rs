@@ -4,6 +4,7 @@
 mod backup;
 mod browse;
 mod check;
+mod copy;
 mod failure;
 mod plugins;
 mod restore;
@@ -67,6 +68,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Ls(command) => browse::ls(&command, context),
         Command::Dump(command) => browse::dump(&command, context),
         Command::Check(command) => check::run(&command, context),
+        Command::Copy(command) => copy::run(&command, context),
         Command::Info(command) => storage::info(&command, context),
         Command::StorageTest(command) => storage::test(&command, context),
         Command::StorageList => storage::list(context),

@@ -17,6 +17,7 @@ mod encrypt;
 mod segment;
 mod output;
 mod shared_buffer;
+mod transfer;
 pub mod store;
 pub mod testing;
 pub mod object;
@@ -30,3 +31,4 @@ pub use job::{
     Parent, RunContext, TreeSource,
 };
 pub use memory::least_memory;
+pub use transfer::{Announced, TransferError, TransferJob, transfer};

@@ -121,10 +121,6 @@ impl JournalStore {
             if usable && (self.is_pending(&upload, data_key)? || self.is_there(&old)?) {
                 reusable = old.stored_bytes();
                 state.old.insert(old.key.clone(), (upload, old));
-            } else if old.key != data_key && old.committing.is_some() {
-                // Of this run by the claim, and about to be written anew.
-                self.inner.remove(std::slice::from_ref(&old.key))?;
-                self.inner.abort(&upload)?;
             } else {
                 self.inner.abort(&upload)?;
             }

@@ -12,7 +12,7 @@ use crate::command::{Backup, ExcludeStyle, Excludes, Links, ModeSpec, Resources,
 use crate::exit::Failure;
 
 /// The unit of upload and retry; the original's default too.
-const SEGMENT_BYTES: u64 = 32 << 20;
+pub(super) const SEGMENT_BYTES: u64 = 32 << 20;
 /// The whole program stays within this by default, as the original promises.
 const MEMORY_BYTES: u64 = 128 << 20;
 /// After this many levels, or days, a new chain begins by default: it bounds how much a damaged level spoils.

@@ -145,7 +145,7 @@ impl Config {
     }
 
     /// A date in the user's time zone.
-    fn at(&self, date: Option<DateText>) -> Result<Option<Timestamp>, Failure> {
+    pub(super) fn at(&self, date: Option<DateText>) -> Result<Option<Timestamp>, Failure> {
         date.map(|date| date.in_zone(&self.zone))
             .transpose()
             .map_err(|error| Failure::usage(error.to_string()))

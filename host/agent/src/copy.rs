@@ -1,0 +1,187 @@
+//! Copying backups between storages: the stored bytes as they are, whole chains or what is missing of them.
+//!
+//! Parents go first and `metadata` last, so at no moment the target shows an increment without what it is built on.
+//! Digests and sizes are compared with the manifest on the way; who sealed it isn't: that takes the pass phrase, and
+//! `check` has it. What the target has already is looked at and left alone.
+
+mod level;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use freezer_format::name::{HostBackupName, LevelId, Timestamp};
+use freezer_pipeline::RunContext;
+use freezer_pipeline::store::Store;
+use serde::Serialize;
+
+use crate::catalogue::{Filter, NamedChains, Place, StoredLevel, chains_of, names};
+use crate::check::nothing_matches;
+use crate::error::AgentError;
+use crate::keys::Keyring;
+use crate::level::{Level, Strictness};
+use crate::resume::JournalOptions;
+use crate::select::{Wanted, ancestry, is_committed, target};
+use level::LevelCopy;
+
+/// Which states of a backup are copied, each with all that it is built on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyWhich {
+    /// The newest.
+    Newest,
+    /// The one of a date.
+    At(Timestamp),
+    /// All.
+    All,
+}
+
+/// What is to be copied, and how.
+#[derive(Debug, Clone)]
+pub struct CopyOptions {
+    /// Which backups.
+    pub filter: Filter,
+    /// Which of their states.
+    pub which: CopyWhich,
+    /// Bytes of a segment of backups that don't tell theirs.
+    pub segment_bytes: u64,
+    /// Bytes of buffers that may be held.
+    pub memory_bytes: u64,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+    /// Where unfinished copies are written down; `None` for nowhere.
+    pub journal: Option<JournalOptions>,
+}
+
+/// What became of one backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CopyState {
+    /// It was copied, or would be.
+    Copied,
+    /// The target has it, whole.
+    Present,
+    /// The target had it, and objects that it lacked were copied.
+    Mended,
+}
+
+/// One backup of a copy.
+#[derive(Debug, Clone, Serialize)]
+pub struct CopiedLevel {
+    /// Host and backup name.
+    pub name: HostBackupName,
+    /// Its level.
+    pub level: u32,
+    /// Its time.
+    pub time: Timestamp,
+    /// Bytes that were, or would be, written.
+    pub bytes: u64,
+    /// What became of it.
+    pub state: CopyState,
+    /// Whether its bytes could be compared with a manifest; the original's backups have none.
+    pub compared: bool,
+}
+
+/// What a copy came to.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CopyReport {
+    /// Every backup that was looked at, parents first.
+    pub levels: Vec<CopiedLevel>,
+    /// Bytes written.
+    pub bytes: u64,
+    /// Bytes that an interrupted copy had stored and that weren't sent again.
+    pub reused_bytes: u64,
+}
+
+/// Copies backups from one storage to another.
+///
+/// # Errors
+/// Nothing matches, a storage fails, what is read differs from its manifest, or another backup lies in a place. What was
+/// copied until then stays: parents are there before anything built on them, and the same call goes on.
+pub fn copy(
+    (from, to): (&Arc<dyn Store>, &Arc<dyn Store>),
+    options: &CopyOptions,
+    context: &RunContext<'_>,
+) -> Result<CopyReport, AgentError> {
+    let all = names(&**from)?;
+    let mut report = CopyReport::default();
+    let mut seen = BTreeSet::new();
+    let mut is_found = false;
+    for (name, place) in &all {
+        if !options.filter.matches(name) {
+            continue;
+        }
+        let wanted = match options.which {
+            CopyWhich::All => every_level(&**from, name, *place)?,
+            // Both layouts are looked through at once.
+            CopyWhich::Newest if seen.insert(name) => state(&**from, name, None)?,
+            CopyWhich::At(at) if seen.insert(name) => state(&**from, name, Some(at))?,
+            CopyWhich::Newest | CopyWhich::At(_) => continue,
+        };
+        for stored in wanted {
+            is_found = true;
+            context.cancel.check()?;
+            let copy = LevelCopy {
+                from,
+                to,
+                options,
+                context,
+            };
+            let (copied, reused) = copy.run(stored)?;
+            report.bytes = report.bytes.saturating_add(copied.bytes);
+            report.reused_bytes = report.reused_bytes.saturating_add(reused);
+            report.levels.push(copied);
+        }
+    }
+    if is_found {
+        return Ok(report);
+    }
+    let names: Vec<_> = all.into_iter().map(|(name, _)| name).collect();
+    Err(nothing_matches(from.url(), &options.filter, &names))
+}
+
+/// All committed levels, parents before what is built on them.
+fn every_level(
+    store: &dyn Store,
+    name: &HostBackupName,
+    place: Place,
+) -> Result<Vec<StoredLevel>, AgentError> {
+    let found = chains_of(store, name, place)?;
+    let ids = found.chains.iter().flat_map(|chain| &chain.levels);
+    let mut levels = Vec::new();
+    for level in ids.map(|id| found.level(*id)) {
+        if is_committed(store, &level)? {
+            levels.push(level);
+        }
+    }
+    require_parents(store, &found, &levels)?;
+    Ok(levels)
+}
+
+/// Every level must have what it is built on, or the copy would look whole and not be.
+fn require_parents(store: &dyn Store, found: &NamedChains, levels: &[StoredLevel]) -> Result<(), AgentError> {
+    let keyring = Keyring::new(None, true);
+    let mut known: BTreeSet<LevelId> = BTreeSet::new();
+    for level in levels.iter().rev().filter(|level| level.place != Place::Old) {
+        if known.contains(&level.id) {
+            continue;
+        }
+        let built_on = ancestry(store, found, level.id, (&keyring, Strictness::Look))?;
+        known.extend(built_on.iter().map(|level| level.stored.id));
+    }
+    Ok(())
+}
+
+/// One state with all that it is built on.
+fn state(
+    store: &dyn Store,
+    name: &HostBackupName,
+    at: Option<Timestamp>,
+) -> Result<Vec<StoredLevel>, AgentError> {
+    let wanted = Wanted {
+        name: name.clone(),
+        at,
+    };
+    let (found, level) = target(store, &wanted)?;
+    let keyring = Keyring::new(None, true);
+    let levels: Vec<Level> = ancestry(store, &found, level.id, (&keyring, Strictness::Look))?;
+    Ok(levels.into_iter().map(|level| level.stored).collect())
+}

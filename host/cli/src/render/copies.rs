@@ -1,0 +1,89 @@
+//! What a copy came to: a line for each backup, and a sum.
+
+use std::time::Duration;
+
+use freezer_agent::{CopiedLevel, CopyReport, CopyState};
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::{text, units};
+use crate::command::Copy;
+
+/// The summary of a copy.
+pub(crate) fn summary(report: &CopyReport, copy: &Copy, (took, zone): (Duration, &TimeZone)) -> String {
+    let mut lines: Vec<String> = report
+        .levels
+        .iter()
+        .map(|level| line(level, copy.dry_run, zone))
+        .collect();
+    let copied = report
+        .levels
+        .iter()
+        .filter(|level| level.state != CopyState::Present)
+        .count();
+    let verb = if copy.dry_run { "would be copied" } else { "copied" };
+    lines.push(format!(
+        "{} {verb}, {} in {}, to {}",
+        units::counted(copied as u64, "backup", "backups"),
+        units::bytes(report.bytes),
+        units::duration(took),
+        text::lines(&copy.to.url)
+    ));
+    if report.reused_bytes > 0 {
+        lines.push(format!(
+            "{} of it were there from an interrupted copy and not sent again",
+            units::bytes(report.reused_bytes)
+        ));
+    }
+    let unknown = report.levels.iter().filter(|level| !level.compared).count();
+    if unknown > 0 {
+        lines.push(format!(
+            "{} of the original: nothing tells what they must be, only sizes were compared",
+            units::counted(unknown as u64, "backup", "backups")
+        ));
+    }
+    lines.push(
+        "digests were compared, not who sealed them: freezer check with the pass phrase does that".to_owned(),
+    );
+    lines.join("\n")
+}
+
+fn line(level: &CopiedLevel, dry_run: bool, zone: &TimeZone) -> String {
+    let state = match (level.state, dry_run) {
+        (CopyState::Present, _) => "is there already".to_owned(),
+        (CopyState::Copied, false) => format!("copied, {}", units::bytes(level.bytes)),
+        (CopyState::Copied, true) => format!("would be copied, {}", units::bytes(level.bytes)),
+        (CopyState::Mended, false) => format!("mended, {}", units::bytes(level.bytes)),
+        (CopyState::Mended, true) => format!("would be mended, {}", units::bytes(level.bytes)),
+    };
+    let name = text::escape(level.name.as_str().as_bytes());
+    format!(
+        "{name} level {} of {}: {state}",
+        level.level,
+        units::date(level.time, zone)
+    )
+}
+
+/// The document of a copy.
+pub(crate) fn document(report: &CopyReport, copy: &Copy, took: Duration) -> Value {
+    let one = |level: &CopiedLevel| {
+        json!({
+            "name": level.name.as_str(),
+            "level": level.level,
+            "time": level.time.0,
+            "date": units::instant(level.time),
+            "state": level.state,
+            "bytes": level.bytes,
+            "compared": level.compared,
+        })
+    };
+    json!({
+        "from": copy.from.url,
+        "to": copy.to.url,
+        "dry_run": copy.dry_run,
+        "backups": report.levels.iter().map(one).collect::<Vec<_>>(),
+        "bytes": report.bytes,
+        "reused_bytes": report.reused_bytes,
+        "seconds": took.as_secs_f64(),
+    })
+}
