@@ -366,7 +366,7 @@ impl Checker<'_> {
 }
 
 /// True for what a check is there to find.
-fn is_finding(error: &AgentError) -> bool {
+pub(crate) fn is_finding(error: &AgentError) -> bool {
     match error {
         AgentError::Store(error) => matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound),
         AgentError::Object { source, .. } => source.is_damage(),

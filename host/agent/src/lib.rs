@@ -19,18 +19,22 @@ mod estimate;
 mod facts;
 mod info;
 mod keys;
+mod leftovers;
 mod level;
 mod list;
 mod mode;
 mod objects;
 mod own_storage;
 mod plan;
+mod prune;
 mod recovery;
 mod restore;
 mod resume;
 mod select;
-mod trial;
 mod several;
+mod storage_clock;
+mod tags;
+mod trial;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
 pub use browse::{LsEntry, LsOptions, dump, ls};
@@ -40,14 +44,17 @@ pub use copy::{CopiedLevel, CopyOptions, CopyReport, CopyState, CopyWhich, copy}
 pub use error::{AgentError, ExitClass};
 pub use info::{StorageInfo, info, info_exit};
 pub use keys::Keyring;
+pub use leftovers::{Fate, Leftover, LeftoverOptions, LeftoverReport, leftovers};
 pub use list::{BackupRow, ListOptions, State, list};
 pub use mode::{BackupMode, PluginMode, PreparedBackup, PreparedRestore, RestoreMode};
+pub use prune::{Action, PruneOptions, PruneReport, PrunedBackup, PrunedName, prune};
 pub use recovery::recovery;
 pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use resume::JournalOptions;
 pub use select::Wanted;
 pub use several::{FailedStorage, OnFailure, Picked, Storage, pick};
 pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
+pub use tags::{Change, TAGS_OPTION, TaggedBackup, Which, change_tags, list_tags};
 
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@
 //! data/E/HN/Z/L_T/index            ours: catalogue and seek table
 //! data/E/HN/Z/L_T/manifest         ours: what a reader must trust
 //! data/E/HN/Z/L_T/claim            ours: who writes this level
+//! data/E/HN/Z/L_T/tags             ours: tags and pins that were given later
 //! metadata/E/HN/Z/L_T/metadata     the commit point, written last
 //! ```
 //!
@@ -100,7 +101,26 @@ impl BackupKeys {
         format!("data/{}/claim", self.place)
     }
 
-    /// The folder of all of the above, without a slash at its end.
+    /// Tags and pins that were given after the backup was made.
+    pub fn tags(&self) -> String {
+        format!("data/{}/tags", self.place)
+    }
+
+    /// Everything that a level may have, in the order in which it is taken away: what makes it visible first, its
+    /// claim last. A copy takes the same keys in the opposite order, and leaves the claim out.
+    pub fn objects(&self) -> [String; 7] {
+        [
+            self.metadata(),
+            self.tags(),
+            self.manifest(),
+            self.index(),
+            self.engine_metadata(),
+            self.data(),
+            self.claim(),
+        ]
+    }
+
+    /// The folder of all of the above but the commit point, without a slash at its end.
     pub fn data_directory(&self) -> String {
         format!("data/{}", self.place)
     }
@@ -135,6 +155,14 @@ pub fn levels_prefix(engine: Engine, name: &HostBackupName, zero: Timestamp) -> 
 pub fn data_names_prefix(engine: Engine) -> String {
     format!("data/{engine}/")
 }
+
+/// Where retention notes what it will remove of a name. No reader of either program looks there.
+pub fn marks_key(place: &str, name: &HostBackupName) -> String {
+    format!("freezer/marks/{place}/{name}")
+}
+
+/// Where the search for garbage notes what it saw.
+pub const LEFTOVERS_KEY: &str = "freezer/leftovers";
 
 /// Reads a chain's folder name.
 pub fn parse_zero_directory(text: &str) -> Option<Timestamp> {

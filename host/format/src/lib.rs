@@ -14,6 +14,8 @@ pub mod metadata;
 pub mod name;
 pub mod openssl;
 mod optional_hex;
+pub mod retention;
+pub mod tags;
 pub mod component;
 pub mod index;
 pub mod tar;

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use freezer_format::name::Timestamp;
+
 use crate::store::{
     ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, PendingUpload, Store,
     StoreError,
@@ -111,6 +113,8 @@ struct State {
     faults: Vec<(Fault, u64)>,
     in_flight: u32,
     bytes_in_flight: u64,
+    clock: Option<i64>,
+    times: BTreeMap<String, i64>,
 }
 
 /// A storage in memory. Clones share the content.
@@ -208,6 +212,11 @@ impl MemoryStore {
         self.lock().objects.remove(key);
     }
 
+    /// Sets the storage's clock: from now on it stamps what is written and what is begun.
+    pub fn set_clock(&self, seconds: i64) {
+        self.lock().clock = Some(seconds);
+    }
+
     /// How many uploads are neither committed nor aborted.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
@@ -248,6 +257,17 @@ impl MemoryStore {
 }
 
 impl State {
+    /// Remembers when a key or upload was written, where there is a clock.
+    fn stamp(&mut self, name: &str) {
+        if let Some(now) = self.clock {
+            self.times.insert(name.to_owned(), now);
+        }
+    }
+
+    fn stamped(&self, name: &str) -> Option<Timestamp> {
+        self.times.get(name).copied().map(Timestamp)
+    }
+
     fn take_fault(&mut self, operation: Operation) -> Option<Fault> {
         let mut hit = None;
         for (position, (fault, seen)) in self.faults.iter_mut().enumerate() {
@@ -305,8 +325,10 @@ impl Store for MemoryStore {
                     break;
                 }
                 let size = if is_prefix { 0 } else { content.len() };
+                let modified = state.stamped(&name).filter(|_| !is_prefix);
                 page.entries.push(KeyEntry {
                     is_prefix,
+                    modified,
                     ..entry(&name, size)
                 });
             }
@@ -316,7 +338,12 @@ impl Store for MemoryStore {
 
     fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
         self.call(Operation::Stat, key, |state| {
-            Ok(state.objects.get(key).map(|content| entry(key, content.len())))
+            let modified = state.stamped(key);
+            let found = state.objects.get(key);
+            Ok(found.map(|content| KeyEntry {
+                modified,
+                ..entry(key, content.len())
+            }))
         })
     }
 
@@ -341,6 +368,7 @@ impl Store for MemoryStore {
             }
             state.requests.bytes_written += content.len() as u64;
             state.objects.insert(key.to_owned(), content);
+            state.stamp(key);
             Ok(())
         })
     }
@@ -362,6 +390,7 @@ impl Store for MemoryStore {
         self.call(Operation::Begin, key, |state| {
             let name = format!("upload-{}", state.next_upload);
             state.next_upload += 1;
+            state.stamp(&name);
             state.uploads.insert(
                 name.clone(),
                 Upload {
@@ -436,6 +465,7 @@ impl Store for MemoryStore {
                 ));
             }
             if let Some(upload) = state.uploads.remove(upload) {
+                state.stamp(&upload.key);
                 state.objects.insert(upload.key, Arc::new(content));
             }
             Ok(())
@@ -458,7 +488,7 @@ impl Store for MemoryStore {
                 .map(|(name, upload)| PendingUpload {
                     upload: name.clone(),
                     key: upload.key.clone(),
-                    started: None,
+                    started: state.stamped(name),
                 })
                 .collect();
             Ok(PendingPage { uploads, next: None })

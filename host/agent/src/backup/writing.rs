@@ -26,7 +26,7 @@ use crate::facts::{counts, data_facts, noted_warning};
 use crate::keys::Keyring;
 use crate::mode::{BackupMode, PreparedBackup};
 use crate::own_storage;
-use crate::plan::{HOST_OPTION, Plan};
+use crate::plan::{HOST_OPTION, Plan, require_staying};
 use crate::restore::outcome_of;
 use crate::resume::RunIdentity;
 use crate::several::{FailedStorage, Sites};
@@ -47,6 +47,10 @@ pub(super) struct Writing<'a> {
 impl Writing<'_> {
     pub(super) fn write(&self, plan: &mut Plan, mode: &dyn BackupMode) -> Result<BackupReport, AgentError> {
         self.context.cancel.check()?;
+        for (number, site) in self.sites.live() {
+            let staying = require_staying(&*site.store, self.options, plan);
+            self.sites.settle(number, staying)?;
+        }
         let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());
         let mut prepared = mode.prepare(plan.id.level.0, parent_note)?;
         let sent = self.send(plan, &mut *prepared);
