@@ -13,7 +13,7 @@ mod remove;
 use std::collections::BTreeSet;
 
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
-use freezer_format::retention::{self, Circumstances, Policy, Reason};
+use freezer_format::retention::{self, Circumstances, Cut, Policy, Reason};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
 use jiff::tz::TimeZone;
@@ -36,6 +36,8 @@ pub struct PruneOptions {
     pub filter: Filter,
     /// What keeps a backup.
     pub policy: Policy,
+    /// Keep what is younger than so many days, by the machine's clock; instead of the policy's own date.
+    pub older_than_days: Option<f64>,
     /// Whose days and weeks count.
     pub zone: TimeZone,
     /// More removals than this hold a name back.
@@ -211,18 +213,21 @@ impl Pruning<'_> {
     }
 
     fn plan(&self, history: &NameHistory) -> Result<retention::Plan, AgentError> {
+        let now = machine_now(self.context);
+        let mut policy = self.options.policy.clone();
+        if let Some(days) = self.options.older_than_days {
+            policy.cut = Some(Cut::older_than(days, now));
+        }
         let around = Circumstances {
             zone: &self.options.zone,
-            now: machine_now(self.context),
+            now,
             limit: self.options.limit,
             even_newest: self.options.even_newest,
         };
-        retention::plan(&history.backups, &self.options.policy, &around).map_err(|error| {
-            AgentError::Unsupported {
-                reason: format!("{error}: everything would go"),
-                next: "give a rule such as --keep-daily 7; a [backup.NAME] of the configuration file may hold it"
-                    .to_owned(),
-            }
+        retention::plan(&history.backups, &policy, &around).map_err(|error| AgentError::Unsupported {
+            reason: format!("{error}: everything would go"),
+            next: "give a rule such as --keep-daily 7; a [backup.NAME] of the configuration file may hold it"
+                .to_owned(),
         })
     }
 

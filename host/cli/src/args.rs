@@ -4,13 +4,16 @@
 //! configuration file, the environment and the defaults is `config`'s work. The original's
 //! command line is another one and lives in `compat`.
 
+mod admin;
 mod backup;
 mod browse;
 mod copy;
 mod login;
 mod plugin;
+mod prune;
 mod restore;
 mod storage;
+mod tag;
 mod values;
 
 use std::path::PathBuf;
@@ -19,14 +22,17 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
 use crate::exit::Exit;
 
+pub(crate) use admin::AdminArgs;
 pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, StorageArgs};
 pub(crate) use copy::CopyArgs;
 pub(crate) use plugin::{CompletionsArgs, ManArgs, PluginArgs, PluginVerb};
+pub(crate) use prune::{KeepArgs, PruneArgs};
 pub(crate) use restore::RestoreArgs;
 pub(crate) use storage::{InfoArgs, StorageVerb, StoragesArgs, TestArgs};
+pub(crate) use tag::{PinArgs, TagArgs, TagListArgs, TagVerb};
 pub(crate) use values::{
-    CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
+    BeforeText, CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
 };
 
 /// Backs up, restores and verifies, in formats that plain tools read.
@@ -112,6 +118,12 @@ pub(crate) enum Verb {
     Info(InfoArgs),
     /// List storages, or try one out
     Storage(StoragesArgs),
+    /// Remove old backups by rules, never what a kept one needs
+    Prune(Box<PruneArgs>),
+    /// Give tags and pins to backups, or list them
+    Tag(Box<TagArgs>),
+    /// Find and remove what killed runs left in a storage
+    Admin(AdminArgs),
     /// List or inspect plugins
     Plugin(PluginArgs),
     /// Print a completion script for a shell
@@ -138,6 +150,15 @@ impl Verb {
             Verb::Storage(StoragesArgs {
                 verb: StorageVerb::Test(_),
             }) => "storage test",
+            Verb::Prune(_) => "prune",
+            Verb::Tag(args) => match args.verb {
+                TagVerb::Add(_) => "tag add",
+                TagVerb::Remove(_) => "tag remove",
+                TagVerb::Pin(_) => "tag pin",
+                TagVerb::Unpin(_) => "tag unpin",
+                TagVerb::List(_) => "tag list",
+            },
+            Verb::Admin(_) => "admin",
             Verb::Plugin(PluginArgs {
                 verb: PluginVerb::List,
             }) => "plugin list",

@@ -6,10 +6,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use freezer_agent::{CopyWhich, OnFailure};
+use freezer_agent::{Change, CopyWhich, OnFailure};
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::Timestamp;
+use freezer_format::retention::Policy;
 
 use crate::config::layer::Setting;
 
@@ -36,6 +37,14 @@ pub(crate) enum Command {
     StorageTest(StorageTest),
     /// List the storages of the configuration file and what plugins serve.
     StorageList,
+    /// Remove old backups.
+    Prune(Box<Prune>),
+    /// Do the first; if it went well wholly, remove old backups.
+    Then(Box<Command>, Box<Prune>),
+    /// List or change tags.
+    Tag(Tag),
+    /// Find what killed runs left.
+    Admin(Admin),
     /// List plugins.
     PluginList,
     /// Show one plugin.
@@ -164,6 +173,8 @@ pub(crate) struct Backup {
     pub(crate) on_storage_failure: OnFailure,
     /// Go on with an interrupted run.
     pub(crate) resume: bool,
+    /// Tags of the new backup.
+    pub(crate) tags: Vec<String>,
     /// Write nothing.
     pub(crate) dry_run: bool,
     /// Where the original's document about the run goes.
@@ -320,6 +331,77 @@ pub(crate) struct StorageTest {
     pub(crate) storage: StorageSpec,
     /// Bytes to write and to read in each measurement.
     pub(crate) size_bytes: u64,
+}
+
+/// What keeps a backup.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Removal {
+    /// All rules but the next.
+    pub(crate) policy: Policy,
+    /// Those younger than so many days, by the clock of the run.
+    pub(crate) older_than_days: Option<f64>,
+}
+
+impl Removal {
+    /// True if no rule is given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.policy.is_empty() && self.older_than_days.is_none()
+    }
+}
+
+/// A removal of old backups.
+#[derive(Debug)]
+pub(crate) struct Prune {
+    /// Where.
+    pub(crate) reading: Reading,
+    /// Which.
+    pub(crate) filter: Filter,
+    /// By which rules.
+    pub(crate) removal: Removal,
+    /// More than this hold a name back.
+    pub(crate) limit: Option<usize>,
+    /// The newest too.
+    pub(crate) even_newest: bool,
+    /// Between mark and removal.
+    pub(crate) grace_seconds: i64,
+    /// Write nothing.
+    pub(crate) dry_run: bool,
+}
+
+/// What is to be done with tags.
+#[derive(Debug)]
+pub(crate) enum Tag {
+    /// List them.
+    List {
+        /// Where.
+        reading: Reading,
+        /// Of which backups.
+        filter: Filter,
+    },
+    /// Change them.
+    Change(TagChange),
+}
+
+/// A change of tags.
+#[derive(Debug)]
+pub(crate) struct TagChange {
+    /// Of which backup.
+    pub(crate) selection: Selection,
+    /// Of all of that name.
+    pub(crate) all: bool,
+    /// What is changed.
+    pub(crate) change: Change,
+}
+
+/// A search for what killed runs left.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    /// Where.
+    pub(crate) reading: Reading,
+    /// What changed since is left alone.
+    pub(crate) grace_seconds: i64,
+    /// Remove what was confirmed.
+    pub(crate) remove: bool,
 }
 
 /// Manual pages.

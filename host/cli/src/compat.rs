@@ -11,6 +11,7 @@ pub(crate) mod messages;
 mod options;
 mod parse;
 mod storage;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

@@ -15,6 +15,8 @@ pub(crate) mod layer;
 mod osrc;
 mod reading;
 mod settings;
+mod retention;
+pub(crate) mod rules;
 pub(crate) mod size;
 mod storage;
 
@@ -90,6 +92,9 @@ impl Config {
                 StorageVerb::List => Command::StorageList,
                 StorageVerb::Test(args) => Command::StorageTest(self.storage_test(args)?),
             },
+            Verb::Prune(args) => Command::Prune(Box::new(self.prune(*args)?)),
+            Verb::Tag(args) => Command::Tag(self.tag(args.verb)?),
+            Verb::Admin(args) => Command::Admin(self.admin(args)?),
             Verb::Plugin(args) => match args.verb {
                 PluginVerb::List => Command::PluginList,
                 PluginVerb::Inspect(args) => Command::PluginInspect(args.name),

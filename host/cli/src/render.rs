@@ -9,6 +9,7 @@ pub(crate) mod listing;
 pub(crate) mod plugins;
 pub(crate) mod progress;
 pub(crate) mod storages;
+pub(crate) mod retention;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod text;

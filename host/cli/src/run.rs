@@ -1,15 +1,18 @@
 //! Does a judged command: one file for each verb or family of verbs, each from the command to
 //! the recipe in `freezer-agent` and from its outcome to the user.
 
+mod admin;
 mod backup;
 mod browse;
 mod check;
 mod copy;
 mod failure;
 mod plugins;
+mod prune;
 mod restore;
 mod session;
 mod storage;
+mod tag;
 
 use std::path::PathBuf;
 
@@ -72,6 +75,16 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Info(command) => storage::info(&command, context),
         Command::StorageTest(command) => storage::test(&command, context),
         Command::StorageList => storage::list(context),
+        Command::Prune(command) => prune::run(&command, context),
+        Command::Then(first, removal) => match run(*first, context)? {
+            Exit::Ok => prune::run(&removal, context),
+            doubtful => {
+                output.insist("warning: nothing is removed: what was done before is not whole");
+                Ok(doubtful)
+            }
+        },
+        Command::Tag(command) => tag::run(&command, context),
+        Command::Admin(command) => admin::run(&command, context),
         Command::PluginList => plugins::list(context),
         Command::PluginInspect(name) => plugins::inspect(&name, context),
     }

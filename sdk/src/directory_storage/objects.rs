@@ -111,11 +111,12 @@ impl<P: Place> Objects<P> {
         };
         let directory = &*directory;
         for key in keys {
-            // A directory is no object: it must not go, not even an empty one.
+            // A directory is no object: asked for by itself it must not go, not even an empty one.
             if self.find(directory, key)?.is_some() {
                 directory
                     .remove(key)
                     .context(|| format!("can't remove object \"{key}\" in {}", self.place))?;
+                tidy_folders(directory, key);
             }
         }
         Ok(())
@@ -321,6 +322,18 @@ fn sum(receipts: &[String]) -> Result<u64> {
             next.ok_or_else(|| Error::invalid(format!("segment {number} has no receipt of this storage")))?;
     }
     Ok(sum)
+}
+
+/// Takes away the folders that a removal left empty: else every listing would go through those of all backups that
+/// ever were. One that holds something can't be removed, and one that was just filled again stays.
+fn tidy_folders(directory: &Directory, key: &str) {
+    let mut path = key;
+    while let Some((folder, _)) = path.rsplit_once('/') {
+        if !is_folder(directory, folder).unwrap_or(false) || directory.remove(folder).is_err() {
+            return;
+        }
+        path = folder;
+    }
 }
 
 /// True if there is a directory of that path. "" always is one.

@@ -24,6 +24,7 @@ fn keep_last(last: u32) -> PruneOptions {
             last,
             ..Policy::default()
         },
+        older_than_days: None,
         zone: TimeZone::UTC,
         limit: None,
         even_newest: false,

@@ -50,6 +50,9 @@ pub(crate) struct BackupArgs {
     /// is interrupted
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Tag the backup; may be given several times
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
     /// Do everything but write: shows what would be stored
     #[arg(long)]
     pub(crate) dry_run: bool,

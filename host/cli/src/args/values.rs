@@ -2,6 +2,7 @@
 
 use freezer_format::compression::Compression;
 
+use crate::config::date::{DateError, DateText};
 use crate::config::size::Size;
 
 /// `zstd`, `gzip:6`: a compression and perhaps its level.
@@ -78,6 +79,24 @@ impl std::str::FromStr for RateText {
             Ok(Size(0)) => Err("nothing would ever move; -1 lifts the limit".to_owned()),
             Ok(Size(bytes)) => Ok(RateText(Some(bytes))),
             Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+/// A date before which something is old: a day alone means its beginning, other than where a backup is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BeforeText(pub(crate) DateText);
+
+impl std::str::FromStr for BeforeText {
+    type Err = DateError;
+
+    fn from_str(text: &str) -> Result<BeforeText, DateError> {
+        let text = text.trim();
+        match text.parse::<DateText>()? {
+            DateText::Civil(_) if !text.contains([' ', 'T', 't']) => {
+                format!("{text} 00:00:00").parse().map(BeforeText)
+            }
+            date => Ok(BeforeText(date)),
         }
     }
 }

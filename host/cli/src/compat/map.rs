@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use super::options::{OPTIONS, Use};
 use super::parse::{OptionMap, shown};
 use super::storage::{self, NamedOptions};
-use super::{Era, document};
+use super::{Era, document, removal};
 use crate::args::{CompressionText, Days, DereferenceText, RateText, StorageText};
 use crate::command::{Backup, Command, ExcludeStyle, Info, Reading, Restore, Selection, StorageSpec};
 use crate::config::Config;
@@ -146,15 +146,19 @@ pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, F
         }
     }
     match options.action().as_str() {
-        "backup" => Ok(Command::Backup(Box::new(backup(options, config)?))),
-        "restore" => Ok(Command::Restore(Box::new(restore(options, config)?))),
+        "backup" => {
+            let backup = Command::Backup(Box::new(backup(options, config)?));
+            with_removal(backup, options, config)
+        }
+        "restore" => {
+            let restore = Command::Restore(Box::new(restore(options, config)?));
+            with_removal(restore, options, config)
+        }
         "info" => info(options, config),
-        "admin" if removal(options).is_empty() => Err(failed(
+        "admin" if removal::given(options).is_empty() => Err(failed(
             "Specify removal date via --remove-before-date, --remove-from-date, or --remove-older-than",
         )),
-        "admin" => Err(failed(
-            "the admin action is not supported yet: nothing was removed",
-        )),
+        "admin" => Ok(Command::Prune(Box::new(removal::judge(options, config)?))),
         "exec" if !options.flag("command") => Err(failed("--command option is required")),
         action => Err(failed(format!(
             "the {action} action is not supported yet: nothing was run"
@@ -181,12 +185,13 @@ fn refuse(options: &Options<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The removal options that are given.
-fn removal(options: &Options<'_>) -> Vec<&'static str> {
-    let all = ["remove_older_than", "remove_before_date", "remove_from_date"];
-    all.into_iter()
-        .filter(|dest| options.get(dest).is_some())
-        .collect()
+/// Since 19.0.0, and in the first era, a removal option of a backup or a restore removes afterwards.
+fn with_removal(command: Command, options: &Options<'_>, config: &Config) -> Result<Command, Failure> {
+    if removal::given(options).is_empty() {
+        return Ok(command);
+    }
+    let removal = removal::judge(options, config)?;
+    Ok(Command::Then(Box::new(command), Box::new(removal)))
 }
 
 /// What is accepted but has no effect, for warnings.
@@ -198,14 +203,6 @@ pub(super) fn without_effect(options: &Options<'_>) -> Vec<String> {
         }
     }
     warnings.extend(unused(options));
-    if ["backup", "restore"].contains(&options.action().as_str()) {
-        for dest in removal(options) {
-            let name = dest.replace('_', "-");
-            warnings.push(format!(
-                "--{name} is not supported yet: nothing will be removed; watch the storage's space"
-            ));
-        }
-    }
     warnings
 }
 
@@ -338,7 +335,7 @@ fn info(options: &Options<'_>, config: &Config) -> Result<Command, Failure> {
 }
 
 /// What backup and restore have in common: the options with the original's defaults.
-fn common(options: &Options<'_>, config: &Config) -> Result<Layer, Failure> {
+pub(super) fn common(options: &Options<'_>, config: &Config) -> Result<Layer, Failure> {
     let layer = defaults(options)?;
     Ok(Layer {
         name: Some(options.name()?),

@@ -157,9 +157,9 @@ fn a_restore_is_read(#[case] era: Era, #[case] date: &str, #[case] seconds: Opti
 )]
 #[case(
     Era::Agent,
-    "--action admin -R 3",
+    "--action admin -R 3 --remove-from-date 2026-01-01T00:00:00",
     Exit::Failed,
-    "the admin action is not supported yet: nothing was removed"
+    "--remove-older-than and --remove-from-date are given together"
 )]
 #[case(
     Era::Agent,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 
+use super::rules::Rules;
 use super::size::Size;
 use crate::args::{
     BackupArgs, CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
@@ -87,6 +88,12 @@ pub(crate) struct Layer {
     /// Bytes a second from all storages together; for all backups.
     #[serde(deserialize_with = "rate")]
     pub(crate) download_limit: Option<RateText>,
+    /// Tags of new backups.
+    #[serde(deserialize_with = "super::rules::texts")]
+    pub(crate) tag: Vec<String>,
+    /// What `prune` keeps.
+    #[serde(flatten)]
+    pub(crate) rules: Rules,
     /// Where plugins are.
     pub(crate) plugins_dir: Vec<PathBuf>,
 }
@@ -122,6 +129,17 @@ pub(crate) const KEYS: &[&str] = &[
     "memory",
     "upload-limit",
     "download-limit",
+    "tag",
+    "keep-last",
+    "keep-hourly",
+    "keep-daily",
+    "keep-weekly",
+    "keep-monthly",
+    "keep-yearly",
+    "keep-within",
+    "keep-tag",
+    "remove-older-than",
+    "remove-before-date",
     "plugins-dir",
 ];
 
@@ -181,6 +199,11 @@ impl Layer {
             memory: self.memory.or(below.memory),
             upload_limit: self.upload_limit.or(below.upload_limit),
             download_limit: self.download_limit.or(below.download_limit),
+            tag: match self.tag.is_empty() {
+                true => below.tag,
+                false => self.tag,
+            },
+            rules: self.rules.or(below.rules),
             plugins_dir: self.plugins_dir,
         }
     }
@@ -198,6 +221,7 @@ impl From<BackupArgs> for Layer {
             mode,
             mode_option,
             level,
+            tag,
             tree,
             encoding,
             on_storage_failure,
@@ -236,6 +260,7 @@ impl From<BackupArgs> for Layer {
             on_storage_failure,
             workers: encoding.workers,
             memory: encoding.memory,
+            tag,
             ..Layer::default()
         }
     }
@@ -316,7 +341,7 @@ impl<'de> Deserialize<'de> for Setting {
 }
 
 /// A text that has a parser of its own.
-fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: std::str::FromStr,
@@ -356,7 +381,7 @@ fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateText>, 
 }
 
 /// Days: any number, or a text.
-fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Days>, D::Error> {
+pub(super) fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Days>, D::Error> {
     let text = match toml::Value::deserialize(deserializer)? {
         toml::Value::Integer(days) => days.to_string(),
         toml::Value::Float(days) => days.to_string(),

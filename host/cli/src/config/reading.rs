@@ -107,7 +107,7 @@ impl Config {
     }
 
     /// Which backup, from where, as it was when.
-    fn selection(&self, args: SourceArgs) -> Result<Selection, Failure> {
+    pub(super) fn selection(&self, args: SourceArgs) -> Result<Selection, Failure> {
         let name = args
             .name
             .ok_or_else(|| missing("the name of the backup", "--name NAME"))?;
@@ -128,7 +128,7 @@ impl Config {
     }
 
     /// Where to read, with the password of the named backup.
-    fn reading(&self, args: StorageArgs, name: Option<&str>) -> Result<Reading, Failure> {
+    pub(super) fn reading(&self, args: StorageArgs, name: Option<&str>) -> Result<Reading, Failure> {
         let layer = Layer {
             storages: args.from,
             storage_options: args.login.over(settings(args.storage_option)),

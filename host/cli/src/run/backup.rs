@@ -223,6 +223,11 @@ fn recorded(backup: &Backup) -> Map<String, Value> {
         json!(backup.excludes.files.len()),
     );
     record("exclude-caches", backup.excludes.caches, json!(true));
+    record(
+        freezer_agent::TAGS_OPTION,
+        !backup.tags.is_empty(),
+        json!(backup.tags),
+    );
     record("cross-file-systems", backup.cross_file_systems, json!(true));
     let links = match backup.links {
         Links::Keep => "none",

@@ -398,11 +398,13 @@ fn remove_takes_what_was_asked_and_nothing_else() {
         .remove(&["a/1/data".into(), "a/1/absent".into(), "nowhere/data".into()])
         .unwrap();
     assert_eq!(host.paths(ROOT), ["a/2/data"]);
-    // "a/1" is an empty directory now, and no object.
+    // The folder that it emptied went with it; "a/2" is a directory, and no object.
     local.remove(&["a/1".into(), "a/2".into()]).unwrap();
     let prefixes = local.list("a/", None).unwrap().entries;
-    assert_eq!(prefixes.len(), 2);
+    assert_eq!(prefixes.len(), 1);
     local.remove(&["a/1/data".into()]).unwrap();
+    local.remove(&["a/2/data".into()]).unwrap();
+    assert_eq!(local.list("", None).unwrap().entries.len(), 0);
 }
 
 #[test]
