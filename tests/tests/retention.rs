@@ -37,8 +37,14 @@ fn prune_tells_marks_and_removes_and_the_rest_restores() {
         .expect("a list");
     let actions: Vec<&str> = told.iter().filter_map(|b| b["action"].as_str()).collect();
     assert_eq!(actions, ["remove", "remove", "keep", "keep"]);
-    assert!(told.iter().all(|backup| !backup["reasons"].as_array().expect("a list").is_empty()));
-    assert!(!sandbox.store().join("freezer").exists(), "a dry run writes nothing");
+    assert!(
+        told.iter()
+            .all(|backup| !backup["reasons"].as_array().expect("a list").is_empty())
+    );
+    assert!(
+        !sandbox.store().join("freezer").exists(),
+        "a dry run writes nothing"
+    );
     sandbox
         .verb("prune", &rules)
         .run()
@@ -55,9 +61,15 @@ fn prune_tells_marks_and_removes_and_the_rest_restores() {
         .expect(0)
         .never_says("damage");
     // Nothing of the old chain is left, no folder either.
-    let chains = fs::read_dir(sandbox.store().join("data/tar/h_t")).expect("a folder").count();
+    let chains = fs::read_dir(sandbox.store().join("data/tar/h_t"))
+        .expect("a folder")
+        .count();
     assert_eq!(chains, 1);
-    sandbox.verb("prune", &now).run().expect(0).says("2 kept, 0 marked");
+    sandbox
+        .verb("prune", &now)
+        .run()
+        .expect(0)
+        .says("2 kept, 0 marked");
 }
 
 #[test]
@@ -80,25 +92,62 @@ fn pins_and_tags_keep_and_rules_come_from_the_configuration() {
     let sandbox = Sandbox::new();
     history(&sandbox, &[&["--tag", "monthly"], &["--full"], &["--full"]]);
     let url = sandbox.url();
-    let config = format!(
-        "[backup.t]\nstorage = \"{url}\"\nhost = \"h\"\nkeep-last = 1\nkeep-tag = \"monthly\"\n"
-    );
+    let config =
+        format!("[backup.t]\nstorage = \"{url}\"\nhost = \"h\"\nkeep-last = 1\nkeep-tag = \"monthly\"\n");
     write(&sandbox.path("freezer.toml"), config.as_bytes());
     let prune = ["prune", "--config", "freezer.toml", "--name", "t", "--now"];
-    sandbox.freezer(prune).run().expect(0).says("tag monthly").says("1 removed");
+    sandbox
+        .freezer(prune)
+        .run()
+        .expect(0)
+        .says("tag monthly")
+        .says("1 removed");
     let first = backups(&sandbox.store(), "h_t")[0].time.to_string();
     sandbox
-        .freezer(["tag", "remove", "monthly", "--config", "freezer.toml", "--name", "t", "--at", &first])
+        .freezer([
+            "tag",
+            "remove",
+            "monthly",
+            "--config",
+            "freezer.toml",
+            "--name",
+            "t",
+            "--at",
+            &first,
+        ])
         .run()
         .expect(0);
     sandbox
-        .freezer(["tag", "pin", "--config", "freezer.toml", "--name", "t", "--at", &first])
+        .freezer([
+            "tag",
+            "pin",
+            "--config",
+            "freezer.toml",
+            "--name",
+            "t",
+            "--at",
+            &first,
+        ])
         .run()
         .expect(0)
         .says("pinned");
-    sandbox.freezer(prune).run().expect(0).says("pinned").says("0 removed");
     sandbox
-        .freezer(["tag", "unpin", "--config", "freezer.toml", "--name", "t", "--at", &first])
+        .freezer(prune)
+        .run()
+        .expect(0)
+        .says("pinned")
+        .says("0 removed");
+    sandbox
+        .freezer([
+            "tag",
+            "unpin",
+            "--config",
+            "freezer.toml",
+            "--name",
+            "t",
+            "--at",
+            &first,
+        ])
         .run()
         .expect(0);
     sandbox.freezer(prune).run().expect(0).says("1 removed");
@@ -111,7 +160,9 @@ fn leftovers_are_removed_after_two_looks() {
     let sandbox = Sandbox::new();
     history(&sandbox, &[&[]]);
     let zero = backups(&sandbox.store(), "h_t")[0].zero;
-    let folder = sandbox.store().join(format!("data/tar/h_t/{zero}/1_{}", zero + 1));
+    let folder = sandbox
+        .store()
+        .join(format!("data/tar/h_t/{zero}/1_{}", zero + 1));
     write(&folder.join("claim"), b"0123456789abcdef");
     write(&folder.join("data"), b"half");
     let url = sandbox.url();
@@ -138,7 +189,16 @@ fn the_original_s_removal_options_remove_whole_chains() {
     std::os::unix::fs::symlink(freezer_tests::freezer_binary(), &agent).expect("link");
     let store = sandbox.store();
     let store = store.to_str().expect("text");
-    let place = ["--storage", "local", "--container", store, "-N", "t", "--hostname", "h"];
+    let place = [
+        "--storage",
+        "local",
+        "--container",
+        store,
+        "-N",
+        "t",
+        "--hostname",
+        "h",
+    ];
     // The newest chain stays whatever the clock says.
     sandbox
         .scrubbed(&agent)
@@ -149,7 +209,14 @@ fn the_original_s_removal_options_remove_whole_chains() {
     assert_eq!(levels(&sandbox), [0]);
     sandbox
         .scrubbed(&agent)
-        .args(["--action", "admin", "-R", "1", "--remove-before-date", "2999-01-01T00:00:00"])
+        .args([
+            "--action",
+            "admin",
+            "-R",
+            "1",
+            "--remove-before-date",
+            "2999-01-01T00:00:00",
+        ])
         .args(place)
         .run()
         .expect(1)
@@ -158,7 +225,13 @@ fn the_original_s_removal_options_remove_whole_chains() {
     let source = sandbox.source();
     sandbox
         .scrubbed(&agent)
-        .args(["--action", "backup", "--remove-before-date", "2999-01-01T00:00:00", "-F"])
+        .args([
+            "--action",
+            "backup",
+            "--remove-before-date",
+            "2999-01-01T00:00:00",
+            "-F",
+        ])
         .arg(&source)
         .args(place)
         .run()

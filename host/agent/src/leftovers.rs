@@ -18,7 +18,7 @@ use crate::catalogue::names;
 use crate::error::AgentError;
 use crate::storage_clock::{is_older, machine_now, storage_now};
 
-use find::{Candidate, Content};
+use find::Content;
 use note::Note;
 
 /// Between two looks: a listing may lag, and what a run does in between shows.

@@ -53,8 +53,8 @@ pub use restore::{RestoreOptions, RestoreOutcome, restore};
 pub use resume::JournalOptions;
 pub use select::Wanted;
 pub use several::{FailedStorage, OnFailure, Picked, Storage, pick};
-pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
 pub use tags::{Change, TAGS_OPTION, TaggedBackup, Which, change_tags, list_tags};
+pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
 
 #[cfg(test)]
 mod tests;

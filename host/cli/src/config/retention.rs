@@ -85,7 +85,7 @@ impl Config {
                     .advise("keep one of them"),
             );
         }
-        let before = layer
+        let before = rules
             .remove_before_date
             .map(|date| date.0.in_zone(&self.zone))
             .transpose()
