@@ -121,7 +121,7 @@ pub fn leftovers(
         };
         if fate == Fate::Confirmed && options.remove && find::remove(store, candidate)? {
             fate = Fate::Removed;
-            removed.push(candidate.object.as_str());
+            removed.push(candidate.id());
         }
         report.leftovers.push(Leftover {
             object: candidate.object.clone(),
