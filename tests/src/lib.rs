@@ -5,7 +5,9 @@
 //! its output, and the seed if anything was random. What the machine may refuse (root, mounts, tracing) stands in modules
 //! `needs_root`, `needs_mounts` and `needs_strace`, which `tests/run.sh` leaves out where it has to.
 
+pub mod conformance;
 mod mutate;
+mod plugin_storage;
 mod process;
 mod random;
 mod sandbox;
@@ -14,6 +16,7 @@ mod storage;
 mod tree;
 
 pub use mutate::Mutator;
+pub use plugin_storage::{open_storage, plugin_host, quiet_run};
 pub use process::{Finished, Program, Running, program};
 pub use random::Random;
 pub use sandbox::{Sandbox, freezer_binary, workspace};

@@ -31,8 +31,16 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
     ("sdk", &[]),
     // Every plugin folder, and the guests of the tests.
     ("plugins", &["freezer-sdk"]),
-    // The end-to-end tests know the program only from outside.
-    ("tests", &[]),
+    // Storages are tested through the host, and failing ones through the recipes; all else from outside.
+    (
+        "tests",
+        &[
+            "freezer-format",
+            "freezer-pipeline",
+            "freezer-plugin",
+            "freezer-agent",
+        ],
+    ),
 ];
 
 /// Lines that a file may have, apart from tests.

@@ -1,0 +1,156 @@
+//! What every storage must do, rule by rule, as `wit/storage.wit` says it: one function for each rule.
+//!
+//! A rule needs nothing but opened storages and what the storage says of itself, so the same suite serves a storage of
+//! this workspace, one in memory, and one of an author elsewhere. Each rule works below a prefix of its own, so that
+//! rules can run at once on one container; it cleans nothing up: the container is thrown away.
+//!
+//! A rule answers the first thing that is wrong, in words; [`Subject::violations`] runs them all.
+
+mod checks;
+mod keys;
+mod listing;
+mod pending;
+mod reading;
+mod small;
+mod uploads;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use freezer_pipeline::store::Store;
+
+/// How far a storage can keep a second writer from replacing an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Of writers at once, one wins.
+    Atomic,
+    /// A writer that comes later is refused; of writers at once several may believe they won.
+    Sequential,
+    /// `put` answers `unsupported`.
+    Unsupported,
+}
+
+/// What a storage may do in one way or another, and how much of everything the rules make.
+#[derive(Debug, Clone, Copy)]
+pub struct Capabilities {
+    /// What `refuse` means.
+    pub refusal: Refusal,
+    /// Whether unfinished uploads can be listed.
+    pub pending: bool,
+    /// Whether it tells how full it is.
+    pub usage: bool,
+    /// How long a listing may lag behind.
+    pub listing_lag: Duration,
+    /// Objects in the folder whose listing takes several pages.
+    pub listed_objects: usize,
+    /// Unfinished uploads whose list takes several pages.
+    pub pending_uploads: usize,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self {
+            refusal: Refusal::Atomic,
+            pending: true,
+            usage: true,
+            listing_lag: Duration::ZERO,
+            listed_objects: 1005,
+            pending_uploads: 1005,
+        }
+    }
+}
+
+/// A storage under test.
+#[derive(Clone)]
+pub struct Subject {
+    /// The storage.
+    pub store: Arc<dyn Store>,
+    /// The same container, opened as another run would.
+    pub other_run: Arc<dyn Store>,
+    /// A container that doesn't exist.
+    pub absent: Arc<dyn Store>,
+    /// What it says of itself.
+    pub capabilities: Capabilities,
+}
+
+/// What a storage does wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation(String);
+
+impl fmt::Display for Violation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// What a rule answers.
+pub type Verdict = Result<(), Violation>;
+
+/// One rule of the contract.
+pub struct Rule {
+    /// A fact about every storage.
+    pub name: &'static str,
+    check: fn(&Subject, &str) -> Verdict,
+}
+
+/// Lists rules by their functions' names.
+macro_rules! rules {
+    ($($module:ident: $($rule:ident),+;)+) => {
+        &[$($(Rule { name: stringify!($rule), check: $module::$rule },)+)+]
+    };
+}
+
+/// All rules.
+pub const RULES: &[Rule] = rules! {
+    keys: keys_of_the_contract_are_taken, other_keys_are_invalid, other_prefixes_are_invalid,
+        equal_looking_keys_are_different, an_object_where_a_folder_is_harms_nothing;
+    small: put_stores_whole_objects, replacing_leaves_nothing_of_the_old, refusing_keeps_the_old,
+        of_several_writers_one_wins, remove_takes_exactly_the_keys_named;
+    reading: stat_tells_objects_from_prefixes, ranges_are_exact, reading_behind_the_end_fails,
+        absent_objects_are_not_found, an_absent_container_is_told;
+    listing: a_listing_has_one_level, a_listing_comes_in_pages_that_any_run_can_turn, odd_names_are_listed_as_they_are,
+        nothing_is_an_empty_page, a_foreign_cursor_does_no_harm;
+    uploads: segments_come_in_any_order_and_at_once, an_object_of_many_segments_is_read_across_borders,
+        small_and_empty_uploads_are_objects, a_segment_sent_again_replaces_the_first,
+        nothing_shows_before_the_commit, a_commit_bears_repetition, a_commit_of_another_size_is_corrupt,
+        large_objects_are_never_replaced, an_upload_goes_on_in_another_run, removing_spares_what_others_write,
+        foreign_upload_ids_do_no_harm;
+    pending: unfinished_uploads_are_found, unfinished_uploads_come_in_pages, an_abort_leaves_nothing,
+        an_abort_never_harms_an_object, usage_counts_what_is_stored;
+};
+
+impl Subject {
+    /// Tests one rule below `prefix`, which ends with `/` and is nobody else's.
+    ///
+    /// # Errors
+    /// What the storage does wrong.
+    pub fn test(&self, rule: &Rule, prefix: &str) -> Verdict {
+        (rule.check)(self, prefix)
+    }
+
+    /// Tests all rules, some at once, and answers one line for each that doesn't hold.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        let next = std::sync::Mutex::new(RULES.iter());
+        let found = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    loop {
+                        let rule = next.lock().ok().and_then(|mut rules| rules.next());
+                        let Some(rule) = rule else { break };
+                        if let Err(violation) = self.test(rule, &format!("conformance/{}/", rule.name))
+                            && let Ok(mut found) = found.lock()
+                        {
+                            found.push(format!("{}: {violation}", rule.name));
+                        }
+                    }
+                });
+            }
+        });
+        let mut found = found.into_inner().unwrap_or_default();
+        found.sort();
+        found
+    }
+}

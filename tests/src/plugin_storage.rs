@@ -1,0 +1,65 @@
+//! Storages as the host opens them: the built component behind the road's trait, in this process.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use freezer_pipeline::cancel::Cancel;
+use freezer_pipeline::store::Store;
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
+
+use crate::sandbox::workspace;
+
+/// A host that knows the built plugins. Compiled ones are kept for all test runs.
+///
+/// # Panics
+/// When they aren't built.
+#[must_use]
+pub fn plugin_host(state_dir: PathBuf) -> PluginHost {
+    let plugins = workspace().join("target/plugins");
+    assert!(
+        plugins.join("digests").is_file(),
+        "no plugins in {}: run `make build` first",
+        plugins.display()
+    );
+    let config = HostConfig {
+        plugin_dirs: vec![plugins],
+        cache_dir: Some(workspace().join("target/tmp/compiled-plugins")),
+        state_dir: Some(state_dir),
+        ..HostConfig::default()
+    };
+    PluginHost::new(config).unwrap_or_else(|error| panic!("no plugin host: {error}"))
+}
+
+/// Opens a storage with settings beside its URL, in a run of its own that nothing cancels.
+///
+/// # Panics
+/// When the plugin isn't there or refuses to be opened.
+pub fn open_storage(host: &PluginHost, url: &str, settings: &[(String, String)]) -> Arc<dyn Store> {
+    let scheme = url.split(':').next().unwrap_or_default();
+    let plugin = host
+        .find(PluginKind::Storage, scheme)
+        .unwrap_or_else(|error| panic!("{url}: {error}"));
+    let manifest = plugin.manifest();
+    let mut given = manifest
+        .settings_from_url(url)
+        .unwrap_or_else(|error| panic!("{url}: {error}"));
+    for (name, text) in settings {
+        let value = manifest
+            .parse_setting(name, text)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        given.set(name, value);
+    }
+    host.open_storage(&plugin, given, &quiet_run())
+        .unwrap_or_else(|error| panic!("can't open {url}: {error}"))
+}
+
+/// A run that nobody watches.
+#[must_use]
+pub fn quiet_run() -> Arc<Run> {
+    Run::new(RunConfig {
+        cancel: Cancel::new(),
+        named_paths: Vec::new(),
+        warn: Arc::new(|_| {}),
+        progress: Arc::new(|_, _| {}),
+    })
+}
