@@ -6,10 +6,12 @@
 //! `needs_root`, `needs_mounts` and `needs_strace`, which `tests/run.sh` leaves out where it has to.
 
 pub mod conformance;
+pub mod faults;
 mod mutate;
 mod plugin_storage;
 mod process;
 mod random;
+mod recipes;
 mod sandbox;
 mod server;
 mod storage;
@@ -19,6 +21,7 @@ pub use mutate::Mutator;
 pub use plugin_storage::{open_storage, plugin_host, quiet_run};
 pub use process::{Finished, Program, Running, program};
 pub use random::Random;
+pub use recipes::{Listing, Recipes};
 pub use sandbox::{Sandbox, freezer_binary, workspace};
 pub use server::Server;
 pub use storage::{Backup, Part, backups};

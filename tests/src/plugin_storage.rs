@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
+use freezer_plugin::run::BandwidthLimits;
 use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
 
 use crate::sandbox::workspace;
@@ -44,10 +45,10 @@ pub fn open_storage(host: &PluginHost, url: &str, settings: &[(String, String)])
         .settings_from_url(url)
         .unwrap_or_else(|error| panic!("{url}: {error}"));
     for (name, text) in settings {
-        let value = manifest
+        let (name, value) = manifest
             .parse_setting(name, text)
             .unwrap_or_else(|error| panic!("{name}: {error}"));
-        given.set(name, value);
+        given.set(&name, value);
     }
     host.open_storage(&plugin, given, &quiet_run())
         .unwrap_or_else(|error| panic!("can't open {url}: {error}"))
@@ -56,10 +57,16 @@ pub fn open_storage(host: &PluginHost, url: &str, settings: &[(String, String)])
 /// A run that nobody watches.
 #[must_use]
 pub fn quiet_run() -> Arc<Run> {
-    Run::new(RunConfig {
+    Run::new(quiet_config())
+}
+
+/// What such a run is made of.
+pub(crate) fn quiet_config() -> RunConfig {
+    RunConfig {
         cancel: Cancel::new(),
         named_paths: Vec::new(),
         warn: Arc::new(|_| {}),
         progress: Arc::new(|_, _| {}),
-    })
+        bandwidth: BandwidthLimits::default(),
+    }
 }

@@ -1,0 +1,235 @@
+//! The recipes run in this process: a source tree, a storage of the caller's choice, a clock that is set by hand.
+//!
+//! For tests that make hundreds of runs, or put something between the recipe and its storage.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use freezer_agent::{
+    AgentError, BackupOptions, BackupOutcome, BackupRow, CheckOptions, CheckReport, Excludes, Filter,
+    Keyring, ListOptions, PluginMode, RestoreOptions, Wanted, backup, check, list, restore,
+};
+use freezer_format::compression::Compression;
+use freezer_format::level::LevelPolicy;
+use freezer_format::name::{HostBackupName, Timestamp};
+use freezer_format::openssl::Passphrase;
+use freezer_format::time::Time;
+use freezer_pipeline::cancel::Cancel;
+use freezer_pipeline::counters::Counters;
+use freezer_pipeline::store::Store;
+use freezer_pipeline::{Dereference, RunContext};
+use freezer_plugin::{PluginHost, PluginKind, Run, RunConfig, Settings};
+
+use crate::plugin_storage::{plugin_host, quiet_config};
+use crate::random::Random;
+use crate::sandbox::Sandbox;
+
+/// Later than any real change time, so that nothing counts as changed while it was looked at.
+const START: i64 = 1_900_000_000;
+
+/// A tree's entries: what each is, its mode, its time and its content.
+pub type Listing = BTreeMap<PathBuf, (u32, i64, i64, Vec<u8>)>;
+
+/// Recipes with everything that they need.
+pub struct Recipes {
+    /// Where source and targets lie.
+    pub sandbox: Sandbox,
+    /// What is backed up, and how.
+    pub options: BackupOptions,
+    /// What runs the plugins.
+    pub host: PluginHost,
+    keyring: Keyring,
+    clock: AtomicI64,
+    random: Mutex<Random>,
+    targets: AtomicU64,
+}
+
+impl Recipes {
+    /// Makes recipes over an empty source; with a pass phrase everything is encrypted.
+    ///
+    /// # Panics
+    /// When the plugins aren't built.
+    #[must_use]
+    pub fn new(passphrase: Option<&str>) -> Self {
+        let sandbox = Sandbox::new();
+        let passphrase = passphrase.map(|text| {
+            let (passphrase, _) =
+                Passphrase::from_file_bytes(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"));
+            passphrase
+        });
+        Self {
+            options: options(sandbox.source()),
+            host: plugin_host(sandbox.path("state")),
+            sandbox,
+            keyring: Keyring::new(passphrase, false),
+            clock: AtomicI64::new(START),
+            random: Mutex::new(Random::new(1)),
+            targets: AtomicU64::new(0),
+        }
+    }
+
+    /// Writes a file of the source.
+    #[track_caller]
+    pub fn write(&self, path: &str, content: &[u8]) {
+        crate::write(&self.sandbox.source().join(path), content);
+    }
+
+    /// Backs up the source by the mode fs. The clock moves on by a minute.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn backup(&self, store: &Arc<dyn Store>) -> Result<BackupOutcome, AgentError> {
+        let plugin = self
+            .host
+            .find(PluginKind::Mode, "fs")
+            .unwrap_or_else(|error| panic!("{error}"));
+        let run = Run::new(RunConfig {
+            named_paths: vec![self.sandbox.source()],
+            ..quiet_config()
+        });
+        let mode = PluginMode {
+            host: &self.host,
+            plugin,
+            settings: Settings::new(),
+            path: Some(self.sandbox.source()),
+            run,
+        };
+        self.run(|context| backup(store, &self.options, &self.keyring, &mode, context))
+    }
+
+    /// Restores the state of a time, or the newest one, and answers what came of it.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn restore(&self, store: &Arc<dyn Store>, at: Option<Timestamp>) -> Result<Listing, AgentError> {
+        let number = self.targets.fetch_add(1, Ordering::Relaxed);
+        let target = self.sandbox.path(format!("target{number}"));
+        let options = RestoreOptions {
+            wanted: Wanted {
+                name: self.options.name.clone(),
+                at,
+            },
+            target: target.clone(),
+            storage_directories: Vec::new(),
+            paths: Vec::new(),
+            overwrite: false,
+            stale: false,
+            dry_run: false,
+            workers: 1,
+            memory_bytes: 64 << 20,
+        };
+        let restored = self.run(|context| restore(store, &options, &self.keyring, None, context));
+        let listing = restored.map(|_| listing(&target));
+        fs::remove_dir_all(&target).ok();
+        listing
+    }
+
+    /// The backups that the storage shows.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn list(&self, store: &Arc<dyn Store>) -> Result<Vec<BackupRow>, AgentError> {
+        self.run(|context| list(store, &ListOptions::default(), &self.keyring, context))
+    }
+
+    /// Checks all backups.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn check(&self, store: &Arc<dyn Store>, read_data: bool) -> Result<CheckReport, AgentError> {
+        let options = CheckOptions {
+            filter: Filter::default(),
+            read_data,
+        };
+        self.run(|context| check(store, &options, &self.keyring, context))
+    }
+
+    /// What the source holds now.
+    #[must_use]
+    pub fn source(&self) -> Listing {
+        listing(&self.sandbox.source())
+    }
+
+    fn run<T>(&self, recipe: impl FnOnce(&RunContext<'_>) -> T) -> T {
+        let counters = Counters::default();
+        let cancel = Cancel::new();
+        let now = || Time::new(self.clock.load(Ordering::Relaxed), 0);
+        let random = |buffer: &mut [u8]| {
+            if let Ok(mut random) = self.random.lock() {
+                for chunk in buffer.chunks_mut(8) {
+                    chunk.copy_from_slice(&random.word().to_le_bytes()[..chunk.len()]);
+                }
+            }
+        };
+        let context = RunContext {
+            counters: &counters,
+            warn: &|_| {},
+            cancel: &cancel,
+            now: &now,
+            random: &random,
+        };
+        let result = recipe(&context);
+        self.clock.fetch_add(60, Ordering::Relaxed);
+        result
+    }
+}
+
+/// A small backup: segments of 64 KiB, one iteration for the pass phrase.
+fn options(source: PathBuf) -> BackupOptions {
+    let name = HostBackupName::new("h", "t").unwrap_or_else(|error| panic!("{error}"));
+    BackupOptions {
+        name,
+        host: "h".to_owned(),
+        policy: LevelPolicy::default(),
+        path: Some(source),
+        mode: "fs".to_owned(),
+        plugins: Vec::new(),
+        tool: "freezer".to_owned(),
+        options: serde_json::Map::new(),
+        excludes: Excludes::default(),
+        storage_directories: Vec::new(),
+        one_file_system: true,
+        dereference: Dereference::None,
+        compression: Compression::Zstd,
+        compression_level: None,
+        compat: false,
+        wrap_iterations: Some(1),
+        segment_bytes: 64 << 10,
+        memory_bytes: 64 << 20,
+        workers: 1,
+        dry_run: false,
+    }
+}
+
+/// Everything below a directory.
+#[must_use]
+fn listing(root: &Path) -> Listing {
+    let mut found = Listing::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Ok(facts) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            let content = if facts.is_dir() {
+                folders.push(path.clone());
+                Vec::new()
+            } else if facts.is_symlink() {
+                fs::read_link(&path)
+                    .map(|goal| goal.into_os_string().into_encoded_bytes())
+                    .unwrap_or_default()
+            } else {
+                fs::read(&path).unwrap_or_default()
+            };
+            let name = path.strip_prefix(root).unwrap_or(&path).to_owned();
+            let mode = facts.permissions().mode();
+            found.insert(name, (mode, facts.mtime(), facts.mtime_nsec(), content));
+        }
+    }
+    found
+}
