@@ -10,6 +10,7 @@ pub mod faults;
 mod mutate;
 mod plugin_storage;
 mod process;
+pub mod proxy;
 mod random;
 mod recipes;
 mod sandbox;

@@ -272,7 +272,7 @@ impl Store for FaultyStore {
     }
 
     fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
-        self.run(("measure", ""), Store::usage, nothing)
+        self.run(("measure", ""), |store| store.usage(), nothing)
     }
 }
 
