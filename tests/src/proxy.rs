@@ -327,9 +327,11 @@ impl Pipe {
         self.end_writing();
     }
 
-    /// The receiver has been sent all there is.
+    /// The receiver has been sent all there is; one that is to be reset isn't told so.
     fn end_writing(&self) {
-        drop(self.to().shutdown(Shutdown::Write));
+        if !self.connection.cut.load(Ordering::Relaxed) {
+            drop(self.to().shutdown(Shutdown::Write));
+        }
     }
 
     /// The next bytes; `None` at the end.

@@ -177,6 +177,11 @@ pub(crate) fn put_once(
         (_, Ok(Some(_))) => Err(AgentError::Taken {
             backup: backup.to_owned(),
         }),
+        // It may still be under way: what it speaks of must not be taken away.
+        (Err(source), Ok(None)) if source.kind == ErrorKind::Unavailable => Err(AgentError::CommitUnknown {
+            backup: backup.to_owned(),
+            source,
+        }),
         (Err(error), Ok(None)) => Err(error.into()),
         (Ok(()), Ok(None)) => Err(AgentError::CommitUnknown {
             backup: backup.to_owned(),

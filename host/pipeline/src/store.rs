@@ -2,7 +2,7 @@
 //!
 //! The plugin host implements it over storage components, [`crate::testing::MemoryStore`] in memory.
 //! Keys are the full keys of `freezer_format::layout`; prefixes end with `/`. Nothing here retries: a call that
-//! is worth repeating is repeated by the implementation, and only if the contract calls it idempotent.
+//! is worth repeating is repeated by the implementation.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -63,7 +63,8 @@ pub struct StoreError {
 pub enum Existing {
     /// Replaces the old content, atomically.
     Replace,
-    /// Fails with [`ErrorKind::AlreadyExists`] and changes nothing.
+    /// Fails with [`ErrorKind::AlreadyExists`] and changes nothing. What is there may be the caller's own, stored by a try
+    /// whose answer was lost: it has to compare.
     Refuse,
 }
 

@@ -108,6 +108,8 @@ struct Upload {
 struct State {
     objects: BTreeMap<String, Arc<Vec<u8>>>,
     uploads: BTreeMap<String, Upload>,
+    /// The sizes of committed uploads.
+    committed: BTreeMap<String, u64>,
     next_upload: u64,
     requests: Requests,
     faults: Vec<(Fault, u64)>,
@@ -283,6 +285,26 @@ impl State {
     }
 }
 
+/// Most entries of a page.
+const MAX_PAGE: usize = 1000;
+
+/// Refuses what the contract calls no key.
+fn check_key(key: &str) -> Result<(), (ErrorKind, String)> {
+    let good = |part: &str| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control);
+    if key.len() <= 1024 && key.split('/').all(good) {
+        return Ok(());
+    }
+    Err((ErrorKind::Invalid, "it is no key".to_owned()))
+}
+
+fn check_prefix(prefix: &str) -> Result<(), (ErrorKind, String)> {
+    match prefix.strip_suffix('/') {
+        Some(key) => check_key(key),
+        None if prefix.is_empty() => Ok(()),
+        None => Err((ErrorKind::Invalid, "it is no prefix".to_owned())),
+    }
+}
+
 fn not_found() -> (ErrorKind, String) {
     (ErrorKind::NotFound, "no such object".to_owned())
 }
@@ -307,6 +329,7 @@ impl Store for MemoryStore {
 
     fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
         self.call(Operation::List, prefix, |state| {
+            check_prefix(prefix)?;
             let mut page = Page::default();
             let mut seen = BTreeSet::new();
             for (key, content) in state.objects.range(prefix.to_owned()..) {
@@ -320,7 +343,7 @@ impl Store for MemoryStore {
                 if cursor.is_some_and(|cursor| name.as_str() <= cursor) || !seen.insert(name.clone()) {
                     continue;
                 }
-                if page.entries.len() == 1000 {
+                if page.entries.len() == MAX_PAGE {
                     page.next = page.entries.last().map(|last: &KeyEntry| last.key.clone());
                     break;
                 }
@@ -338,6 +361,7 @@ impl Store for MemoryStore {
 
     fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
         self.call(Operation::Stat, key, |state| {
+            check_key(key)?;
             let modified = state.stamped(key);
             let found = state.objects.get(key);
             Ok(found.map(|content| KeyEntry {
@@ -349,10 +373,14 @@ impl Store for MemoryStore {
 
     fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Box<dyn Read + Send>, StoreError> {
         self.call(Operation::Read, key, |state| {
+            check_key(key)?;
             let content = state.objects.get(key).ok_or_else(not_found)?;
             let size = content.len() as u64;
+            if offset > size {
+                return Err((ErrorKind::Invalid, format!("the object has only {size} bytes")));
+            }
             let end = length.map_or(Some(size), |length| offset.checked_add(length));
-            let Some(end) = end.filter(|end| *end <= size && offset <= size) else {
+            let Some(end) = end.filter(|end| *end <= size) else {
                 return Err((ErrorKind::Corrupt, format!("the object has only {size} bytes")));
             };
             let bytes = content[offset as usize..end as usize].to_vec();
@@ -363,6 +391,7 @@ impl Store for MemoryStore {
 
     fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
         self.call(Operation::Put, key, |state| {
+            check_key(key)?;
             if existing == Existing::Refuse && state.objects.contains_key(key) {
                 return Err((ErrorKind::AlreadyExists, "the object exists".to_owned()));
             }
@@ -378,6 +407,7 @@ impl Store for MemoryStore {
             Operation::Remove,
             keys.first().map_or("", String::as_str),
             |state| {
+                keys.iter().try_for_each(|key| check_key(key))?;
                 for key in keys {
                     state.objects.remove(key);
                 }
@@ -388,6 +418,10 @@ impl Store for MemoryStore {
 
     fn begin(&self, key: &str, _size: Option<u64>) -> Result<String, StoreError> {
         self.call(Operation::Begin, key, |state| {
+            check_key(key)?;
+            if state.objects.contains_key(key) {
+                return Err((ErrorKind::AlreadyExists, "the object exists".to_owned()));
+            }
             let name = format!("upload-{}", state.next_upload);
             state.next_upload += 1;
             state.stamp(&name);
@@ -440,7 +474,16 @@ impl Store for MemoryStore {
     fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
         let (limits, discard) = (self.limits, self.discard);
         self.call(Operation::Commit, upload, |state| {
-            let found = state.uploads.get(upload).ok_or_else(not_found)?;
+            let Some(found) = state.uploads.get(upload) else {
+                return match state.committed.get(upload) {
+                    Some(committed) if *committed == size => Ok(()),
+                    Some(_) => Err((ErrorKind::AlreadyExists, "the object exists".to_owned())),
+                    None => Err(not_found()),
+                };
+            };
+            if state.objects.contains_key(&found.key) {
+                return Err((ErrorKind::AlreadyExists, "the object exists".to_owned()));
+            }
             let expected: Vec<String> = found
                 .segments
                 .keys()
@@ -460,13 +503,14 @@ impl Store for MemoryStore {
             }
             if !discard && content.len() as u64 != size {
                 return Err((
-                    ErrorKind::Invalid,
+                    ErrorKind::Corrupt,
                     format!("{size} bytes promised, {} came", content.len()),
                 ));
             }
-            if let Some(upload) = state.uploads.remove(upload) {
+            if let Some((name, upload)) = state.uploads.remove_entry(upload) {
                 state.stamp(&upload.key);
                 state.objects.insert(upload.key, Arc::new(content));
+                state.committed.insert(name, size);
             }
             Ok(())
         })
@@ -479,19 +523,27 @@ impl Store for MemoryStore {
         })
     }
 
-    fn pending(&self, prefix: &str, _cursor: Option<&str>) -> Result<PendingPage, StoreError> {
+    fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
         self.call(Operation::Pending, prefix, |state| {
-            let uploads = state
+            check_prefix(prefix)?;
+            let behind = |(name, _): &(&String, &Upload)| cursor.is_none_or(|cursor| name.as_str() > cursor);
+            let below = state
                 .uploads
                 .iter()
-                .filter(|(_, upload)| upload.key.starts_with(prefix))
+                .filter(|(_, upload)| upload.key.starts_with(prefix));
+            let mut uploads: Vec<PendingUpload> = below
+                .filter(behind)
+                .take(MAX_PAGE + 1)
                 .map(|(name, upload)| PendingUpload {
                     upload: name.clone(),
                     key: upload.key.clone(),
                     started: state.stamped(name),
                 })
                 .collect();
-            Ok(PendingPage { uploads, next: None })
+            let more = uploads.len() > MAX_PAGE;
+            uploads.truncate(MAX_PAGE);
+            let next = uploads.last().filter(|_| more).map(|last| last.upload.clone());
+            Ok(PendingPage { uploads, next })
         })
     }
 
@@ -500,7 +552,7 @@ impl Store for MemoryStore {
             let bytes = state.objects.values().map(|content| content.len() as u64).sum();
             let objects = state.objects.len() as u64;
             Ok(vec![ContainerUsage {
-                name: String::new(),
+                name: "memory".to_owned(),
                 objects,
                 bytes,
                 available: None,

@@ -1,8 +1,8 @@
 //! A storage plugin as the road sees it: the trait `Store`, answered by a pool of instances.
 //!
 //! Every call takes an idle instance or makes one, up to the storage's own `parallel-calls`. An instance that failed
-//! badly is dropped and replaced by the next call. Only calls that the contract calls idempotent are tried again. What
-//! a guest answers is checked by `answers` before anybody believes it.
+//! badly is dropped and replaced by the next call. Every call bears repetition, so what may help is tried again. What a
+//! guest answers is checked by `answers` before anybody believes it.
 
 pub(crate) mod pieces;
 
@@ -37,7 +37,6 @@ struct Call {
     /// What it does, in words that follow "can't".
     verb: &'static str,
     cancelling: Cancelling,
-    idempotent: bool,
 }
 
 impl Call {
@@ -46,7 +45,6 @@ impl Call {
             name,
             verb,
             cancelling: Cancelling::Masked,
-            idempotent: true,
         }
     }
 
@@ -54,13 +52,6 @@ impl Call {
     const fn cancellable(self) -> Self {
         Self {
             cancelling: Cancelling::Heeded,
-            ..self
-        }
-    }
-
-    const fn once(self) -> Self {
-        Self {
-            idempotent: false,
             ..self
         }
     }
@@ -115,7 +106,7 @@ impl Caller {
         let judge = |error: &PluginError| match error {
             PluginError::Failed {
                 kind, retry_after, ..
-            } if call.idempotent && kind.is_retryable() => Verdict::TryAgain(*retry_after),
+            } if kind.is_retryable() => Verdict::TryAgain(*retry_after),
             // A plugin that crashed or hit a limit would do so again.
             _ => Verdict::GiveUp,
         };
@@ -259,13 +250,11 @@ impl Store for PluginStore {
 
     fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
         const CALL: Call = Call::new("put", "write").cancellable();
-        // A repeated `refuse` would find the object of the first try and call it somebody else's.
-        const ONCE: Call = Call::new("put", "write").cancellable().once();
-        let (call, existing) = match existing {
-            Existing::Replace => (&CALL, wit::Existing::Replace),
-            Existing::Refuse => (&ONCE, wit::Existing::Refuse),
+        let existing = match existing {
+            Existing::Replace => wit::Existing::Replace,
+            Existing::Refuse => wit::Existing::Refuse,
         };
-        self.0.call(call, key, |instance| {
+        self.0.call(&CALL, key, |instance| {
             instance.lend(&content, |instance, body| {
                 instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                     guest.store().call_put(store, handle, key, body, existing).await
@@ -285,7 +274,8 @@ impl Store for PluginStore {
     }
 
     fn begin(&self, key: &str, size: Option<u64>) -> Result<String, StoreError> {
-        const CALL: Call = Call::new("begin", "begin to write").cancellable().once();
+        // An upload whose name got lost is found by `pending`.
+        const CALL: Call = Call::new("begin", "begin to write").cancellable();
         let upload = self.0.call(&CALL, key, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_begin(store, handle, key, size).await

@@ -137,6 +137,9 @@ pub(super) fn list(store: &dyn Store, prefix: &str) -> Result<BTreeMap<String, O
         for entry in page.entries {
             let size = (!entry.is_prefix).then_some(entry.size);
             let key = entry.key.clone();
+            holds(key.starts_with(prefix) && key != prefix, || {
+                format!("{key:?} doesn't lie below {prefix:?} and is listed there")
+            })?;
             holds(found.insert(entry.key, size).is_none(), || {
                 format!("{key:?} comes twice in the listing of {prefix:?}")
             })?;
