@@ -16,6 +16,7 @@ mod recipes;
 mod sandbox;
 mod server;
 mod storage;
+mod storage_server;
 mod tree;
 
 pub use mutate::Mutator;
@@ -26,4 +27,5 @@ pub use recipes::{Listing, Recipes};
 pub use sandbox::{Sandbox, freezer_binary, workspace};
 pub use server::Server;
 pub use storage::{Backup, Part, backups};
+pub use storage_server::StorageServer;
 pub use tree::{assert_same, copy_tree, differences, differences_from_list, make_odd_tree, tool, write};

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use freezer_agent::{
     AgentError, BackupOptions, BackupOutcome, BackupRow, CheckOptions, CheckReport, Excludes, Filter,
-    Keyring, ListOptions, PluginMode, RestoreOptions, Wanted, backup, check, list, restore,
+    Keyring, ListOptions, OnFailure, PluginMode, RestoreOptions, Storage, Wanted, backup, check, list,
+    restore,
 };
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
@@ -98,7 +99,8 @@ impl Recipes {
             path: Some(self.sandbox.source()),
             run,
         };
-        self.run(|context| backup(store, &self.options, &self.keyring, &mode, context))
+        let storages = vec![Storage::opened(Arc::clone(store))];
+        self.run(|context| backup(storages, &self.options, &self.keyring, &mode, context))
     }
 
     /// Restores the state of a time, or the newest one, and answers what came of it.
@@ -202,6 +204,9 @@ fn options(source: PathBuf) -> BackupOptions {
         memory_bytes: 64 << 20,
         workers: 1,
         dry_run: false,
+        on_failure: OnFailure::Continue,
+        resume: false,
+        journal: None,
     }
 }
 

@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
-use freezer_tests::conformance::{Capabilities, Subject};
-use freezer_tests::{Sandbox, open_storage, plugin_host, workspace};
+use freezer_tests::conformance::{Capabilities, Refusal, Subject};
+use freezer_tests::{Sandbox, StorageServer, open_storage, plugin_host, workspace};
 
 /// The storages that are tested below, by their plugin folders.
-const STORAGES: &[&str] = &["local"];
+const STORAGES: &[&str] = &["local", "s3", "ssh", "swift"];
 
 #[test]
 fn every_storage_plugin_is_tested() {
@@ -59,4 +60,75 @@ fn local_conforms() {
     let sandbox = Sandbox::new();
     let url = |name: &str| local(&sandbox.path(name));
     assert_conforms(&sandbox, url, &[], Capabilities::default());
+}
+
+#[track_caller]
+fn assert_server_conforms(server: &StorageServer, more: &[(&str, &str)], capabilities: Capabilities) {
+    let mut settings = server.settings();
+    settings.extend(
+        more.iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+    );
+    assert_conforms(&Sandbox::new(), |name| server.url(name), &settings, capabilities);
+}
+
+/// Its test for "nothing is there yet" asks the replicas that it reaches.
+const SWIFT: Capabilities = Capabilities {
+    refusal: Refusal::Sequential,
+    pending: true,
+    usage: true,
+    listing_lag: Duration::from_secs(5),
+    listed_objects: 1005,
+    pending_uploads: 105,
+};
+
+mod needs_swift {
+    use super::*;
+
+    #[test]
+    fn swift_conforms() {
+        assert_server_conforms(&StorageServer::swift(), &[], SWIFT);
+    }
+
+    #[test]
+    fn swift_with_static_large_objects_conforms() {
+        assert_server_conforms(&StorageServer::swift(), &[("swift-slo", "true")], SWIFT);
+    }
+}
+
+mod needs_keystone {
+    use super::*;
+
+    #[test]
+    fn swift_on_keystone_conforms() {
+        let capabilities = Capabilities {
+            listed_objects: 105,
+            pending_uploads: 15,
+            ..SWIFT
+        };
+        assert_server_conforms(&StorageServer::keystone(), &[], capabilities);
+    }
+}
+
+mod needs_sshd {
+    use super::*;
+
+    #[test]
+    fn ssh_conforms() {
+        assert_server_conforms(&StorageServer::ssh(), &[], Capabilities::default());
+    }
+}
+
+mod needs_s3 {
+    use super::*;
+
+    #[test]
+    fn s3_conforms() {
+        let capabilities = Capabilities {
+            refusal: Refusal::Sequential,
+            pending_uploads: 105,
+            ..Capabilities::default()
+        };
+        assert_server_conforms(&StorageServer::s3(), &[], capabilities);
+    }
 }

@@ -245,7 +245,11 @@ impl Decision<'_> {
             zero: id.zero,
             level: id.level,
             time: id.time,
-            manifest: peeked.as_ref().map(|peeked| peeked.line_sha256),
+            // The parent's was read and proved; a storage that lags may just have denied the same manifest.
+            manifest: match plan.parent().filter(|parent| parent.stored.id == id) {
+                Some(parent) => parent.line_sha256(),
+                None => peeked.as_ref().map(|peeked| peeked.line_sha256),
+            },
         });
         if self.keyring.passphrase().is_some() {
             let info = peeked.and_then(|peeked| peeked.key);

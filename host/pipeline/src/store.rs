@@ -63,8 +63,8 @@ pub struct StoreError {
 pub enum Existing {
     /// Replaces the old content, atomically.
     Replace,
-    /// Fails with [`ErrorKind::AlreadyExists`] and changes nothing. What is there may be the caller's own, stored by a try
-    /// whose answer was lost: it has to compare.
+    /// Fails with [`ErrorKind::AlreadyExists`] and changes nothing. Where what is there may have been stored by an earlier
+    /// try of this call, whose answer was lost, it fails with [`ErrorKind::Unavailable`]: the caller has to look.
     Refuse,
 }
 

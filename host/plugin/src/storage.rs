@@ -8,6 +8,7 @@ pub(crate) mod pieces;
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -250,16 +251,26 @@ impl Store for PluginStore {
 
     fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
         const CALL: Call = Call::new("put", "write").cancellable();
-        let existing = match existing {
+        let wanted = match existing {
             Existing::Replace => wit::Existing::Replace,
             Existing::Refuse => wit::Existing::Refuse,
         };
-        self.0.call(&CALL, key, |instance| {
+        let tries = AtomicU32::new(0);
+        let put = self.0.call(&CALL, key, |instance| {
+            tries.fetch_add(1, Ordering::Relaxed);
             instance.lend(&content, |instance, body| {
                 instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                    guest.store().call_put(store, handle, key, body, existing).await
+                    guest.store().call_put(store, handle, key, body, wanted).await
                 })
             })
+        });
+        put.map_err(|error| match error.kind {
+            ErrorKind::AlreadyExists if tries.into_inner() > 1 => StoreError {
+                kind: ErrorKind::Unavailable,
+                message: "it is there, perhaps by a try whose answer was lost".to_owned(),
+                ..error
+            },
+            _ => error,
         })
     }
 
