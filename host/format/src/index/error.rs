@@ -15,7 +15,7 @@ pub enum IndexError {
     #[error("the index was written by a newer freezer: {0}")]
     Newer(&'static str),
     /// Blocks of this index lie in the index of another level that wasn't given.
-    #[error("the index needs that of level {level}")]
+    #[error("the index refers to that of level {level}, which isn't at hand")]
     MissingPlace {
         /// Level whose index holds the blocks.
         level: u32,

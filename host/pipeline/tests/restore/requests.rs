@@ -63,3 +63,42 @@ fn content_that_is_superseded_is_not_fetched() {
         backups.store.requests()
     );
 }
+
+/// An index that no reader fetches at once: restoring one small file still costs a handful of requests.
+#[rstest]
+fn a_file_out_of_a_large_index_costs_few_requests(#[values(0, 1)] newest: u32) {
+    let source = tempfile::tempdir().unwrap();
+    for directory in 0..40u64 {
+        let folder = source.path().join(format!("{directory}"));
+        fs::create_dir(&folder).unwrap();
+        for number in 0..250u64 {
+            // Names that don't compress, so that the index grows with them.
+            let name: String = noise(40, directory * 1000 + number)
+                .iter()
+                .map(|byte| char::from(b'a' + byte % 26))
+                .collect();
+            fs::write(folder.join(format!("{name}-{number}")), b"small").unwrap();
+        }
+    }
+    let wanted = noise(7000, 1);
+    fs::write(source.path().join("23/wanted"), &wanted).unwrap();
+    let mut backups = Backups::new(Compression::Zstd, Some(cipher()));
+    backups.back_up(source.path());
+    fs::write(source.path().join("0/new"), b"new").unwrap();
+    backups.back_up(source.path());
+    let bytes = backups.reports[newest as usize].index.bytes;
+    assert!(bytes > 128 << 10, "the index has only {bytes} bytes");
+    backups.store.reset_requests();
+    let target = tempfile::tempdir().unwrap();
+    let report = restore_into(
+        backups.levels(newest),
+        target.path(),
+        &Surroundings::default(),
+        |job| job.paths = vec![b"23/wanted".to_vec()],
+    )
+    .unwrap();
+    assert_eq!(report.files, 1);
+    assert_eq!(fs::read(target.path().join("23/wanted")).unwrap(), wanted);
+    let requests = backups.store.requests();
+    assert!(requests.total() <= REQUESTS_MAX, "{requests:?}");
+}

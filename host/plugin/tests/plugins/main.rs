@@ -6,3 +6,4 @@ mod common;
 mod discovery;
 mod hostile;
 mod local;
+mod messages;

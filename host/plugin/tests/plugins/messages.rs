@@ -1,0 +1,286 @@
+//! What each error of this crate says, to the letter: one row for each variant, or the count doesn't fit.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use freezer_pipeline::store::ErrorKind;
+use freezer_plugin::manifest::ManifestError;
+use freezer_plugin::{LimitHit, PluginError, PluginKind, Refusal};
+
+/// A source of this crate beside the rows for its errors.
+#[track_caller]
+fn says(source: &str, rows: &[(&dyn std::fmt::Display, &str)]) {
+    for (error, wanted) in rows {
+        assert_eq!(error.to_string(), *wanted);
+    }
+    assert_eq!(
+        source.matches("#[error(").count(),
+        rows.len(),
+        "each variant has one row here"
+    );
+}
+
+fn plugin() -> String {
+    "acme".to_owned()
+}
+
+fn path() -> PathBuf {
+    "/usr/lib/freezer/plugins/acme.wasm".into()
+}
+
+fn unknown() -> PluginError {
+    PluginError::Unknown {
+        kind: PluginKind::Storage,
+        wanted: "swft".to_owned(),
+        available: vec!["local".to_owned(), "swift".to_owned()],
+        nearest: Some("swift".to_owned()),
+    }
+}
+
+fn ambiguous() -> PluginError {
+    PluginError::Ambiguous {
+        scheme: "dav".to_owned(),
+        names: [plugin(), "other".to_owned()],
+        files: [path(), "/opt/other.wasm".into()],
+    }
+}
+
+fn denied() -> PluginError {
+    PluginError::Denied(Refusal {
+        plugin: plugin(),
+        request: "to open directory /etc read-only".to_owned(),
+        line: "files = [{ root = \"/etc\", access = \"read-only\" }]".to_owned(),
+        sha256: "ab12".to_owned(),
+    })
+}
+
+fn other_component() -> PluginError {
+    PluginError::OtherComponent {
+        plugin: plugin(),
+        sha256: "ab12".to_owned(),
+    }
+}
+
+fn contract() -> PluginError {
+    PluginError::Contract {
+        plugin: plugin(),
+        wanted: "2.0.0".to_owned(),
+    }
+}
+
+fn setting() -> PluginError {
+    PluginError::Setting {
+        plugin: plugin(),
+        setting: "path".to_owned(),
+        why: "is missing".to_owned(),
+    }
+}
+
+fn failed() -> PluginError {
+    PluginError::Failed {
+        plugin: plugin(),
+        call: "put",
+        kind: ErrorKind::Other,
+        message: "the disk is full".to_owned(),
+        retry_after: None,
+    }
+}
+
+/// What ends an instance, or keeps a component from becoming one.
+fn endings() -> [(PluginError, &'static str); 7] {
+    let (plugin, call, why) = (plugin, "commit", || "it said so".to_owned());
+    [
+        (
+            PluginError::Load {
+                plugin: plugin(),
+                why: why(),
+            },
+            "plugin acme doesn't load: it said so",
+        ),
+        (
+            PluginError::Changed { plugin: plugin() },
+            "plugin acme was changed on disk while it was being loaded: run the command again",
+        ),
+        (
+            PluginError::Engine { why: why() },
+            "can't start the plugin engine: it said so",
+        ),
+        (
+            PluginError::Trap {
+                plugin: plugin(),
+                call,
+                why: why(),
+            },
+            "plugin acme crashed in commit: it said so",
+        ),
+        (
+            PluginError::Limit {
+                plugin: plugin(),
+                call,
+                limit: LimitHit::Memory(64 << 20),
+            },
+            "plugin acme was stopped in commit: it needs more than 64 MiB of memory",
+        ),
+        (
+            PluginError::Broken {
+                plugin: plugin(),
+                call,
+                why: why(),
+            },
+            "plugin acme broke the plugin contract in commit: it said so",
+        ),
+        (
+            PluginError::Leftovers { plugin: plugin() },
+            "plugin acme announced too many leftovers: a run has at most 1000 open ones and 4 MiB of them",
+        ),
+    ]
+}
+
+/// What is wrong with files.
+fn files() -> [(PluginError, &'static str); 5] {
+    let (source, why) = (
+        || io::Error::other("the disk says no"),
+        || "it is empty".to_owned(),
+    );
+    [
+        (
+            PluginError::Unreadable {
+                path: path(),
+                source: source(),
+            },
+            "can't read plugin /usr/lib/freezer/plugins/acme.wasm",
+        ),
+        (
+            PluginError::NotAPlugin {
+                path: path(),
+                why: why(),
+            },
+            "/usr/lib/freezer/plugins/acme.wasm is no plugin: it is empty",
+        ),
+        (
+            PluginError::Manifest {
+                path: path(),
+                source: ManifestError::Missing,
+            },
+            "/usr/lib/freezer/plugins/acme.wasm has a bad plugin.toml",
+        ),
+        (
+            PluginError::Grants {
+                path: "/etc/freezer/grants.toml".into(),
+                why: why(),
+            },
+            "can't use grants file /etc/freezer/grants.toml: it is empty",
+        ),
+        (
+            PluginError::Journal {
+                path: "/var/lib/freezer".into(),
+                source: source(),
+            },
+            "can't keep the journal of leftovers in /var/lib/freezer",
+        ),
+    ]
+}
+
+#[test]
+fn of_plugins() {
+    let (unknown, ambiguous, denied, other) = (unknown(), ambiguous(), denied(), other_component());
+    let (contract, setting, failed) = (contract(), setting(), failed());
+    let (endings, files) = (endings(), files());
+    let mut rows: Vec<(&dyn std::fmt::Display, &str)> = vec![
+        (
+            &unknown,
+            "no storage plugin named \"swft\" is installed (there are: local, swift); did you mean swift?",
+        ),
+        (
+            &ambiguous,
+            "\"dav\" is served by plugin acme (/usr/lib/freezer/plugins/acme.wasm) and by plugin other (/opt/other.wasm): \
+             put the plugin's name in the place of the scheme",
+        ),
+        (
+            &denied,
+            "plugin acme isn't allowed to open directory /etc read-only; to allow it, put this line into grants.toml \
+             below [acme] with sha256 = \"ab12\": files = [{ root = \"/etc\", access = \"read-only\" }]",
+        ),
+        (
+            &other,
+            "plugin acme with sha256 ab12 made it and isn't installed any more: install it again, or remove it by hand",
+        ),
+        (
+            &contract,
+            "plugin acme needs plugin contract 2.0.0, this freezer speaks 1.0.0: install a build of it for contract 1",
+        ),
+        (&setting, "plugin acme: setting \"path\" is missing"),
+        (&failed, "plugin acme: the disk is full"),
+    ];
+    for (error, wanted) in endings.iter().chain(&files) {
+        rows.push((error, wanted));
+    }
+    says(include_str!("../../src/error.rs"), &rows);
+}
+
+#[test]
+fn of_plugin_manifests() {
+    says(
+        include_str!("../../src/manifest.rs"),
+        &[
+            (
+                &ManifestError::Missing,
+                "there is none inside: pack the component with its plugin.toml",
+            ),
+            (
+                &ManifestError::Several(2),
+                "there are 2 of them inside, exactly one is allowed",
+            ),
+            (
+                &ManifestError::TooLarge(70_000),
+                "it has 70000 bytes, at most 65536 are allowed",
+            ),
+            (
+                &ManifestError::Syntax("line 3: no value".to_owned()),
+                "line 3: no value",
+            ),
+            (
+                &ManifestError::Value {
+                    key: "grants.http".to_owned(),
+                    why: "is no origin".to_owned(),
+                },
+                "grants.http: is no origin",
+            ),
+            (
+                &ManifestError::Contract {
+                    wanted: "2.0.0".to_owned(),
+                    name: None,
+                },
+                "it needs plugin contract 2.0.0, this freezer speaks 1.0.0",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn of_limits() {
+    for (limit, wanted) in [
+        (
+            LimitHit::Cpu(Duration::from_secs(10)),
+            "it computed for more than 10 s in one call",
+        ),
+        (
+            LimitHit::Time(Duration::from_millis(1500)),
+            "the call took more than 1.5 s",
+        ),
+        (LimitHit::Memory(64 << 20), "it needs more than 64 MiB of memory"),
+        (
+            LimitHit::Table(1000),
+            "it needs tables of more than 1000 elements",
+        ),
+        (LimitHit::Handles(1024), "it holds more than 1024 handles"),
+        (LimitHit::Bodies(16 << 20), "it holds more than 16 MiB in bodies"),
+        (
+            LimitHit::Transfer(16 << 20),
+            "it passed more than 16 MiB in one call",
+        ),
+    ] {
+        assert_eq!(limit.to_string(), wanted);
+    }
+}
