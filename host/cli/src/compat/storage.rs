@@ -5,7 +5,7 @@
 //! | local | `local:CONTAINER` | |
 //! | swift | `swift://CONTAINER` | insecure, osrc; the login comes from `OS_…` variables |
 //! | ssh | `ssh://USER@HOST:PORT/CONTAINER` | ssh-key, ssh-password |
-//! | s3 | `s3://CONTAINER` | access-key, secret-key, endpoint |
+//! | s3 | `s3://CONTAINER` | access-key, secret-key, endpoint, insecure |
 //!
 //! A relative container of ssh lies below the home of its user, as the original has it.
 
@@ -30,6 +30,7 @@ const SETTINGS: &[(&str, &str, &str)] = &[
     ("s3", "access_key", "access-key"),
     ("s3", "secret_key", "secret-key"),
     ("s3", "endpoint", "endpoint"),
+    ("s3", "insecure", "insecure"),
 ];
 /// Options that become part of the URL.
 const IN_URL: &[(&str, &str)] = &[("ssh", "ssh_username"), ("ssh", "ssh_host"), ("ssh", "ssh_port")];
