@@ -364,8 +364,10 @@ impl Trial<'_> {
         }
     }
 
-    /// Removes all that was made; answers what is still there. Storages let this through after an interrupt.
+    /// Removes all that was made; answers what is still there.
     fn clean_up(&mut self, told: bool) -> Vec<String> {
+        // Also after an interrupt, which storages otherwise heed.
+        let _whole = self.context.cancel.mask();
         let made = std::mem::take(&mut *self.made.lock().unwrap_or_else(PoisonError::into_inner));
         for upload in &made.uploads {
             if let Err(error) = self.store.abort(upload) {

@@ -156,3 +156,33 @@ fn a_run_stopped_at_any_storage_call_leaves_nothing_or_a_whole_backup() {
     }
     assert!(stopped > 10, "only {stopped} runs were stopped");
 }
+
+#[test]
+fn a_trial_stopped_at_any_storage_call_takes_everything_away() {
+    let mut stopped = 0;
+    for at in 0.. {
+        let mut bench = Bench::new();
+        bench.cancel = Cancel::new();
+        let store: Arc<dyn Store> = Arc::new(Interrupted {
+            inner: bench.store.clone(),
+            cancel: bench.cancel.clone(),
+            at,
+            calls: AtomicU64::new(0),
+        });
+        let options = TrialOptions {
+            size_bytes: 256 << 10,
+        };
+        let result = bench.run(|context| trial(&store, options, context));
+        assert_eq!(bench.store.keys(), [""; 0], "stopped at call {at}");
+        assert_eq!(bench.store.open_uploads(), 0, "stopped at call {at}");
+        if !bench.cancel.is_raised() {
+            assert!(result.is_ok());
+            break;
+        }
+        if let Err(error) = result {
+            stopped += 1;
+            assert_eq!(error.exit_class(), ExitClass::Interrupted);
+        }
+    }
+    assert!(stopped > 10, "only {stopped} trials were stopped");
+}

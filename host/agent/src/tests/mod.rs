@@ -12,3 +12,4 @@ mod prune;
 mod round;
 mod support;
 mod tags;
+mod trial;

@@ -82,7 +82,14 @@ pub(super) fn storages(
             shared: false,
         })
     };
-    sections(options).map(spec).collect()
+    let specs: Vec<StorageSpec> = sections(options).map(spec).collect::<Result<_, _>>()?;
+    for (at, spec) in specs.iter().enumerate() {
+        if specs[..at].iter().any(|other| other.url == spec.url) {
+            return Err(failed(format!("storage {} is given twice", spec.url))
+                .advise("name different containers in the [storage:NAME] sections"));
+        }
+    }
+    Ok(specs)
 }
 
 /// A named storage as our own configuration file would have it.
@@ -143,6 +150,8 @@ pub(super) fn uses(storage: &str, dest: &str) -> bool {
         .iter()
         .any(|(of, option, _)| (*of, *option) == (storage, dest))
         || IN_URL.contains(&(storage, dest))
+        // Refused as a whole, with a message of its own.
+        || (storage.starts_with("ftp") && dest.starts_with("ftp_"))
 }
 
 /// The URL of the original's storage options.
