@@ -1,6 +1,6 @@
 //! What a trial says of a storage, and that it leaves nothing in it.
 
-use freezer_pipeline::store::{ErrorKind, Store};
+use freezer_pipeline::store::ErrorKind;
 use freezer_pipeline::testing::{Fault, Operation};
 
 use super::support::*;
