@@ -91,6 +91,44 @@ pub(super) fn check(permission: &dyn Permission, address: IpAddr) -> Result<(), 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{Error, ErrorKind};
+    use url::Url;
+
+    /// Grants the addresses that it lists.
+    struct Named(Vec<IpAddr>);
+
+    impl Permission for Named {
+        fn origin(&self, _url: &Url) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn address(&self, address: IpAddr) -> Result<(), Error> {
+            if self.0.contains(&address) {
+                return Ok(());
+            }
+            Err(Error::new(ErrorKind::Denied, "not granted"))
+        }
+    }
+
+    fn resolve(name: &str, named: &[&str]) -> Result<Vec<IpAddr>, String> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let named = named.iter().map(|address| address.parse().unwrap()).collect();
+        let resolver = CheckedResolver(Arc::new(Named(named)));
+        let found = runtime.unwrap().block_on(resolver.resolve(name.parse().unwrap()));
+        found
+            .map(|found| found.map(|address| address.ip()).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_name_leads_only_to_permitted_addresses() {
+        assert!(resolve("localhost", &[]).unwrap().iter().all(IpAddr::is_loopback));
+        // A name server may answer anything; the system resolves these names to what they say.
+        for name in ["169.254.169.254", "0.0.0.0", "fe80::1"] {
+            assert_eq!(resolve(name, &[]).unwrap_err(), "not granted", "{name}");
+            assert_eq!(resolve(name, &[name]).unwrap(), [name.parse::<IpAddr>().unwrap()]);
+        }
+    }
 
     #[test]
     fn surroundings_of_the_machine_need_a_grant_of_their_own() {

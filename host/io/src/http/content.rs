@@ -48,8 +48,14 @@ impl Progress {
     }
 
     fn moved(&self) {
-        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.moved_ms.store(elapsed, Ordering::Relaxed);
+        self.moves_at(Instant::now());
+    }
+
+    /// Says when something moves next: the time until then isn't idle.
+    fn moves_at(&self, time: Instant) {
+        let elapsed = time.saturating_duration_since(self.begun).as_millis();
+        self.moved_ms
+            .store(u64::try_from(elapsed).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Says that nothing is left to send.
@@ -208,10 +214,10 @@ impl http_body::Body for Upload {
                 }
             };
             let due = upload.throttle.reserve(piece.len());
+            upload.progress.moves_at(due.unwrap_or_else(Instant::now));
             upload.pause = due.map(|due| Box::pin(tokio::time::sleep_until(due.into())));
             upload.ready = Some(piece);
         }
-        upload.progress.moved();
         if let Some(pause) = &mut upload.pause {
             std::task::ready!(pause.as_mut().poll(context));
             upload.pause = None;

@@ -101,18 +101,12 @@ fn read(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     Ok(certificates)
 }
 
+/// Never `NotFound`, which would be read as the absence of what was asked for.
 fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let kind = match error.kind() {
-        std::io::ErrorKind::NotFound => ErrorKind::NotFound,
-        std::io::ErrorKind::PermissionDenied => ErrorKind::Denied,
-        _ => ErrorKind::Invalid,
-    };
     let why = error.to_string();
     let why = why.split(" (os error").next().unwrap_or_default();
-    Error::new(
-        kind,
-        format!("can't read the certificates in {}: {why}", path.display()),
-    )
+    let message = format!("can't read the certificates in {}: {why}", path.display());
+    Error::new(ErrorKind::Invalid, message)
 }
 
 fn bad_file(path: &Path, why: &str) -> Error {

@@ -68,6 +68,10 @@ fn take(body: &Body) -> Option<Content> {
 
 /// The request with its secrets filled in and its trust looked up.
 fn native(context: &PluginContext, request: Request) -> Result<http::Request, Error> {
+    // Asked first, so that the refusal of a secret never hides where it would have gone.
+    if let Ok(url) = Url::parse(&request.url) {
+        context.grants.origin(&url)?;
+    }
     let headers = request.headers.into_iter().map(|field| header(context, field));
     Ok(http::Request {
         headers: headers.collect::<Result<_, _>>()?,
@@ -100,8 +104,7 @@ fn trust(context: &PluginContext, trust: &Trust, url: &str) -> Result<http::Trus
 }
 
 fn warn_of_anything(context: &PluginContext, setting: &str, url: &str) {
-    let secure = Url::parse(url).ok().filter(|url| url.scheme() == "https");
-    let Some(url) = secure.filter(|url| context.grants.origin(url).is_ok()) else {
+    let Some(url) = Url::parse(url).ok().filter(|url| url.scheme() == "https") else {
         return;
     };
     context.run.warn_once(format!(
@@ -109,6 +112,14 @@ fn warn_of_anything(context: &PluginContext, setting: &str, url: &str) {
         context.name,
         url.origin().ascii_serialization()
     ));
+}
+
+/// A secret that isn't set makes a request invalid: `not-found` would be read as the absence of what was asked for.
+fn unset(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::NotFound => convert::error(ErrorKind::Invalid, error.message),
+        _ => error,
+    }
 }
 
 /// A header in whose value each `{secret:NAME}` is replaced.
@@ -129,7 +140,7 @@ fn header(context: &PluginContext, field: Field) -> Result<Header, Error> {
             return Err(convert::error(ErrorKind::Invalid, message));
         };
         filled.push_str(before);
-        filled.push_str(context.secret(secret)?);
+        filled.push_str(context.secret(secret).map_err(unset)?);
         rest = after;
     }
     filled.push_str(rest);

@@ -29,6 +29,11 @@ pub(crate) struct TestRun {
 }
 
 pub(crate) fn run(named_paths: Vec<PathBuf>) -> TestRun {
+    limited_run(named_paths, BandwidthLimits::default())
+}
+
+/// The same, no faster than these limits.
+pub(crate) fn limited_run(named_paths: Vec<PathBuf>, bandwidth: BandwidthLimits) -> TestRun {
     let cancel = Cancel::new();
     let warnings = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&warnings);
@@ -37,7 +42,7 @@ pub(crate) fn run(named_paths: Vec<PathBuf>) -> TestRun {
         named_paths,
         warn: Arc::new(move |line| told.lock().unwrap().push(line)),
         progress: Arc::new(|_, _| {}),
-        bandwidth: BandwidthLimits::default(),
+        bandwidth,
     });
     TestRun {
         run,

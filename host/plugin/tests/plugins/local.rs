@@ -2,10 +2,13 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use crate::common::{host, open_local, run};
+use crate::common::{host, limited_run, open_local, run};
 use freezer_pipeline::store::{ErrorKind, Existing, Store};
-use freezer_plugin::{BackupRequest, ModeSource, Outcome, PluginError, PluginKind, RestoreRequest, Settings};
+use freezer_plugin::{
+    BackupRequest, BandwidthLimits, ModeSource, Outcome, PluginError, PluginKind, RestoreRequest, Settings,
+};
 
 fn content(store: &dyn Store, key: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -180,4 +183,36 @@ fn a_tree_that_nobody_named_is_refused_with_the_line_that_allows_it() {
         "{error}"
     );
     backup.finish(&Outcome::Cancelled).unwrap();
+}
+
+#[test]
+fn bandwidth_limits_hold_for_all_directories_of_a_run_together() {
+    let temp = tempfile::tempdir().unwrap();
+    let bandwidth = BandwidthLimits {
+        upload: Some(2 << 20),
+        download: Some(4 << 20),
+    };
+    let (host, run) = (host(temp.path()), limited_run(Vec::new(), bandwidth));
+    let object = Arc::new(vec![7; 2 << 20]);
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        for name in ["a", "b"] {
+            let store = open_local(&host, &temp.path().join(name), &run);
+            let object = Arc::clone(&object);
+            scope.spawn(move || store.put("o", object, Existing::Replace).unwrap());
+        }
+    });
+    let uploaded = started.elapsed();
+    assert!(
+        uploaded > Duration::from_millis(1800),
+        "4 MiB at 2 MiB/s: {uploaded:?}"
+    );
+    let store = open_local(&host, &temp.path().join("a"), &run);
+    let started = Instant::now();
+    assert!(content(&*store, "o") == *object && content(&*store, "o") == *object);
+    let downloaded = started.elapsed();
+    assert!(
+        downloaded > Duration::from_millis(800),
+        "4 MiB at 4 MiB/s: {downloaded:?}"
+    );
 }

@@ -5,5 +5,6 @@
 mod common;
 mod discovery;
 mod hostile;
+mod http;
 mod local;
 mod messages;

@@ -69,6 +69,36 @@ fn flood() -> u64 {
     0
 }
 
+/// Tells a server the secret, and follows where it sends; answers its status.
+fn fetch(trust: http::Trust, url: &str) -> Result<u64> {
+    let request = request("GET", trust, url);
+    Ok(http::send(&request, None)?.status.into())
+}
+
+fn request(method: &str, trust: http::Trust, url: &str) -> http::Request {
+    let header = http::Field {
+        name: "x-key".to_owned(),
+        value: "key {secret:password}".to_owned(),
+    };
+    http::Request {
+        method: method.to_owned(),
+        url: url.to_owned(),
+        headers: vec![header],
+        follow_redirects: 3,
+        trust,
+        timeout_ms: None,
+    }
+}
+
+/// The trust that a key names: by a setting of the right type, of another, or by none at all.
+fn named_trust(name: &str) -> http::Trust {
+    match name.split_once(':') {
+        Some(("certificates", setting)) => http::Trust::Certificates(setting.to_owned()),
+        Some(("anything", setting)) => http::Trust::Anything(setting.to_owned()),
+        _ => http::Trust::System,
+    }
+}
+
 impl Storage for Hostile {
     fn open(_settings: Settings) -> Result<Self> {
         Ok(Self)
@@ -108,21 +138,13 @@ impl Storage for Hostile {
                 tcp::connect("169.254.169.254", 80, None)?;
                 0
             }
-            "http" => {
-                let request = http::Request {
-                    method: "GET".to_owned(),
-                    url: "http://169.254.169.254/latest".to_owned(),
-                    headers: Vec::new(),
-                    follow_redirects: 0,
-                    trust: http::Trust::System,
-                    timeout_ms: None,
-                };
-                http::send(&request, None)?;
-                0
-            }
+            "http" => fetch(http::Trust::System, "http://169.254.169.254/latest")?,
             "escapes" => return Err(Error::invalid("\u{1b}]0;owned\u{7}\nnext line")),
             "other" => return Ok(object("somebody/else", 1)),
-            _ => 1,
+            _ => match key.split_once(' ') {
+                Some((trust, url)) => fetch(named_trust(trust), url)?,
+                None => 1,
+            },
         };
         Ok(object(key, size))
     }
@@ -147,6 +169,10 @@ impl Storage for Hostile {
     }
 
     fn read(&self, key: &str, _offset: u64, _length: Option<u64>) -> Result<Body> {
+        if key.starts_with("http:") {
+            let request = request("GET", http::Trust::System, key);
+            return Ok(http::send(&request, None)?.content);
+        }
         Body::from_bytes(if key == "short" { b"" } else { b"0123456789" })
     }
 
@@ -154,6 +180,10 @@ impl Storage for Hostile {
         match key {
             "read" => content.read(10).map(drop),
             "digest" => content.digest(DigestAlgorithm::Md5).map(drop),
+            key if key.starts_with("http:") => {
+                let request = request("PUT", http::Trust::System, key);
+                http::send(&request, Some(content)).map(drop)
+            }
             _ => Ok(()),
         }
     }
