@@ -338,8 +338,11 @@ fn send_all(wire: &mut Wire, place: (&[u8], u64), content: &mut dyn Read, what: 
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let message = format!("can't {what}: its source broke off: {error}");
-                return Err(Error::new(ErrorKind::Corrupt, message));
+                let Error { kind, message } = Error::from_io(&error);
+                return Err(Error::new(
+                    kind,
+                    format!("can't {what}: its source broke off: {message}"),
+                ));
             }
         }
     }

@@ -45,9 +45,8 @@ fn a_chunked_answer_has_no_size_and_is_read_to_its_end() {
     let server = Server::answering(
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n",
     );
-    let mut answer = Tester::new()
-        .send(request("GET", &server.url("/")), None)
-        .unwrap();
+    let tester = Tester::new();
+    let mut answer = tester.send(request("GET", &server.url("/")), None).unwrap();
     assert_eq!(answer.size, None);
     assert_eq!(read_all(&mut answer).unwrap(), b"hello world");
 }
