@@ -2,6 +2,8 @@
 # An OpenSSH server on loopback. Needs root: it logs in users that this script makes.
 #
 #   sshd.sh up DIR        starts it (again); DIR/env then says how to log in
+#   sshd.sh cut DIR       ends all connections at once; the server stays
+#   sshd.sh crash DIR     the same, and the server is gone too
 #   sshd.sh down DIR      stops it and ends its connections
 #
 # Options for `up`, from the environment:
@@ -17,9 +19,28 @@
 JAIL=/srv/freezer-test-sshd$(printf %s "$DIR" | tr / -)
 SECRET=rosebud-4711
 
+# Connections live in processes of their own, children of the server, each with a child that has the user's rights.
+end_connections() {
+    local server connection
+    server=$(cat "$DIR/pids/sshd" 2>/dev/null) || return 0
+    for connection in $(pgrep -P "$server"); do
+        pkill -KILL -P "$connection" || true
+        kill -KILL "$connection" 2>/dev/null || true
+    done
+}
+if [ "$ACTION" = cut ]; then
+    end_connections
+    exit
+fi
+if [ "$ACTION" = crash ]; then
+    # Stopped first, so that it accepts nothing between the two.
+    kill -STOP "$(cat "$DIR/pids/sshd")"
+    end_connections
+    kill -KILL "$(cat "$DIR/pids/sshd")"
+    exit
+fi
 if [ "$ACTION" = down ]; then
-    # The server's children leave its session: end them first, by the server's own pid as their parent.
-    ! running sshd || pkill -TERM -P "$(cat "$DIR/pids/sshd")" || true
+    end_connections
     stop_all
     ! mountpoint -q "$JAIL/upload" || umount "$JAIL/upload"
     rm -rf "$JAIL"

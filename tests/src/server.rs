@@ -88,6 +88,17 @@ impl Server {
         self.values = values(&self.folder);
     }
 
+    /// Lets its script do something else: `tests/servers/SCRIPT.sh ACTION`.
+    ///
+    /// # Panics
+    /// For a shared server: other tests need it as it is.
+    #[track_caller]
+    pub fn act(&self, action: &str) {
+        assert!(self.own.is_some(), "a shared server must not be changed");
+        let script = workspace().join(format!("tests/servers/{}.sh", self.script));
+        program(script).arg(action).arg(&self.folder).run().expect(0);
+    }
+
     /// The folder with all its things.
     pub fn folder(&self) -> &Path {
         &self.folder

@@ -1,4 +1,5 @@
-//! From the settings to the target of a connection. The secrets stay with the host: only their names are handed on.
+//! From the settings to the target of a connection: names of settings, behind which the host looks. Of secrets it only matters here
+//! whether they are set.
 
 use freezer_sdk::error::{Error, ErrorKind, Result};
 use freezer_sdk::host::control;
