@@ -28,7 +28,7 @@ use crate::error::AgentError;
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
 use crate::objects::read_small;
-use crate::prune::Marks;
+use crate::prune::{GOING, is_going};
 use crate::select::{ancestry, forget, is_committed};
 use crate::several::{Fan, Site, SiteNumber, Sites, is_storage_failure};
 
@@ -272,7 +272,7 @@ impl Decision<'_> {
             Err(reason) => return Ok(Err(reason)),
         };
         for other in holdings.iter().filter(|other| other.number != reference.number) {
-            let lack = match is_going(&*other.site.store, self.options, &levels) {
+            let lack = match is_going(&*other.site.store, &self.options.name, &levels) {
                 Ok(true) => Ok(Some(GOING.to_owned())),
                 Ok(false) => lacks(&*other.site.store, &other.found, &levels, self.keyring),
                 Err(error) => Err(error.into()),
@@ -338,7 +338,7 @@ fn look_at_parent(
     let Some(parent) = levels.last() else {
         return Ok(Err(FullReason::FirstBackup));
     };
-    if is_going(store, options, &levels)? {
+    if is_going(store, &options.name, &levels)? {
         return Ok(Err(FullReason::ParentUnusable(GOING.to_owned())));
     }
     if let Some(moved) = moved_source(parent, options) {
@@ -418,30 +418,6 @@ fn open_state(
         Ok(index) => Ok(Ok((levels, index))),
         Err(error) => unusable(error).map(Err),
     }
-}
-
-/// Why a chain isn't continued, in words that follow its name.
-const GOING: &str = "it is marked for removal";
-
-/// True if retention is about to remove one of these levels.
-fn is_going(store: &dyn Store, options: &BackupOptions, levels: &[Level]) -> Result<bool, StoreError> {
-    let marks = Marks::read(store, &options.name, Place::New(Engine::Tar))?;
-    Ok(levels.iter().any(|level| marks.since(level.stored.id).is_some()))
-}
-
-/// Looks once more, now that the claim is written: a removal that didn't see it wrote its note before.
-pub(crate) fn require_staying(
-    store: &dyn Store,
-    options: &BackupOptions,
-    plan: &Plan,
-) -> Result<(), AgentError> {
-    if plan.ancestors.is_empty() || !is_going(store, options, &plan.ancestors)? {
-        return Ok(());
-    }
-    Err(AgentError::Unsupported {
-        reason: format!("the chain of {} is being removed", options.name),
-        next: "run it again: a new chain is begun".to_owned(),
-    })
 }
 
 /// Tells damage, which a new chain cures, from failures that it doesn't.

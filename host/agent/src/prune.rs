@@ -25,9 +25,10 @@ use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::storage_clock::{is_older, machine_now, storage_now};
 
-pub(crate) use mark::Marks;
+pub(crate) use mark::{GOING, is_going, require_staying};
 
 use history::NameHistory;
+use mark::Marks;
 
 /// What may go, and when.
 #[derive(Debug, Clone)]

@@ -26,7 +26,8 @@ use crate::facts::{counts, data_facts, noted_warning};
 use crate::keys::Keyring;
 use crate::mode::{BackupMode, PreparedBackup};
 use crate::own_storage;
-use crate::plan::{HOST_OPTION, Plan, require_staying};
+use crate::plan::{HOST_OPTION, Plan};
+use crate::prune::require_staying;
 use crate::restore::outcome_of;
 use crate::resume::RunIdentity;
 use crate::several::{FailedStorage, Sites};
@@ -48,7 +49,7 @@ impl Writing<'_> {
     pub(super) fn write(&self, plan: &mut Plan, mode: &dyn BackupMode) -> Result<BackupReport, AgentError> {
         self.context.cancel.check()?;
         for (number, site) in self.sites.live() {
-            let staying = require_staying(&*site.store, self.options, plan);
+            let staying = require_staying(&*site.store, &self.options.name, &plan.ancestors);
             self.sites.settle(number, staying)?;
         }
         let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());

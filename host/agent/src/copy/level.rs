@@ -102,6 +102,17 @@ impl LevelCopy<'_> {
         if let Some(facts) = &manifest.engine_metadata {
             objects.push(whole(keys.engine_metadata(), facts.bytes, facts.sha256));
         }
+        // Tags that were given later have a seal of their own; those of the target are its own matter.
+        if let Some(entry) = self.from.stat(&keys.tags())?
+            && self.to.stat(&keys.tags())?.is_none()
+        {
+            objects.push(Object {
+                key: keys.tags(),
+                bytes: entry.size,
+                announced: Announced::Nothing,
+                segment_bytes: self.options.segment_bytes,
+            });
+        }
         Ok(objects)
     }
 

@@ -9,12 +9,14 @@
 
 use std::sync::Arc;
 
-use freezer_format::layout::marks_key;
+use freezer_format::layout::{Engine, marks_key};
 use freezer_format::name::{HostBackupName, Level, LevelId, Timestamp};
 use freezer_pipeline::store::{Existing, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Place;
+use crate::error::AgentError;
+use crate::level::Level as BackupLevel;
 use crate::objects::read_small;
 
 /// About 60 bytes for each of a hundred thousand levels, and then some.
@@ -102,6 +104,34 @@ impl Marks {
     pub(crate) fn ids(&self) -> impl Iterator<Item = LevelId> {
         self.levels.iter().map(Mark::id)
     }
+}
+
+/// Why a chain isn't continued.
+pub(crate) const GOING: &str = "it is marked for removal";
+
+/// True if retention is about to remove one of these levels of a name.
+pub(crate) fn is_going(
+    store: &dyn Store,
+    name: &HostBackupName,
+    levels: &[BackupLevel],
+) -> Result<bool, StoreError> {
+    let marks = Marks::read(store, name, Place::New(Engine::Tar))?;
+    Ok(levels.iter().any(|level| marks.since(level.stored.id).is_some()))
+}
+
+/// Looks once more, now that the claim is written: a removal that didn't see it wrote its note before.
+pub(crate) fn require_staying(
+    store: &dyn Store,
+    name: &HostBackupName,
+    ancestors: &[BackupLevel],
+) -> Result<(), AgentError> {
+    if ancestors.is_empty() || !is_going(store, name, ancestors)? {
+        return Ok(());
+    }
+    Err(AgentError::Unsupported {
+        reason: format!("the chain of {name} is being removed"),
+        next: "run it again: a new chain is begun".to_owned(),
+    })
 }
 
 fn key(name: &HostBackupName, place: Place) -> String {

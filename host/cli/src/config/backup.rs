@@ -125,7 +125,7 @@ impl Config {
                 Some(StorageFailureText::Abort) => OnFailure::Abort,
             },
             resume: false,
-            tags: layer.tag,
+            tags: super::retention::judged_tags(layer.tag)?,
             dry_run,
             document: None,
         })

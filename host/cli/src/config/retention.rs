@@ -76,8 +76,7 @@ impl Config {
         let mut tags = Vec::new();
         for list in &rules.keep_tag {
             let list: Vec<String> = list.split(',').map(str::to_owned).collect();
-            list.iter().try_for_each(|tag| judge_tag(tag))?;
-            tags.push(list);
+            tags.push(judged_tags(list)?);
         }
         if rules.remove_before_date.is_some() && rules.remove_older_than.is_some() {
             return Err(
@@ -110,8 +109,8 @@ impl Config {
         let (target, change) = match verb {
             TagVerb::List(args) => return self.tag_list(args),
             TagVerb::Add(args) => {
-                args.tags.iter().try_for_each(|tag| judge_tag(tag))?;
-                (args.target, Change::Add(args.tags))
+                let tags = judged_tags(args.tags)?;
+                (args.target, Change::Add(tags))
             }
             TagVerb::Remove(args) => (args.target, Change::Remove(args.tags)),
             TagVerb::Pin(target) => (target, Change::Pin),
@@ -149,11 +148,13 @@ impl Config {
     }
 }
 
-/// Checks a tag of the command line or the configuration file.
+/// Checks the tags of the command line or the configuration file.
 ///
 /// # Errors
-/// When it can't be one.
-pub(crate) fn judge_tag(tag: &str) -> Result<(), Failure> {
-    check_tag(tag)
+/// When one can't be a tag.
+pub(crate) fn judged_tags(tags: Vec<String>) -> Result<Vec<String>, Failure> {
+    let judged = tags.iter().try_for_each(|tag| check_tag(tag));
+    judged
+        .map(|()| tags)
         .map_err(|error| Failure::usage(error.to_string()).advise("write tags as words: --tag monthly"))
 }
