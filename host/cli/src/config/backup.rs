@@ -83,10 +83,6 @@ impl Config {
             .because("--compat stores what it can restore")
             .advise("use --compression gzip, bzip2 or xz, or leave out --compat"));
         }
-        layer
-            .tag
-            .iter()
-            .try_for_each(|tag| super::retention::judge_tag(tag))?;
         let segment_bytes = layer.max_segment_size.map_or(SEGMENT_BYTES, |size| size.0);
         if segment_bytes == 0 {
             return Err(Failure::usage("--max-segment-size is 0").advise("leave it out for 32M"));
