@@ -13,7 +13,7 @@ import urllib.request
 
 import boto3
 
-READ = ["s3:GetObject", "s3:ListBucket"]
+READ = ["s3:GetObject", "s3:ListBucket", "s3:ListBucketMultipartUploads"]
 USERS = {
     "S3": ["s3:*"],
     "S3_WRITE": [*READ, "s3:PutObject"],

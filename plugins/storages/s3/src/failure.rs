@@ -83,7 +83,11 @@ impl Refusal {
                 "there is no such bucket: make it, set create-bucket, or look for a misspelt name".to_owned(),
             ),
             "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload" => (ErrorKind::NotFound, told),
-            "PreconditionFailed" | "BucketAlreadyExists" => (ErrorKind::AlreadyExists, told),
+            "PreconditionFailed" => (ErrorKind::AlreadyExists, told),
+            "BucketAlreadyExists" => (
+                ErrorKind::Denied,
+                format!("a bucket of this name belongs to somebody else: choose another name: {told}"),
+            ),
             "AccessDenied" | "AllAccessDisabled" => (ErrorKind::Denied, denied(access_key, &told)),
             "InvalidAccessKeyId" => (
                 ErrorKind::Denied,
@@ -114,8 +118,7 @@ impl Refusal {
             | "RequestLimitExceeded"
             | "BandwidthLimitExceeded"
             | "OperationAborted"
-            | "ConditionalRequestConflict"
-            | "BucketAlreadyOwnedByYou" => (ErrorKind::Busy, told),
+            | "ConditionalRequestConflict" => (ErrorKind::Busy, told),
             // The bytes were harmed on their way, or didn't come at all: the host still has them.
             "BadDigest"
             | "XAmzContentSHA256Mismatch"

@@ -4,6 +4,7 @@ mod fake;
 
 use super::*;
 use fake::{Conditions, Service as FakeService, refusal, status};
+use freezer_sdk::host::http::Trust;
 use freezer_sdk::settings::SettingValue;
 use freezer_sdk::storage::PAGE_ENTRIES;
 use freezer_sdk::testing::{FakeHost, FakeResponse};
@@ -476,6 +477,41 @@ fn a_missing_bucket_is_told_and_made_only_if_asked() {
     assert_kind(making.list("", None), ErrorKind::NotFound);
     store(&host, &making, KEY).unwrap();
     assert_eq!(service.keys(), [KEY]);
+}
+
+#[test]
+fn a_bucket_of_somebody_else_is_not_taken_for_an_object() {
+    let (host, service) = start();
+    service.with(|state| {
+        state.answers = vec![refusal(404, "NoSuchBucket"), refusal(409, "BucketAlreadyExists")];
+    });
+    let making = open_with(&[("create-bucket", SettingValue::Flag(true))]).unwrap();
+    let message = assert_kind(
+        making.put("a", &host.segment(b""), Existing::Replace),
+        ErrorKind::Denied,
+    );
+    assert!(message.contains("belongs to somebody else"), "{message}");
+}
+
+#[test]
+fn settings_say_whose_certificates_count() {
+    let (_host, service) = start();
+    let cases = [
+        (vec![], Trust::System),
+        (vec![("insecure", SettingValue::Flag(false))], Trust::System),
+        (
+            vec![("ca-file", text("/etc/ca.pem"))],
+            Trust::Certificates("ca-file".into()),
+        ),
+        (
+            vec![("insecure", SettingValue::Flag(true))],
+            Trust::Anything("insecure".into()),
+        ),
+    ];
+    for (settings, trust) in cases {
+        open_with(&settings).unwrap().list("", None).unwrap();
+        assert_eq!(service.with(|state| state.requests.pop()).unwrap().trust, trust);
+    }
 }
 
 #[test]
