@@ -63,6 +63,13 @@ impl StorageServer {
         Self::new(Server::shared("s3", || Server::start("s3", &[])), Kind::S3)
     }
 
+    /// Swift's own S3 service, which knows no conditional writes.
+    #[track_caller]
+    #[must_use]
+    pub fn swift_by_s3() -> Self {
+        Self::new(Server::shared("swift", || Server::start("swift", &[])), Kind::S3)
+    }
+
     #[track_caller]
     fn new(server: Server, kind: Kind) -> Self {
         let files = tempfile::Builder::new()

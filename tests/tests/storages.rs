@@ -91,6 +91,17 @@ mod needs_swift {
     }
 
     #[test]
+    fn s3_on_swift_conforms() {
+        let capabilities = Capabilities {
+            refusal: Refusal::Unsupported,
+            listed_objects: 105,
+            pending_uploads: 25,
+            ..SWIFT
+        };
+        assert_server_conforms(&StorageServer::swift_by_s3(), &[], capabilities);
+    }
+
+    #[test]
     fn swift_with_static_large_objects_conforms() {
         assert_server_conforms(&StorageServer::swift(), &[("swift-slo", "true")], SWIFT);
     }
