@@ -9,6 +9,7 @@
 #   TOKEN_LIFE=SECONDS    how long a login of tempauth lasts (a day)
 #   SIZE=64M              stores on a file system of that size (needs root and loop devices)
 #   MAX_FILE_SIZE=BYTES   the largest object
+#   MANIFEST_SEGMENTS=N   entries of the longest static manifest (1000)
 . "$(dirname "$0")/common.sh"
 
 small_disk() {
@@ -134,13 +135,16 @@ error_suppression_limit = 100
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:$MEMCACHED
+[filter:slo]
+use = egg:swift#slo
+max_manifest_segments = ${MANIFEST_SEGMENTS:-1000}
 [filter:versioned_writes]
 use = egg:swift#versioned_writes
 allow_versioned_writes = true
 allow_object_versioning = true
 CONF
     for filter in catch_errors gatekeeper healthcheck proxy-logging listing_formats bulk tempurl copy container-quotas \
-        account-quotas slo dlo symlink; do
+        account-quotas dlo symlink; do
         echo "[filter:$filter]"
         echo "use = egg:swift#${filter//-/_}"
     done
