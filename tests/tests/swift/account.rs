@@ -38,15 +38,21 @@ impl Account {
     /// The same at this server.
     #[track_caller]
     pub(crate) fn at(server: Server) -> Self {
-        let login = tempauth(&server, "test:tester", "testing");
-        let account = log_in(&server);
+        let login = tempauth(&server, USUAL.0, USUAL.1);
+        let account = log_in(&server, USUAL);
         Self::of(server, login, account)
     }
 
     /// Takes a new token if the old one has expired.
     #[track_caller]
     pub(crate) fn renew(&mut self) {
-        self.token = log_in(&self.server).1;
+        self.token = log_in(&self.server, USUAL).1;
+    }
+
+    /// A token of another user.
+    #[track_caller]
+    pub(crate) fn token_of(&self, user: &str, key: &str) -> String {
+        log_in(&self.server, (user, key)).1
     }
 
     /// An account whose address and token are known.
@@ -145,9 +151,14 @@ impl Account {
 
     /// A request with the tests' own token. `path` stands behind the account's address, encoded.
     pub(crate) fn ask(&self, method: &str, path: &str, more: &[&str]) -> Finished {
+        self.ask_as(&self.token, method, path, more)
+    }
+
+    /// The same with another token.
+    pub(crate) fn ask_as(&self, token: &str, method: &str, path: &str, more: &[&str]) -> Finished {
         program("curl")
             .args(["-sS", "-X", method, "-H"])
-            .arg(format!("X-Auth-Token: {}", self.token))
+            .arg(format!("X-Auth-Token: {token}"))
             .args(more)
             .arg(format!("{}{path}", self.address))
             .run()
@@ -220,17 +231,20 @@ impl Account {
     }
 }
 
-/// The address and a token of tempauth's usual user.
+/// The owner of tempauth's account.
+const USUAL: (&str, &str) = ("test:tester", "testing");
+
+/// The account's address and a token of a user of tempauth.
 #[track_caller]
-fn log_in(server: &Server) -> (String, String) {
+fn log_in(server: &Server, (user, key): (&str, &str)) -> (String, String) {
     let answer = program("curl")
         .args([
             "-sS",
             "-i",
             "-H",
-            "X-Auth-User: test:tester",
+            &format!("X-Auth-User: {user}"),
             "-H",
-            "X-Auth-Key: testing",
+            &format!("X-Auth-Key: {key}"),
         ])
         .arg(server.value("ST_AUTH"))
         .run()

@@ -178,6 +178,7 @@ mod needs_swift {
         account.make(&[
             "X-Container-Write: test:writer",
             "X-Container-Read: test:writer,test:reader",
+            "X-Versions-Enabled: true",
         ]);
         let options = account.many_segments();
         let writer = tempauth(&account.server, "test:writer", "writing");
@@ -195,6 +196,15 @@ mod needs_swift {
             .run()
             .expect(0);
         assert_same(&account.sandbox.source(), &out, &[]);
+        // Whoever steals the writer's key can delete, but not for ever.
+        let metadata = object(&account, "/metadata");
+        let path = format!("/{}/{metadata}", account.container);
+        let stolen = account.token_of("test:writer", "writing");
+        let deleted = account.ask_as(&stolen, "DELETE", &path, &["-f"]);
+        deleted.expect(0);
+        assert!(account.levels().is_empty());
+        let versions = account.ask("GET", &format!("/{}?versions", account.container), &["-f"]);
+        assert!(versions.text().contains(&metadata), "{versions}");
     }
 
     #[test]
