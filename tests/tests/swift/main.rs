@@ -4,5 +4,6 @@
 
 mod account;
 mod broken;
+mod golden;
 mod keystone;
 mod tempauth;

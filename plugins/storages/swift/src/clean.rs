@@ -14,8 +14,6 @@ use crate::session::Call;
 use crate::upload::{FOLDER, Upload, number, parse_number};
 use crate::{Swift, status};
 
-/// Entries of one listing in `pending`.
-const LISTED: usize = 5000;
 /// Uploads that one call of `pending` judges, each by a request: the host asks for the next page.
 const JUDGED: usize = 200;
 /// Largest answer to a bulk deletion.
@@ -45,7 +43,7 @@ impl Swift {
             return Ok(());
         };
         self.cache.forget(key);
-        self.delete(&self.path(key))?;
+        self.delete(&self.path_of(key)?)?;
         let Stored::Large(layout) = stored else {
             return Ok(());
         };
@@ -75,7 +73,8 @@ impl Swift {
         }
         let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
         let beside = self.place.object(&format!("{folder}/{FOLDER}/"));
-        layout.container == self.place.container && layout.folder == beside
+        let is_new = layout.container == self.place.container && layout.folder == beside;
+        is_new || self.is_old(key, layout)
     }
 
     /// `abort` of the contract.
@@ -121,7 +120,7 @@ impl Swift {
             container: &self.place.container,
             prefix: &self.place.object(prefix),
             marker: cursor,
-            limit: LISTED,
+            limit: None,
             one_level: false,
         };
         let page = listing::page(&self.session, &question).context(listing)?;
@@ -205,7 +204,7 @@ impl Swift {
         if !status::is_success(response.status) {
             return Err(status::error(&response));
         }
-        let content = response.content.read_to_end(ANSWER_BYTES)?;
+        let content = status::document(&response, ANSWER_BYTES)?;
         let answer: BulkAnswer = serde_json::from_slice(&content)
             .map_err(|error| Error::other(format!("the answer to a bulk deletion is no JSON: {error}")))?;
         // What it says of single objects is judged by deleting those again.

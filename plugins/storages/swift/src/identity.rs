@@ -250,7 +250,7 @@ fn endpoint(keystone: &Keystone, catalog: &[Service]) -> Result<String> {
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(response: &Response) -> Result<T> {
-    let content = response.content.read_to_end(DOCUMENT_BYTES)?;
+    let content = status::document(response, DOCUMENT_BYTES)?;
     // The parser's own words could repeat what stands there.
     serde_json::from_slice(&content).map_err(|error| {
         Error::other(format!(

@@ -5,7 +5,7 @@
 //! that no listing decides what belongs to an object, and it is read segment by segment.
 //!
 //! `session.rs` logs in (`login.rs`, `identity.rs`) and sends; `status.rs` says what an answer means; `read.rs`, `write.rs` and
-//! `clean.rs` hold the calls of the contract.
+//! `clean.rs` hold the calls of the contract; `old.rs` shows the original's old layout as folders.
 
 mod clean;
 mod identity;
@@ -13,6 +13,7 @@ mod layout;
 mod listing;
 mod login;
 mod object;
+mod old;
 mod place;
 mod read;
 mod session;

@@ -45,22 +45,21 @@ pub(crate) struct Question<'a> {
     pub(crate) prefix: &'a str,
     /// Only names behind this one.
     pub(crate) marker: Option<&'a str>,
-    /// Entries at most.
-    pub(crate) limit: usize,
+    /// Entries at most; the cluster's own limit without it. A larger one would be refused.
+    pub(crate) limit: Option<usize>,
     /// True to see one level: what lies deeper shows as a prefix.
     pub(crate) one_level: bool,
 }
 
-/// One page; fewer than `limit` entries don't mean the end, none do.
+/// One page; an empty one is the end.
 ///
 /// # Errors
 /// `not-found` if there is no such container.
 pub(crate) fn page(session: &Session, question: &Question<'_>) -> Result<Vec<Listed>> {
-    let mut query = format!(
-        "format=json&limit={}&prefix={}",
-        question.limit,
-        encode(question.prefix)
-    );
+    let mut query = format!("format=json&prefix={}", encode(question.prefix));
+    if let Some(limit) = question.limit {
+        query.push_str(&format!("&limit={limit}"));
+    }
     if question.one_level {
         query.push_str("&delimiter=/");
     }
@@ -81,7 +80,7 @@ pub(crate) fn page(session: &Session, question: &Question<'_>) -> Result<Vec<Lis
 }
 
 fn parse(response: &Response) -> Result<Vec<Listed>> {
-    let content = response.content.read_to_end(PAGE_BYTES)?;
+    let content = status::document(response, PAGE_BYTES)?;
     serde_json::from_slice(&content).map_err(|error| Error::other(format!("the listing is no JSON: {error}")))
 }
 
@@ -100,7 +99,7 @@ pub(crate) fn all(
             container,
             prefix,
             marker: marker.as_deref(),
-            limit: 10_000,
+            limit: None,
             one_level: false,
         };
         let entries = page(session, &question)?;

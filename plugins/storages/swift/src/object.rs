@@ -156,7 +156,7 @@ impl Swift {
     pub(crate) fn inspect(&self, key: &str) -> Result<Option<(Stored, Response)>> {
         let response = self
             .session
-            .send(&Call::new("HEAD", self.path(key)).query(ITSELF))?;
+            .send(&Call::new("HEAD", self.path_of(key)?).query(ITSELF))?;
         match response.status {
             404 => Ok(None),
             status if status::is_success(status) => {
@@ -189,7 +189,7 @@ impl Swift {
             (Some(table), Some(run), _) => self.own(key, (table, run), response)?,
             (_, _, Some(target)) => self.originals(key, target)?,
             (_, _, None) => {
-                let response = self.session.ask(&Call::new("HEAD", self.path(key)))?;
+                let response = self.session.ask(&Call::new("HEAD", self.path_of(key)?))?;
                 return Ok(Some(Stored::Static {
                     size: content_length(&response)?,
                 }));

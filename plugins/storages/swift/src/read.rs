@@ -13,7 +13,7 @@ use crate::object::{ITSELF, Layout, Stored, content_length};
 use crate::place::{encode, object_path};
 use crate::session::Call;
 use crate::upload::{FOLDER, number};
-use crate::{Swift, status};
+use crate::{Swift, old, status};
 
 impl Swift {
     /// `list` of the contract.
@@ -25,15 +25,23 @@ impl Swift {
                 next: None,
             });
         }
+        let listing = || format!("can't list \"{prefix}\" in {}", self.shown());
+        if let Some(page) = old::page_of(cursor) {
+            return self.old_page(prefix, page).context(listing);
+        }
         let question = Question {
             container: &self.place.container,
             prefix: &self.place.object(prefix),
             marker: cursor,
-            limit: PAGE_ENTRIES,
+            limit: Some(PAGE_ENTRIES),
             one_level: true,
         };
-        let listing = || format!("can't list \"{prefix}\" in {}", self.shown());
-        let page = listing::page(&self.session, &question).context(listing)?;
+        let page = match listing::page(&self.session, &question) {
+            Err(error) if error.kind == ErrorKind::NotFound && self.may_be_old(prefix) => {
+                return self.old_page(prefix, 0).context(listing);
+            }
+            page => page.context(listing)?,
+        };
         let next = page.last().map(|entry| entry.name().to_owned());
         if next.is_some() && next.as_deref() == cursor {
             return Err(Error::corrupt("the listing has no end").context(listing()));
@@ -44,8 +52,9 @@ impl Swift {
                 entries.push(entry);
             }
         }
-        // A page that isn't full is the last one, as everywhere in Swift.
+        // No cluster gives fewer than it was asked for unless there are no more.
         let next = next.filter(|_| page.len() >= PAGE_ENTRIES);
+        let next = next.or_else(|| self.may_be_old(prefix).then(Self::old_cursor));
         Ok(KeyPage { entries, next })
     }
 
@@ -68,6 +77,8 @@ impl Swift {
                 let hidden = key == format!("{FOLDER}/") || key.ends_with(&format!("/{FOLDER}/"));
                 Ok((!hidden).then_some(entry))
             }
+            // Shown below folders of their own.
+            Listed::Object(_) if old::is_object(key) => Ok(None),
             // What looks like a folder made by other programs.
             Listed::Object(_) if key.ends_with('/') => Ok(None),
             // A dynamic manifest has no bytes of its own: what it stands for has.
@@ -109,7 +120,8 @@ impl Swift {
                 read => return read.context(reading),
             }
         }
-        let call = ranged(Call::new("GET", self.path(key)).query(ITSELF), offset, length);
+        let path = self.path_of(key).context(reading)?;
+        let call = ranged(Call::new("GET", path.clone()).query(ITSELF), offset, length);
         let response = self.session.send(&call).context(reading)?;
         let read = match response.status {
             404 => return Err(self.absent(key)),
@@ -117,7 +129,7 @@ impl Swift {
                 None => content(response, offset, length),
                 Some(Stored::Large(layout)) => self.read_large((key, &layout), offset, length),
                 Some(_) => {
-                    let call = ranged(Call::new("GET", self.path(key)), offset, length);
+                    let call = ranged(Call::new("GET", path), offset, length);
                     let response = self.session.send(&call).context(reading)?;
                     content(response, offset, length)
                 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use freezer_sdk::error::{Error, ErrorKind};
+use freezer_sdk::error::{Error, ErrorKind, Result};
 use freezer_sdk::host::http::Response;
 
 /// Bytes of an answer that are looked at for the service's own words.
@@ -52,6 +52,20 @@ pub(crate) fn error(response: &Response) -> Error {
         Some(wait) => error.with_retry_after(wait),
         None => error,
     }
+}
+
+/// A document of the service, whole. One that broke off is worth another try: it is no part of a backup.
+///
+/// # Errors
+/// `unavailable` if it broke off; `invalid` above `limit` bytes.
+pub(crate) fn document(response: &Response, limit: usize) -> Result<Vec<u8>> {
+    response
+        .content
+        .read_to_end(limit)
+        .map_err(|error| match error.kind {
+            ErrorKind::Corrupt => Error::unavailable(error.message),
+            _ => error,
+        })
 }
 
 /// What the service says itself: the message of a JSON document, or a page's text without its tags.

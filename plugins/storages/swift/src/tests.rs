@@ -449,6 +449,63 @@ fn the_original_s_segments_are_counted() {
 }
 
 #[test]
+fn the_old_layout_shows_as_folders() {
+    let host = FakeHost::new();
+    let cluster = Cluster::new(&host);
+    for (id, segments) in [("h_n_10_0", 2), ("h_n_12_1", 1), ("h_n_20_0", 1), ("h_m_5_0", 1)] {
+        let target = format!("foo_segments/{id}");
+        cluster.put("freezer_foo", id, b"", &[("x-object-manifest", &target)]);
+        cluster.put("freezer_foo", &format!("tar_metadata_{id}"), b"snar", &[]);
+        for place in 0..segments {
+            let name = format!("{id}/{}/4/{place:08}", &id[4..6]);
+            cluster.put("foo_segments", &name, b"abcd", &[]);
+        }
+    }
+    for container in ["foo", "freezer_foo"] {
+        let store = cluster.open(container, false);
+        assert_eq!(list(&store, ""), ["h_m/", "h_n/"]);
+        assert_eq!(list(&store, "h_n/"), ["h_n/10/", "h_n/20/"]);
+        let levels = [
+            "h_n/10/h_n_10_0",
+            "h_n/10/tar_metadata_h_n_10_0",
+            "h_n/10/h_n_12_1",
+            "h_n/10/tar_metadata_h_n_12_1",
+        ];
+        assert_eq!(list(&store, "h_n/10/"), levels);
+        assert_eq!(store.stat(levels[0]).unwrap().size, 8);
+        assert_eq!(read(&host, &store, levels[0], 2, 6), b"cdabcd");
+        assert_eq!(read(&host, &store, levels[1], 0, 4), b"snar");
+        assert_eq!(
+            store.stat("h_n/10/h_n_99_0").unwrap_err().kind,
+            ErrorKind::NotFound
+        );
+    }
+    // A container of that name may be made meanwhile.
+    let store = cluster.open("foo", false);
+    store
+        .put("metadata/x", &host.segment(b"new"), Existing::Refuse)
+        .unwrap();
+    assert_eq!(list(&store, ""), ["metadata/", "h_m/", "h_n/"]);
+    store
+        .remove(&[
+            "h_n/10/h_n_10_0".to_owned(),
+            "h_n/10/tar_metadata_h_n_10_0".to_owned(),
+        ])
+        .unwrap();
+    assert_eq!(cluster.names("foo_segments").len(), 3);
+    assert_eq!(cluster.names("freezer_foo").len(), 6);
+    assert_eq!(
+        cluster
+            .open("bar", false)
+            .list("", None)
+            .map(drop)
+            .unwrap_err()
+            .kind,
+        ErrorKind::NotFound
+    );
+}
+
+#[test]
 fn a_manifest_can_t_lead_a_removal_elsewhere() {
     let host = FakeHost::new();
     let cluster = Cluster::new(&host);
