@@ -97,7 +97,7 @@ fn an_interrupted_trial_takes_everything_away() {
     let arguments = ["storage", "test", &url, "--size", "8M", "--upload-limit", "64K"];
     let mut running = sandbox.freezer(arguments).start();
     let store = sandbox.store();
-    assert!(running.until(|| files(&store).iter().any(|file| file.contains("large"))));
+    assert!(running.until(|| !files(&store).is_empty()));
     running.signal(Signal::INT);
     running.wait().expect(130).says("interrupted");
     assert_eq!(files(&store), [""; 0]);

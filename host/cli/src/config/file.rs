@@ -148,11 +148,7 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
             warnings.push(format!("unknown key {key:?} in {section}{nearest}"));
         }
     };
-    let of_backup: Vec<&str> = KEYS
-        .iter()
-        .copied()
-        .filter(|key| !FOR_ALL.contains(key))
-        .collect();
+    let mut misplaced = Vec::new();
     for (section, value) in table {
         judge("the file", section, &["defaults", "storage", "backup", "limits"]);
         let Some(value) = value.as_table() else { continue };
@@ -161,14 +157,20 @@ fn unknown_keys(table: &toml::Table) -> Vec<String> {
             "backup" => {
                 for (name, backup) in value {
                     let keys = backup.as_table().map(toml::Table::keys);
-                    keys.into_iter()
-                        .flatten()
-                        .for_each(|key| judge(&format!("[backup.{name}]"), key, &of_backup));
+                    for key in keys.into_iter().flatten() {
+                        match FOR_ALL.contains(&key.as_str()) {
+                            true => misplaced.push(format!(
+                                "key {key:?} in [backup.{name}] has no effect: it belongs into [defaults], for all backups"
+                            )),
+                            false => judge(&format!("[backup.{name}]"), key, KEYS),
+                        }
+                    }
                 }
             }
             _ => {}
         }
     }
+    warnings.extend(misplaced);
     warnings
 }
 
