@@ -56,7 +56,11 @@ impl Account {
     }
 
     /// An account whose address and token are known.
-    pub(crate) fn of(server: Server, login: Vec<(String, String)>, (address, token): (String, String)) -> Self {
+    pub(crate) fn of(
+        server: Server,
+        login: Vec<(String, String)>,
+        (address, token): (String, String),
+    ) -> Self {
         let sandbox = Sandbox::new();
         let unique = sandbox
             .path("")

@@ -114,7 +114,7 @@ mod needs_swift {
     #[test]
     fn a_used_up_quota_is_named_and_leaves_nothing() {
         let account = Account::new();
-        account.make(&["X-Container-Meta-Quota-Bytes: 100000"]);
+        account.make(&["X-Container-Meta-Quota-Bytes: 1000"]);
         let options = account.many_segments();
         account
             .backup_command(options)

@@ -26,7 +26,7 @@ pub(crate) struct Account {
 /// Logs in. `given` is an address that wins over that of the catalogue.
 ///
 /// # Errors
-/// `denied` if the login is refused; `not-found` if the catalogue doesn't hold the service; what `http.send` says.
+/// `denied` if the login is refused; `invalid` if the catalogue doesn't hold the service; what `http.send` says.
 pub(crate) fn log_in(login: &Login, given: Option<&str>, trust: &Trust) -> Result<Account> {
     let account = match login {
         Login::Keystone(keystone) => log_in_at_keystone(keystone, given, trust)?,
@@ -222,7 +222,7 @@ fn endpoint(keystone: &Keystone, catalog: &[Service]) -> Result<String> {
             None if !matches!(keystone.method, Method::Credential { .. }) => "; name a project",
             _ => "",
         };
-        return Err(Error::not_found(format!(
+        return Err(Error::invalid(format!(
             "the catalogue of {} holds no {} address of an {SERVICE}{advice}",
             keystone.url, keystone.interface
         )));
@@ -242,7 +242,7 @@ fn endpoint(keystone: &Keystone, catalog: &[Service]) -> Result<String> {
     };
     let found = all.iter().find(|endpoint| endpoint.is_in(region));
     found.map(|endpoint| endpoint.url.clone()).ok_or_else(|| {
-        Error::not_found(format!(
+        Error::invalid(format!(
             "the catalogue of {} holds no {SERVICE} in region {region:?}; there are: {regions}",
             keystone.url
         ))

@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use freezer_sdk::error::{Context, Error, Result};
+use freezer_sdk::error::{Context, Error, ErrorKind, Result};
 use freezer_sdk::host::bodies::Body;
 use freezer_sdk::host::http::{Response, Trust, send};
 use freezer_sdk::settings::Settings;
@@ -134,6 +134,7 @@ impl Session {
             return Ok((account.clone(), false));
         }
         let account = identity::log_in(&self.login, self.given.as_deref(), &self.trust)
+            .map_err(unfound)
             .context(|| "can't log in to Swift")?;
         if origin(&account.url).is_empty() {
             return Err(Error::invalid(
@@ -150,6 +151,17 @@ impl Session {
         let mut headers = vec![field("X-Auth-Token", &account.token)];
         headers.extend(call.headers.iter().map(|(name, value)| field(name, value)));
         send(&request(call.method, &url, headers, &self.trust), call.content)
+    }
+}
+
+/// A login that isn't where it was looked for says nothing of objects: `not-found` would look like an empty storage.
+fn unfound(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::NotFound => Error {
+            kind: ErrorKind::Invalid,
+            ..error
+        },
+        _ => error,
     }
 }
 

@@ -660,6 +660,24 @@ fn the_secrets_are_in_no_message() {
 }
 
 #[test]
+fn a_login_that_is_not_there_is_no_empty_storage() {
+    let host = FakeHost::new();
+    let cluster = Cluster::new(&host);
+    let store = cluster.open("c", false);
+    host.serve_http(|_, _| {
+        Ok(freezer_sdk::testing::FakeResponse {
+            status: 404,
+            ..Default::default()
+        })
+    });
+    assert_eq!(store.stat("a").unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(
+        store.list("", None).map(drop).unwrap_err().kind,
+        ErrorKind::Invalid
+    );
+}
+
+#[test]
 fn usage_is_the_container_s() {
     let host = FakeHost::new();
     let cluster = Cluster::new(&host);

@@ -114,7 +114,7 @@ fn the_interface_and_the_region_are_told_apart() {
     assert_eq!(account.url, "http://inside/v1/A");
     let wrong = [&PASSWORD[..3], &[("os-region-name", "west")]].concat();
     let error = log_in(&login(&wrong), None, &Trust::System).err().unwrap();
-    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(error.message.contains("south, north"), "{error}");
     let error = log_in(&login(&PASSWORD[..3]), None, &Trust::System)
         .err()
@@ -122,7 +122,7 @@ fn the_interface_and_the_region_are_told_apart() {
     assert!(error.message.contains("os-region-name"), "{error}");
     let admin = [&PASSWORD[..], &[("os-interface", "admin")]].concat();
     let error = log_in(&login(&admin), None, &Trust::System).err().unwrap();
-    assert_eq!(error.kind, ErrorKind::NotFound);
+    assert_eq!(error.kind, ErrorKind::Invalid);
 }
 
 #[test]
