@@ -228,9 +228,13 @@ pub(crate) fn begin(
             }
             Some(head) => {
                 discard(&*site.store, journal, &head, options, cancel);
-                journal.begin_run(&own)
+                journal.begin_run(&own);
+                Ok(())
             }
-            None => journal.begin_run(&own),
+            None => {
+                journal.begin_run(&own);
+                Ok(())
+            }
         };
         sites.settle(number, begun.map_err(AgentError::from))?;
         journal.keep(options.resume);

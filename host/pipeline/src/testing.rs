@@ -219,6 +219,24 @@ impl MemoryStore {
         self.lock().clock = Some(seconds);
     }
 
+    /// The same storage, with no fault waiting any more.
+    #[must_use]
+    pub fn without_faults(&self) -> Self {
+        self.lock().faults.clear();
+        self.clone()
+    }
+
+    /// Changes a byte of each segment that is stored and not committed, as when a power cut loses what was written.
+    pub fn harm_uploads(&self) {
+        for upload in self.lock().uploads.values_mut() {
+            for (_, segment) in upload.segments.values_mut() {
+                if let Some(first) = Arc::make_mut(segment).first_mut() {
+                    *first ^= 1;
+                }
+            }
+        }
+    }
+
     /// How many uploads are neither committed nor aborted.
     #[must_use]
     pub fn open_uploads(&self) -> usize {

@@ -223,7 +223,7 @@ impl LevelCopy<'_> {
             journal.keep(false);
             journal.abort_all();
             journal.renew();
-            journal.begin_run(&head_of(level))?;
+            journal.begin_run(&head_of(level));
             written = self.objects_to(&target, level, missing);
         }
         written?;
@@ -251,7 +251,7 @@ impl LevelCopy<'_> {
         } else {
             journal.abort_all();
             abort_uploads(&**self.to, &level.stored.keys());
-            journal.begin_run(&head)?;
+            journal.begin_run(&head);
         }
         journal.keep(true);
         Ok(Some(journal))

@@ -27,6 +27,8 @@ pub(crate) struct JournalStore {
     state: Mutex<State>,
     /// Put off aborting and removing.
     keeps: AtomicBool,
+    /// The journal can't be written.
+    is_broken: AtomicBool,
     /// What an earlier run stored turned out to be of no use: the run must begin anew.
     stale: AtomicBool,
     reused_bytes: AtomicU64,
@@ -61,6 +63,7 @@ impl JournalStore {
                 last_put: (0, 0),
             }),
             keeps: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             reused_bytes: AtomicU64::new(0),
         })
@@ -88,33 +91,35 @@ impl JournalStore {
     }
 
     /// Begins a new run: what was written down before is forgotten.
-    ///
-    /// # Errors
-    /// The journal can't be written.
-    pub(crate) fn begin_run(&self, head: &RunHead) -> Result<(), StoreError> {
+    pub(crate) fn begin_run(&self, head: &RunHead) {
         let mut state = self.lock();
         state.remains = None;
         state.old.clear();
-        let boot = self.boot.clone();
-        let written = state.journal.begin(head, &boot);
-        written.map_err(|error| self.unwritable(&error))
+        let written = state.journal.begin(head, &self.boot);
+        self.judge_journal(written);
+    }
+
+    /// The journal is a help for later: if it can't be written, the backup goes on without it.
+    fn judge_journal(&self, written: std::io::Result<()>) {
+        if let Err(error) = written
+            && !self.is_broken.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(%error, "can't write a journal: if this run is interrupted, it can't be gone on with");
+        }
     }
 
     /// Goes on with the interrupted run, as far as the storage still knows its upload for `data_key`. Answers the
     /// bytes that may be reused.
     ///
     /// # Errors
-    /// The storage fails, or the journal can't be written.
+    /// The storage fails.
     pub(crate) fn continue_run(&self, data_key: &str) -> Result<u64, StoreError> {
         let mut state = self.lock();
         let Some(remains) = state.remains.take() else {
             return Ok(0);
         };
-        let boot = self.boot.clone();
-        state
-            .journal
-            .go_on(&boot)
-            .map_err(|error| self.unwritable(&error))?;
+        let written = state.journal.go_on(&self.boot);
+        self.judge_journal(written);
         let mut reusable = 0;
         for (upload, old) in remains.uploads {
             let usable = old.key == data_key && !old.segments.is_empty();
@@ -208,20 +213,9 @@ impl JournalStore {
         state.old.values().any(|(old, _)| old == upload)
     }
 
-    fn unwritable(&self, error: &std::io::Error) -> StoreError {
-        StoreError {
-            kind: ErrorKind::Other,
-            storage: self.inner.url().to_owned(),
-            operation: "write the journal of",
-            key: String::new(),
-            message: error.to_string(),
-        }
-    }
-
-    /// The journal is a help for later: if it can't be written, the backup goes on without it.
     fn note(&self, state: &mut State, line: &Line) {
-        if let Err(error) = state.journal.append(line) {
-            tracing::debug!(%error, "can't write a journal");
+        if !self.is_broken.load(Ordering::Relaxed) {
+            self.judge_journal(state.journal.append(line));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +14,9 @@ use freezer_format::openssl::Passphrase;
 use freezer_format::time::Time;
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::counters::{Counters, Warning};
-use freezer_pipeline::store::Store;
+use freezer_pipeline::store::{
+    ContainerUsage, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
+};
 use freezer_pipeline::testing::MemoryStore;
 use freezer_pipeline::{Dereference, RunContext};
 use freezer_plugin::{ModeSource, Outcome, PluginError};
@@ -229,6 +232,69 @@ pub(super) fn restore_options(target: PathBuf) -> RestoreOptions {
         dry_run: false,
         workers: 2,
         memory_bytes: 64 << 20,
+    }
+}
+
+pub(super) fn copy_options(which: CopyWhich) -> CopyOptions {
+    CopyOptions {
+        filter: Filter::default(),
+        which,
+        segment_bytes: 1 << 20,
+        memory_bytes: 64 << 20,
+        dry_run: false,
+        journal: None,
+    }
+}
+
+/// The same storage under another URL.
+#[derive(Debug)]
+pub(super) struct Alias(pub(super) MemoryStore);
+
+impl Store for Alias {
+    fn url(&self) -> &str {
+        "memory:alias"
+    }
+    fn limits(&self) -> Limits {
+        self.0.limits()
+    }
+    fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
+        self.0.list(prefix, cursor)
+    }
+    fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
+        self.0.stat(key)
+    }
+    fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.0.read(key, offset, length)
+    }
+    fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
+        self.0.put(key, content, existing)
+    }
+    fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        self.0.remove(keys)
+    }
+    fn begin(&self, key: &str, size: Option<u64>) -> Result<String, StoreError> {
+        self.0.begin(key, size)
+    }
+    fn put_segment(
+        &self,
+        upload: &str,
+        number: u32,
+        offset: u64,
+        content: Arc<Vec<u8>>,
+    ) -> Result<String, StoreError> {
+        self.0.put_segment(upload, number, offset, content)
+    }
+    fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
+        self.0.commit(upload, size, receipts)
+    }
+    fn abort(&self, upload: &str) -> Result<(), StoreError> {
+        self.0.abort(upload)
+    }
+    fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
+        self.0.pending(prefix, cursor)
+    }
+    fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
+        self.0.usage()
     }
 }
 
