@@ -3,9 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use freezer_tests::{
-    Finished, Program, Random, Sandbox, assert_same, backups, freezer_binary, tool, write,
-};
+use freezer_tests::{Finished, Program, Random, Sandbox, assert_same, backups, freezer_binary, tool, write};
 use rstest::rstest;
 use rustix::process::Signal;
 
@@ -88,7 +86,10 @@ fn three_storages_hold_the_same_and_each_restores() {
     assert_eq!(document["storages"].as_array().map(Vec::len), Some(3), "{done}");
     let first = content(&sandbox.store());
     for place in places {
-        assert!(content(&sandbox.path(place)) == first, "{place} holds something else");
+        assert!(
+            content(&sandbox.path(place)) == first,
+            "{place} holds something else"
+        );
         assert_restores(&sandbox, place, &[]);
     }
 }
@@ -104,7 +105,10 @@ fn a_storage_that_vanishes_is_named_and_gets_its_backup_by_copy() {
     write(&sandbox.path("source/new"), b"new");
     let done = backup(&sandbox, &["store", "other"], &[]).run().expect(3);
     let said = format!("{}{}", done.text(), done.stderr);
-    assert!(said.contains("lacking") && said.contains("freezer copy --from"), "{done}");
+    assert!(
+        said.contains("lacking") && said.contains("freezer copy --from"),
+        "{done}"
+    );
     let aborted = backup(&sandbox, &["store", "other"], &["--on-storage-failure", "abort"]).run();
     aborted.expect(1);
     assert_eq!(backups(&sandbox.store(), "h_t").len(), 2);
@@ -113,7 +117,9 @@ fn a_storage_that_vanishes_is_named_and_gets_its_backup_by_copy() {
     // Restoring from both takes the one that has the newest state, and says so.
     let both = |place: &str| format!("local:{}", sandbox.path(place).display());
     let (other, store) = (both("other"), both("store"));
-    let arguments = ["restore", "--name", "t", "--host", "h", "--from", &other, "--from", &store];
+    let arguments = [
+        "restore", "--name", "t", "--host", "h", "--from", &other, "--from", &store,
+    ];
     let done = sandbox
         .freezer(arguments)
         .arg("--target")
@@ -124,7 +130,10 @@ fn a_storage_that_vanishes_is_named_and_gets_its_backup_by_copy() {
     assert!(done.stderr.contains(&store), "{done}");
     assert_same(&sandbox.source(), &sandbox.path("out"), &[]);
     copy(&sandbox, &[]).run().expect(0);
-    let next = backup(&sandbox, &["store", "other"], &["--json"]).run().expect(0).json();
+    let next = backup(&sandbox, &["store", "other"], &["--json"])
+        .run()
+        .expect(0)
+        .json();
     assert_eq!(next["result"]["level"], 2, "the chain goes on in both: {next}");
     assert_restores(&sandbox, "other", &[]);
 }
@@ -138,7 +147,10 @@ fn a_storage_without_the_chain_begins_a_new_one_for_all() {
     let document = &done.json()["result"];
     assert_eq!(document["level"], 0, "{done}");
     let reason = document["full_reason"].as_str().unwrap_or_default().to_owned();
-    assert!(reason.contains("isn't whole in") && reason.contains("/b"), "{reason}");
+    assert!(
+        reason.contains("isn't whole in") && reason.contains("/b"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -148,7 +160,10 @@ fn one_directory_under_two_urls_is_refused_and_unharmed() {
     backup(&sandbox, &["store"], &[]).run().expect(0);
     let before = content(&sandbox.store());
     std::os::unix::fs::symlink(sandbox.store(), sandbox.path("alias")).expect("ln -s");
-    backup(&sandbox, &["store", "alias"], &[]).run().no_crash().expect_any(&[1, 2]);
+    backup(&sandbox, &["store", "alias"], &[])
+        .run()
+        .no_crash()
+        .expect_any(&[1, 2]);
     assert!(content(&sandbox.store()) == before, "the storage was changed");
 }
 
@@ -158,7 +173,10 @@ fn three_storages_need_no_more_memory_than_the_budget() {
     noisy_tree(&sandbox, 150);
     let mut arguments = vec!["backup".to_owned(), "source".to_owned()];
     for place in ["store", "b", "c"] {
-        arguments.extend(["--to".to_owned(), format!("local:{}", sandbox.path(place).display())]);
+        arguments.extend([
+            "--to".to_owned(),
+            format!("local:{}", sandbox.path(place).display()),
+        ]);
     }
     sandbox
         .scrubbed(Path::new("python3"))
@@ -177,7 +195,14 @@ fn three_storages_need_no_more_memory_than_the_budget() {
 
 /// Starts a backup and kills it when some segments are stored.
 fn killed(sandbox: &Sandbox, signal: Signal, segments: u64, more: &[&str]) -> Finished {
-    let slow = ["--compression", "xz:9", "--workers", "1", "--max-segment-size", "256K"];
+    let slow = [
+        "--compression",
+        "xz:9",
+        "--workers",
+        "1",
+        "--max-segment-size",
+        "256K",
+    ];
     let stored = || {
         let files = content(&sandbox.store()).into_iter();
         files
@@ -186,7 +211,10 @@ fn killed(sandbox: &Sandbox, signal: Signal, segments: u64, more: &[&str]) -> Fi
             .sum::<u64>()
     };
     let mut running = backup(sandbox, &["store"], &slow).args(more).start();
-    assert!(running.until(|| stored() >= segments * (256 << 10)), "nothing was stored in time");
+    assert!(
+        running.until(|| stored() >= segments * (256 << 10)),
+        "nothing was stored in time"
+    );
     running.signal(signal);
     running.wait().no_crash()
 }
@@ -201,13 +229,32 @@ fn a_killed_run_is_gone_on_with(#[case] segments: u64) {
     let pass = ["--encrypt-pass-file", pass.to_str().expect("text")];
     let first = killed(&sandbox, Signal::KILL, segments, &pass);
     assert_eq!(first.signal, Some(9), "{first}");
-    let slow = ["--compression", "xz:9", "--workers", "1", "--max-segment-size", "256K"];
-    let done = backup(&sandbox, &["store"], &slow).args(pass).args(["--resume", "--json"]).run().expect(0);
+    let slow = [
+        "--compression",
+        "xz:9",
+        "--workers",
+        "1",
+        "--max-segment-size",
+        "256K",
+    ];
+    let done = backup(&sandbox, &["store"], &slow)
+        .args(pass)
+        .args(["--resume", "--json"])
+        .run()
+        .expect(0);
     let reused = done.json()["result"]["reused_bytes"].as_u64().unwrap_or_default();
-    assert!(reused >= (segments - 1) * (256 << 10), "{reused} bytes were used again\n{done}");
+    assert!(
+        reused >= (segments - 1) * (256 << 10),
+        "{reused} bytes were used again\n{done}"
+    );
     assert_restores(&sandbox, "store", &pass);
     let left = content(&sandbox.store());
-    assert!(!left.iter().any(|(path, _)| path.to_string_lossy().ends_with(".partial")), "{done}");
+    assert!(
+        !left
+            .iter()
+            .any(|(path, _)| path.to_string_lossy().ends_with(".partial")),
+        "{done}"
+    );
 }
 
 #[test]
@@ -218,8 +265,18 @@ fn an_interrupt_with_resume_keeps_what_is_stored() {
     let first = first.expect(130).says("--resume goes on with it");
     assert!(backups(&sandbox.store(), "h_t").is_empty(), "{first}");
     write(&sandbox.path("source/zz"), b"new at the end");
-    let slow = ["--compression", "xz:9", "--workers", "1", "--max-segment-size", "256K"];
-    let done = backup(&sandbox, &["store"], &slow).args(["--resume"]).run().expect(0);
+    let slow = [
+        "--compression",
+        "xz:9",
+        "--workers",
+        "1",
+        "--max-segment-size",
+        "256K",
+    ];
+    let done = backup(&sandbox, &["store"], &slow)
+        .args(["--resume"])
+        .run()
+        .expect(0);
     assert!(done.text().contains("were there and not sent again"), "{done}");
     assert_restores(&sandbox, "store", &[]);
 }
@@ -228,18 +285,31 @@ fn an_interrupt_with_resume_keeps_what_is_stored() {
 fn a_copy_is_the_same_and_is_not_made_twice() {
     let sandbox = Sandbox::new();
     noisy_tree(&sandbox, 2);
-    backup(&sandbox, &["store"], &["--max-segment-size", "256K"]).run().expect(0);
+    backup(&sandbox, &["store"], &["--max-segment-size", "256K"])
+        .run()
+        .expect(0);
     write(&sandbox.path("source/new"), b"new");
-    backup(&sandbox, &["store"], &["--max-segment-size", "256K"]).run().expect(0);
+    backup(&sandbox, &["store"], &["--max-segment-size", "256K"])
+        .run()
+        .expect(0);
     let dry = copy(&sandbox, &["--dry-run"]).run().expect(0);
-    assert!(dry.text().contains("would be copied") && !sandbox.path("other").exists(), "{dry}");
+    assert!(
+        dry.text().contains("would be copied") && !sandbox.path("other").exists(),
+        "{dry}"
+    );
     copy(&sandbox, &[]).run().expect(0);
-    assert!(content(&sandbox.store()) == content(&sandbox.path("other")), "the copy differs");
+    assert!(
+        content(&sandbox.store()) == content(&sandbox.path("other")),
+        "the copy differs"
+    );
     assert_restores(&sandbox, "other", &[]);
     let again = copy(&sandbox, &["--json"]).run().expect(0).json();
     assert_eq!(again["result"]["bytes"], 0, "{again}");
     // A damaged original isn't copied.
-    let data = backups(&sandbox.store(), "h_t").pop().expect("a backup").object(freezer_tests::Part::Data);
+    let data = backups(&sandbox.store(), "h_t")
+        .pop()
+        .expect("a backup")
+        .object(freezer_tests::Part::Data);
     let mut bytes = fs::read(&data).expect("data");
     bytes[100] ^= 1;
     fs::write(&data, bytes).expect("data");

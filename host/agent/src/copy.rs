@@ -9,6 +9,8 @@ mod level;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use freezer_format::chain::{SelectError, select};
+use freezer_format::layout::Engine;
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
@@ -112,9 +114,9 @@ pub fn copy(
         let wanted = match options.which {
             CopyWhich::All => every_level(&**from, name, *place)?,
             // Both layouts are looked through at once.
-            CopyWhich::Newest if seen.insert(name) => state(&**from, name, None)?,
-            CopyWhich::At(at) if seen.insert(name) => state(&**from, name, Some(at))?,
-            CopyWhich::Newest | CopyWhich::At(_) => continue,
+            CopyWhich::Newest | CopyWhich::At(_) if !seen.insert(name) => continue,
+            CopyWhich::Newest => state(&**from, (name, *place), None)?,
+            CopyWhich::At(at) => state(&**from, (name, *place), Some(at))?,
         };
         for stored in wanted {
             is_found = true;
@@ -170,17 +172,29 @@ fn require_parents(store: &dyn Store, found: &NamedChains, levels: &[StoredLevel
     Ok(())
 }
 
-/// One state with all that it is built on.
+/// One state with all that it is built on; nothing for a name that has none of then.
 fn state(
     store: &dyn Store,
-    name: &HostBackupName,
+    (name, place): (&HostBackupName, Place),
     at: Option<Timestamp>,
 ) -> Result<Vec<StoredLevel>, AgentError> {
     let wanted = Wanted {
         name: name.clone(),
         at,
     };
-    let (found, level) = target(store, &wanted)?;
+    // What other engines of the original wrote has no manifests to go by.
+    if !matches!(place, Place::Old | Place::New(Engine::Tar)) {
+        let found = chains_of(store, name, place)?;
+        let ids = select(&found.chains, at).unwrap_or_default();
+        return Ok(ids.into_iter().map(|id| found.level(id)).collect());
+    }
+    let (found, level) = match target(store, &wanted) {
+        Err(AgentError::Select {
+            reason: SelectError::NoneBefore { .. },
+            ..
+        }) => return Ok(Vec::new()),
+        other => other?,
+    };
     let keyring = Keyring::new(None, true);
     let levels: Vec<Level> = ancestry(store, &found, level.id, (&keyring, Strictness::Look))?;
     Ok(levels.into_iter().map(|level| level.stored).collect())

@@ -177,7 +177,10 @@ impl LevelCopy<'_> {
     fn has(&self, level: &Level, object: &Object, is_present: bool) -> Result<bool, AgentError> {
         match self.to.stat(&object.key)? {
             None => Ok(false),
-            Some(entry) if entry.size == object.bytes => Ok(is_present || self.is_ours(level)?),
+            // In the old layout nothing tells whose it is.
+            Some(entry) if entry.size == object.bytes => {
+                Ok(is_present || level.stored.place == Place::Old || self.is_ours(level)?)
+            }
             Some(_) if level.stored.place == Place::Old => Err(self.another(level)),
             Some(entry) if is_present => Err(damaged(
                 &level.stored,
