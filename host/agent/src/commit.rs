@@ -134,13 +134,23 @@ pub(crate) fn write_documents(
     let metadata = metadata_of(&sealed, manifest).to_bytes();
     let label = label(&manifest.name, manifest.id());
     // All manifests before the first commit point: whatever the first round finds wrong leaves nothing visible.
-    for (key, content) in [(keys.manifest(), sealed), (keys.metadata(), metadata)] {
-        for (number, site) in sites.live() {
-            let put = put_once(&*site.target, &key, content.clone(), &label);
-            sites.settle(number, put)?;
-        }
+    for (number, site) in sites.live() {
+        let put = put_once(&*site.target, &keys.manifest(), sealed.clone(), &label);
+        sites.settle(number, put.map_err(uncommitted))?;
+    }
+    for (number, site) in sites.live() {
+        let put = put_once(&*site.target, &keys.metadata(), metadata.clone(), &label);
+        sites.settle(number, put)?;
     }
     Ok(())
+}
+
+/// Before the commit point is written, an unknown fate is a failure like any other: there is no backup yet.
+fn uncommitted(error: AgentError) -> AgentError {
+    match error {
+        AgentError::CommitUnknown { source, .. } => source.into(),
+        other => other,
+    }
 }
 
 fn metadata_of(sealed: &[u8], manifest: &Manifest) -> Metadata {

@@ -17,7 +17,7 @@ use crate::keys::Keyring;
 use crate::mode::BackupMode;
 use crate::plan::{Plan, decide};
 use crate::resume;
-use crate::several::{Fan, Site, Sites};
+use crate::several::{Fan, Site, SiteNumber, Sites};
 
 /// A backup that is being made.
 pub(super) struct Running<'a> {
@@ -38,6 +38,8 @@ impl Running<'_> {
         let kind = (options, &limits);
         let chosen = resume::choose(sites, &mut plan, kind, (self.keyring, continues), context.random);
         let run = &chosen.identity.run;
+        // A storage that failed before this was never written to: nothing there is this run's.
+        let claimed: Vec<SiteNumber> = sites.live().into_iter().map(|(number, _)| number).collect();
         let keys = commit::claim(sites, &options.name, &mut plan, (run, context.cancel))?;
         // Warnings from all sides go into the manifest; the road reports only its own.
         let noted = Noted::new(context);
@@ -70,6 +72,7 @@ impl Running<'_> {
             backup: label(&options.name, plan.id),
             keys: &keys,
             run,
+            claimed,
         };
         match written {
             Ok(report) => Ok(self.outcome(&plan, &place, report, &noted)),
@@ -91,7 +94,8 @@ impl Running<'_> {
         let (sites, options) = (&self.sites, self.options);
         let reused_bytes = resume::reused(sites);
         for (number, site) in sites.all() {
-            match sites.has_failed(number) && !sites.hands_off(number) {
+            let is_to_clean = sites.has_failed(number) && place.is_ours(sites, number);
+            match is_to_clean {
                 true => self.clean_up(site, place, noted),
                 false => site.journal.iter().for_each(|journal| journal.close()),
             }
@@ -127,8 +131,7 @@ impl Running<'_> {
             return;
         }
         for (number, site) in self.sites.all() {
-            // Where the last write's fate is unknown, or the place is another run's, hands off.
-            if !self.sites.hands_off(number) {
+            if place.is_ours(&self.sites, number) {
                 self.clean_up(site, place, noted);
             }
         }
@@ -154,6 +157,16 @@ struct Place<'a> {
     backup: String,
     keys: &'a BackupKeys,
     run: &'a str,
+    /// The storages in which the place was claimed.
+    claimed: Vec<SiteNumber>,
+}
+
+impl Place<'_> {
+    /// True if what is there may be taken away. Where the last write's fate is unknown, or the place is another run's,
+    /// hands off.
+    fn is_ours(&self, sites: &Sites, number: SiteNumber) -> bool {
+        self.claimed.contains(&number) && !sites.hands_off(number)
+    }
 }
 
 /// A mistyped source must leave nothing in the storage.
