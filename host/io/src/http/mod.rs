@@ -127,9 +127,7 @@ impl Client {
                 Some(Content::Bytes(bytes)) => Some(Some(Content::Bytes(Arc::clone(bytes)))),
                 Some(Content::Stream { .. }) => None,
             };
-            let response = self
-                .exchange(&asking, content.take(), &request.trust, time, stop)
-                .await?;
+            let response = self.exchange(&asking, content.take(), time, stop).await?;
             if redirects > 0
                 && let Some(again) = again
                 && let Some((next, with_content)) = redirect::next(&asking, &response)
@@ -164,11 +162,10 @@ impl Client {
         &self,
         asking: &Checked,
         content: Option<Content>,
-        trust: &Trust,
         time: Duration,
         stop: &Stop,
     ) -> Result<reqwest::Response, Error> {
-        let client = self.pool(&asking.url, trust)?;
+        let client = self.pool(&asking.url, &asking.trust)?;
         let progress = Progress::new();
         let mut request = reqwest::Request::new(asking.method.clone(), asking.url.clone());
         request.headers_mut().clone_from(&asking.headers);

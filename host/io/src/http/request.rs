@@ -73,6 +73,7 @@ pub(super) struct Checked {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
+    pub(super) trust: Trust,
     /// The names of headers that stay with this origin.
     private: Vec<HeaderName>,
 }
@@ -86,6 +87,7 @@ impl Checked {
             method,
             url,
             headers,
+            trust: request.trust.clone(),
             private,
         })
     }
