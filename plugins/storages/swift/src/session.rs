@@ -82,17 +82,18 @@ impl Session {
     /// # Errors
     /// `denied` if the login is refused; what `http.send` says.
     pub(crate) fn send(&self, call: &Call<'_>) -> Result<Response> {
-        let (account, is_new) = self.account()?;
+        let account = self.account()?;
         let response = self.send_as(&account, call)?;
         if response.status != 401 {
             return Ok(response);
         }
-        if is_new || matches!(self.login, Login::Given) {
+        // Also a token that came just now may be an old one near its end: tempauth hands the same out until it expires.
+        if matches!(self.login, Login::Given) {
             return Err(status::error(&response));
         }
         drop(response);
         self.account.replace(None);
-        let (account, _) = self.account()?;
+        let account = self.account()?;
         let response = self.send_as(&account, call)?;
         if response.status == 401 {
             return Err(status::error(&response));
@@ -118,7 +119,7 @@ impl Session {
     /// # Errors
     /// As [`Session::ask`].
     pub(crate) fn about(&self) -> Result<Response> {
-        let (account, _) = self.account()?;
+        let account = self.account()?;
         let url = format!("{}/info", origin(&account.url));
         let response = send(&request("GET", &url, Vec::new(), &self.trust), None)?;
         if status::is_success(response.status) {
@@ -128,10 +129,10 @@ impl Session {
         }
     }
 
-    /// The account, and whether it was entered just now.
-    fn account(&self) -> Result<(Account, bool)> {
+    /// The account, entered at the first request.
+    fn account(&self) -> Result<Account> {
         if let Some(account) = self.account.borrow().as_ref() {
-            return Ok((account.clone(), false));
+            return Ok(account.clone());
         }
         let account = identity::log_in(&self.login, self.given.as_deref(), &self.trust)
             .map_err(unfound)
@@ -142,7 +143,7 @@ impl Session {
             ));
         }
         self.account.replace(Some(account.clone()));
-        Ok((account, true))
+        Ok(account)
     }
 
     fn send_as(&self, account: &Account, call: &Call<'_>) -> Result<Response> {
