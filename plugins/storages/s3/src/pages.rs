@@ -14,6 +14,9 @@ use crate::document::Element;
 use crate::service::{Ask, Service, timestamp};
 use crate::upload::{self, Upload};
 
+/// What the cursors of key listings begin with.
+const CURSOR: &str = "after:";
+
 /// What a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
@@ -39,9 +42,11 @@ pub(crate) fn keys(service: &Service, prefix: &str, depth: Depth, cursor: Option
     if depth == Depth::OneLevel {
         query.push(("delimiter", "/"));
     }
-    if let Some(cursor) = cursor {
-        query.push(("continuation-token", cursor));
-    }
+    // Not every service refuses a foreign token in an orderly way.
+    let token = cursor
+        .map(|cursor| cursor.strip_prefix(CURSOR).ok_or_else(foreign))
+        .transpose()?;
+    query.extend(token.map(|token| ("continuation-token", token)));
     let page = service.ask_document(&Ask {
         method: "GET",
         query,
@@ -82,7 +87,10 @@ pub(crate) fn keys(service: &Service, prefix: &str, depth: Depth, cursor: Option
         return Err(senseless("more entries than were asked for"));
     }
     let next = is_truncated(&page).then(|| page.exact_text("NextContinuationToken"));
-    let next = next.map(|next| further(next, cursor)).transpose()?;
+    let next = next
+        .map(|next| further(next, token))
+        .transpose()?
+        .map(|next| format!("{CURSOR}{next}"));
     Ok(KeyPage { entries, next })
 }
 
@@ -100,8 +108,7 @@ pub(crate) fn uploads(service: &Service, prefix: &str, cursor: Option<&str>) -> 
         ("prefix", full.as_str()),
     ];
     if let Some(cursor) = cursor {
-        let (service_id, key) =
-            upload::split(cursor).ok_or_else(|| Error::invalid("the cursor isn't one of this storage's"))?;
+        let (service_id, key) = upload::split(cursor).ok_or_else(foreign)?;
         query.extend([("key-marker", key), ("upload-id-marker", service_id)]);
     }
     let page = service.ask_document(&Ask {
@@ -176,6 +183,10 @@ fn date(text: &str) -> Option<Timestamp> {
     DateTime::from_str(text, Format::DateTimeWithOffset)
         .ok()
         .map(timestamp)
+}
+
+fn foreign() -> Error {
+    Error::invalid("the cursor isn't one of this storage's")
 }
 
 fn senseless(what: &str) -> Error {
