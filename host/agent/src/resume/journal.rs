@@ -19,6 +19,7 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use freezer_format::chain_key::KeyInfo;
 use freezer_format::name::LevelId;
@@ -30,6 +31,11 @@ use sha2::{Digest, Sha256};
 const MAX_LINE_BYTES: u64 = 64 << 10;
 /// The largest journal that is read back, some million segments: more is nobody's run.
 const MAX_JOURNAL_BYTES: u64 = 1 << 30;
+
+/// A run that lives isn't waited for longer than this: two seconds in all.
+const LOCK_TRIES: u32 = 40;
+/// See [`LOCK_TRIES`].
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who writes which backup, and whatever makes its bytes what they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,8 +169,15 @@ impl Journal {
                 "it is no file of this user alone",
             ));
         }
-        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Ok(None);
+        // A killed run holds its lock until the kernel has taken its memory away.
+        let is_locked = || rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        let mut tries = LOCK_TRIES;
+        while !is_locked() {
+            if tries == 0 {
+                return Ok(None);
+            }
+            tries -= 1;
+            std::thread::sleep(LOCK_PAUSE);
         }
         // A run that ended between the opening and the lock has removed the file: then this one belongs to nobody.
         if rustix::fs::fstat(&file)?.st_nlink == 0 {
