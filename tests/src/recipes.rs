@@ -150,6 +150,18 @@ impl Recipes {
         self.run(|context| check(store, &options, &self.keyring, context))
     }
 
+    /// Looks for leftovers of runs that are all over, and removes those of the look before if asked to.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn leftovers(&self, store: &Arc<dyn Store>, remove: bool) -> Result<LeftoverReport, AgentError> {
+        let options = LeftoverOptions {
+            grace_seconds: 0,
+            remove,
+        };
+        self.run(|context| leftovers(&**store, &options, context))
+    }
+
     /// What the source holds now.
     #[must_use]
     pub fn source(&self) -> Listing {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use freezer_agent::{AgentError, ExitClass};
+use freezer_agent::{AgentError, ExitClass, Fate};
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::Timestamp;
 use freezer_pipeline::store::{ErrorKind, Store};
@@ -104,9 +104,11 @@ impl Case {
                 "{case}: what is listed isn't whole: {found:?}"
             );
         }
-        self.assert_leftovers_are_named(&case);
+        let left = self.leftovers();
+        self.assert_leftovers_are_named(&case, &left);
         let next = self.recipes.backup(&self.store);
         assert!(next.is_ok(), "{case}: the next run fails: {next:?}");
+        self.assert_leftovers_go(&case, &left);
         let found = self.recipes.restore(&self.store, None).expect("the next backup");
         assert_eq!(
             found,
@@ -123,42 +125,67 @@ impl Case {
         Some(())
     }
 
-    /// Every object that belongs to no backup, and every unfinished upload, is in check's report.
-    fn assert_leftovers_are_named(&self, case: &str) {
+    /// The keys of objects that belong to no backup, and of unfinished uploads.
+    fn leftovers(&self) -> Vec<String> {
         let rows = self.recipes.list(&self.store).expect("a listing");
         let places: Vec<String> = rows
             .iter()
             .map(|row| format!("/tar/h_t/{}/{}_{}/", row.id.zero, row.id.level, row.id.time))
             .collect();
-        let belongs = |key: &str| places.iter().any(|place| key.contains(place));
-        let left: Vec<String> = all_objects(&*self.store)
-            .into_iter()
-            .filter(|key| !belongs(key))
-            .collect();
-        let uploads = self
-            .store
-            .pending("", None)
-            .map(|page| page.uploads)
-            .unwrap_or_default();
+        let is_left = |key: &String| {
+            let of_level = key.starts_with("data/") || key.starts_with("metadata/");
+            of_level && !places.iter().any(|place| key.contains(place))
+        };
+        let mut left: Vec<String> = all_objects(&*self.store).into_iter().filter(is_left).collect();
+        let uploads = self.store.pending("", None).map(|page| page.uploads);
+        left.extend(uploads.unwrap_or_default().into_iter().map(|upload| upload.key));
+        left
+    }
+
+    /// Check names what is left over.
+    fn assert_leftovers_are_named(&self, case: &str, left: &[String]) {
         let report = match self.recipes.check(&self.store, false) {
             Ok(report) => report,
             // A storage without any backup, and without anything else.
-            Err(_) if left.is_empty() && uploads.is_empty() => return,
+            Err(_) if left.is_empty() => return,
             Err(error) => panic!("{case}: check fails: {error}"),
         };
-        let named = |key: &str| {
-            report
+        for key in left {
+            let named = report
                 .problems
                 .iter()
-                .any(|problem| key.starts_with(&problem.object))
-        };
-        for key in left.iter().chain(uploads.iter().map(|upload| &upload.key)) {
+                .any(|problem| key.starts_with(&problem.object));
             assert!(
-                named(key),
+                named,
                 "{case}: {key:?} is left over and check doesn't name it: {:?}",
                 report.problems
             );
         }
+    }
+
+    /// The recipe for leftovers names them too, and takes them away; what has a manifest may be a backup.
+    fn assert_leftovers_go(&self, case: &str, left: &[String]) {
+        let report = self.recipes.leftovers(&self.store, false).expect("a first look");
+        let spared = |key: &String| {
+            let leftover = report
+                .leftovers
+                .iter()
+                .find(|leftover| key.starts_with(&leftover.object));
+            let leftover = leftover.unwrap_or_else(|| {
+                panic!(
+                    "{case}: {key:?} is left over and isn't named: {:?}",
+                    report.leftovers
+                )
+            });
+            leftover.fate == Fate::Spared
+        };
+        let mut spared: Vec<&String> = left.iter().filter(|key| spared(key)).collect();
+        self.recipes.leftovers(&self.store, true).expect("a second look");
+        let left = self.leftovers();
+        let mut still: Vec<&String> = left.iter().collect();
+        spared.sort();
+        still.sort();
+        assert_eq!(still, spared, "{case}: what is left after two looks");
     }
 }
 

@@ -36,6 +36,8 @@ struct Traffic {
     up: u64,
     down: u64,
     requests: u64,
+    /// How often a rule broke something.
+    hits: u64,
 }
 
 impl Wire {
@@ -131,6 +133,7 @@ impl Wire {
             up: proxy.bytes(Direction::Up),
             down: proxy.bytes(Direction::Down),
             requests: proxy.requests(),
+            hits: proxy.hits(),
         }
     }
 
@@ -141,19 +144,21 @@ impl Wire {
             whole.up > 1000 && whole.down > 1000,
             "hardly anything went through the proxy"
         );
-        let count = positions();
+        let (count, mut hits) = (positions(), 0);
         for (direction, bytes) in [(Direction::Up, whole.up), (Direction::Down, whole.down)] {
             for event in events {
                 for position in 0..count {
-                    self.disturb(vec![Rule::AtByte {
+                    let broken = self.disturb(vec![Rule::AtByte {
                         connection: Some(position % 2),
                         direction,
                         after: bytes * (2 * position + 1) / (4 * count),
                         event: *event,
                     }]);
+                    hits += broken.hits;
                 }
             }
         }
+        assert!(hits > count, "only {hits} faults hit anything");
     }
 }
 

@@ -12,6 +12,8 @@ mod options;
 mod parse;
 mod storage;
 mod removal;
+#[cfg(test)]
+mod golden;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};

@@ -19,6 +19,8 @@ mod retention;
 pub(crate) mod rules;
 pub(crate) mod size;
 mod storage;
+#[cfg(test)]
+mod golden;
 
 use std::path::{Path, PathBuf};
 
