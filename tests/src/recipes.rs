@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 
 use freezer_agent::{
     AgentError, BackupOptions, BackupOutcome, BackupRow, CheckOptions, CheckReport, Excludes, Filter,
-    Keyring, ListOptions, OnFailure, PluginMode, RestoreOptions, Storage, Wanted, backup, check, list,
-    restore,
+    Keyring, LeftoverOptions, LeftoverReport, ListOptions, OnFailure, PluginMode, RestoreOptions, Storage,
+    Wanted, backup, check, leftovers, list, restore,
 };
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
