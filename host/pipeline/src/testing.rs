@@ -6,55 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use freezer_format::name::Timestamp;
 
+mod keys;
+mod requests;
+
 use crate::store::{
     ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, PendingUpload, Store,
     StoreError,
 };
-
-/// The calls of a [`Store`], as counters and faults name them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Operation {
-    /// `list`
-    List,
-    /// `stat`
-    Stat,
-    /// `read`
-    Read,
-    /// `put`
-    Put,
-    /// `remove`
-    Remove,
-    /// `begin`
-    Begin,
-    /// `put_segment`
-    PutSegment,
-    /// `commit`
-    Commit,
-    /// `abort`
-    Abort,
-    /// `pending`
-    Pending,
-    /// `usage`
-    Usage,
-}
-
-impl Operation {
-    fn words(self) -> &'static str {
-        match self {
-            Self::List => "list",
-            Self::Stat => "look at",
-            Self::Read => "read",
-            Self::Put => "write",
-            Self::Remove => "remove",
-            Self::Begin => "begin",
-            Self::PutSegment => "write a segment of",
-            Self::Commit => "commit",
-            Self::Abort => "abort",
-            Self::Pending => "list uploads of",
-            Self::Usage => "measure",
-        }
-    }
-}
+use keys::{MAX_PAGE, check_key, check_prefix};
+pub use requests::{Operation, Requests};
 
 /// A failure that happens once, at the `call`-th call (from 0) of `operation`, or of any operation if `None`.
 #[derive(Debug, Clone)]
@@ -67,35 +27,6 @@ pub struct Fault {
     pub kind: ErrorKind,
     /// Whether the call takes effect all the same, as when only the answer is lost.
     pub applied: bool,
-}
-
-/// What was asked of the storage so far.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Requests {
-    /// Calls per operation, failed ones included.
-    pub calls: BTreeMap<Operation, u64>,
-    /// Bytes that `read` promised to deliver.
-    pub bytes_read: u64,
-    /// Bytes that `put` and `put_segment` took.
-    pub bytes_written: u64,
-    /// The largest number of `put_segment` calls under way at once.
-    pub most_parallel: u32,
-    /// The largest number of bytes held by `put_segment` calls under way.
-    pub most_bytes_in_flight: u64,
-}
-
-impl Requests {
-    /// The number of calls of one operation.
-    #[must_use]
-    pub fn count(&self, operation: Operation) -> u64 {
-        self.calls.get(&operation).copied().unwrap_or(0)
-    }
-
-    /// The number of all calls.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.calls.values().sum()
-    }
 }
 
 #[derive(Debug)]
@@ -298,26 +229,6 @@ impl State {
             *seen += 1;
         }
         hit.map(|position| self.faults.remove(position).0)
-    }
-}
-
-/// Most entries of a page.
-const MAX_PAGE: usize = 1000;
-
-/// Refuses what the contract calls no key.
-fn check_key(key: &str) -> Result<(), (ErrorKind, String)> {
-    let good = |part: &str| !matches!(part, "" | "." | "..") && !part.chars().any(char::is_control);
-    if key.len() <= 1024 && key.split('/').all(good) {
-        return Ok(());
-    }
-    Err((ErrorKind::Invalid, "it is no key".to_owned()))
-}
-
-fn check_prefix(prefix: &str) -> Result<(), (ErrorKind, String)> {
-    match prefix.strip_suffix('/') {
-        Some(key) => check_key(key),
-        None if prefix.is_empty() => Ok(()),
-        None => Err((ErrorKind::Invalid, "it is no prefix".to_owned())),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
-use ssh2::Channel;
+use ssh2::{Channel, ErrorCode};
 
 use super::link::Link;
 use super::packet::{Fields, Reply, Request, kind, parse_reply, status};
@@ -49,6 +49,9 @@ pub(super) struct Wire {
     pub(super) abilities: Abilities,
 }
 
+/// libssh2's code for a server that refuses a channel's request.
+const REQUEST_DENIED: i32 = -22;
+
 impl Wire {
     /// Starts SFTP on a connection that is logged in.
     ///
@@ -59,6 +62,10 @@ impl Wire {
         let mut channel = opened.map_err(|error| link.lost(error.message()))?;
         let started = link.call(|_| channel.subsystem("sftp"))?;
         started.map_err(|error| {
+            // Anything but the server's word is a connection that broke meanwhile.
+            if error.code() != ErrorCode::Session(REQUEST_DENIED) {
+                return link.lost(error.message());
+            }
             let message = format!("{} has no SFTP for this user: {}", link.place, error.message());
             Error::new(ErrorKind::Denied, message)
         })?;
