@@ -180,7 +180,7 @@ mod needs_swift {
         for position in 0..positions() {
             // Near the end of the bytes that go up on a connection lie contents, not heads.
             wire.disturb(vec![Rule::AtByte {
-                connection: None,
+                connection: Some(position % 2),
                 direction: Direction::Up,
                 after: whole.up * (position + 1) / (positions() + 2),
                 event: Break::FlipBit,
