@@ -1,3 +1,5 @@
+//! Storage swift against a strict cluster in memory.
+
 mod cluster;
 
 use freezer_sdk::error::ErrorKind;

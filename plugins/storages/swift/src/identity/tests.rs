@@ -1,3 +1,5 @@
+//! Logins of all kinds against scripted answers.
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
