@@ -36,6 +36,8 @@ fi
 
 # Servers that tests share; those that break theirs start their own. Whatever happens, all are stopped.
 servers=$(mktemp -d "${TMPDIR:-/tmp}/freezer-servers.XXXXXX")
+# sshd reads the keys that it takes as the user who logs in.
+chmod 711 "$servers"
 stop_servers() {
     for folder in "$servers"/*/; do
         [ -f "$folder/script" ] && "$(cat "$folder/script")" down "$folder" || true

@@ -77,6 +77,14 @@ impl Finished {
         self
     }
 
+    /// Panics unless one of the outputs holds the words.
+    #[track_caller]
+    pub fn tells(self, words: &str) -> Self {
+        let told = self.stderr.contains(words) || self.text().contains(words);
+        assert!(told, "the outputs lack {words:?}\n{self}");
+        self
+    }
+
     /// Panics when either output holds the words.
     #[track_caller]
     pub fn never_says(self, words: &str) -> Self {

@@ -49,10 +49,10 @@ fn prune_tells_marks_and_removes_and_the_rest_restores() {
         .verb("prune", &rules)
         .run()
         .expect(0)
-        .says("2 kept, 2 marked to go after the grace, 0 removed");
+        .tells("2 kept, 2 marked to go after the grace, 0 removed");
     assert_eq!(levels(&sandbox), [0, 1, 0, 1]);
     let now = [&rules[..], &["--now"]].concat();
-    sandbox.verb("prune", &now).run().expect(0).says("2 removed");
+    sandbox.verb("prune", &now).run().expect(0).tells("2 removed");
     assert_eq!(levels(&sandbox), [0, 1]);
     assert_same(&sandbox.source(), &sandbox.restore("out", &pass), &[]);
     sandbox
@@ -69,7 +69,7 @@ fn prune_tells_marks_and_removes_and_the_rest_restores() {
         .verb("prune", &now)
         .run()
         .expect(0)
-        .says("2 kept, 0 marked");
+        .tells("2 kept, 0 marked");
 }
 
 #[test]
@@ -82,8 +82,8 @@ fn a_damaged_newest_backup_keeps_all_and_is_said() {
         .verb("prune", &["--keep-last", "1", "--now"])
         .run()
         .expect(5)
-        .says("nothing of h_t is removed")
-        .says("freezer check");
+        .tells("nothing of h_t is removed")
+        .tells("freezer check");
     assert_eq!(levels(&sandbox), [0, 0]);
 }
 
@@ -100,8 +100,8 @@ fn pins_and_tags_keep_and_rules_come_from_the_configuration() {
         .freezer(prune)
         .run()
         .expect(0)
-        .says("tag monthly")
-        .says("1 removed");
+        .tells("tag monthly")
+        .tells("1 removed");
     let first = backups(&sandbox.store(), "h_t")[0].time.to_string();
     sandbox
         .freezer([
@@ -130,13 +130,13 @@ fn pins_and_tags_keep_and_rules_come_from_the_configuration() {
         ])
         .run()
         .expect(0)
-        .says("pinned");
+        .tells("pinned");
     sandbox
         .freezer(prune)
         .run()
         .expect(0)
-        .says("pinned")
-        .says("0 removed");
+        .tells("pinned")
+        .tells("0 removed");
     sandbox
         .freezer([
             "tag",
@@ -150,7 +150,7 @@ fn pins_and_tags_keep_and_rules_come_from_the_configuration() {
         ])
         .run()
         .expect(0);
-    sandbox.freezer(prune).run().expect(0).says("1 removed");
+    sandbox.freezer(prune).run().expect(0).tells("1 removed");
     assert_eq!(levels(&sandbox), [0]);
     assert_same(&sandbox.source(), &sandbox.restore("out", &[]), &[]);
 }
@@ -173,11 +173,11 @@ fn leftovers_are_removed_after_two_looks() {
             .run()
             .expect(0)
     };
-    admin(&["--remove"]).says("young");
+    admin(&["--remove"]).tells("young");
     assert!(folder.join("data").exists());
-    admin(&["--grace", "0h", "--remove"]).says("1 removed");
+    admin(&["--grace", "0h", "--remove"]).tells("1 removed");
     assert!(!folder.exists());
-    admin(&[]).says("nothing is left over");
+    admin(&[]).tells("nothing is left over");
     assert_same(&sandbox.source(), &sandbox.restore("out", &[]), &[]);
 }
 
@@ -220,7 +220,7 @@ fn the_original_s_removal_options_remove_whole_chains() {
         .args(place)
         .run()
         .expect(1)
-        .says("Critical Error: --remove-older-than and --remove-before-date are given together");
+        .tells("Critical Error: --remove-older-than and --remove-before-date are given together");
     // A backup with a removal option removes afterwards.
     let source = sandbox.source();
     sandbox

@@ -73,7 +73,7 @@ impl Bucket {
     fn assert_restores(&self, sandbox: &Sandbox) {
         let target = sandbox.path("out");
         if target.exists() {
-            fs::remove_dir_all(&target).unwrap();
+            fs::remove_dir_all(&target).expect("the last one is removed");
         }
         let restore = ["restore", "--name", "t", "--host", "h", "--target"];
         self.login(
@@ -141,9 +141,9 @@ fn chain_comes_back(bucket: &Bucket) {
     let listed = bucket.verb(&sandbox, &["list", "--json"]).run().expect(0).json();
     let levels: Vec<u64> = listed["result"]["backups"]
         .as_array()
-        .unwrap()
+        .expect("a list")
         .iter()
-        .map(|backup| backup["level"].as_u64().unwrap())
+        .map(|backup| backup["level"].as_u64().expect("a number"))
         .collect();
     assert_eq!(levels, [0, 1, 2], "{listed}");
     bucket

@@ -264,7 +264,14 @@ fn an_interrupt_with_resume_keeps_what_is_stored() {
     let first = killed(&sandbox, Signal::INT, 4, &["--resume"]);
     let first = first.expect(130).says("--resume goes on with it");
     assert!(backups(&sandbox.store(), "h_t").is_empty(), "{first}");
-    write(&sandbox.path("source/zz"), b"new at the end");
+    // The last file: what lies before it is stored as it was.
+    let last = sandbox.path("source/2/5");
+    let grown = [
+        fs::read(&last).expect("the last file"),
+        b"new at the end".to_vec(),
+    ]
+    .concat();
+    write(&last, &grown);
     let slow = [
         "--compression",
         "xz:9",
@@ -329,17 +336,15 @@ mod needs_mounts {
         for place in ["small", "locked"] {
             fs::create_dir(sandbox.path(place)).expect("mkdir");
         }
-        let script = format!(
-            r#"
+        let script = r#"
             mount -t tmpfs -o size=1500k none small
             mount --bind locked locked; mount -o remount,ro,bind locked
             code=0; FREEZER backup source --name t --host h --to local:$PWD/store --to local:$PWD/small \
                 --to local:$PWD/locked --max-segment-size 256K || code=$?
-            test $code = 3 || {{ echo "code $code"; exit 90; }}
-            test ! -e small/metadata || test -z "$(find small/metadata -type f)" || {{ echo "looks like a backup"; exit 91; }}
-            test -z "$(find small -type f)" || {{ find small -type f; echo "left behind"; exit 92; }}
+            test $code = 3 || { echo "code $code"; exit 90; }
+            test ! -e small/metadata || test -z "$(find small/metadata -type f)" || { echo "looks like a backup"; exit 91; }
+            test -z "$(find small -type f)" || { find small -type f; echo "left behind"; exit 92; }
             "#
-        )
         .replace("FREEZER", &freezer_binary().display().to_string());
         let done = sandbox
             .scrubbed(Path::new("unshare"))

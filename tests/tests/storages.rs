@@ -80,6 +80,7 @@ const SWIFT: Capabilities = Capabilities {
     listing_lag: Duration::from_secs(5),
     listed_objects: 1005,
     pending_uploads: 105,
+    knows_gone_uploads: true,
 };
 
 mod needs_swift {
@@ -143,6 +144,8 @@ mod needs_s3 {
         let capabilities = Capabilities {
             refusal: Refusal::Sequential,
             pending_uploads: 105,
+            // This server answers 500.
+            knows_gone_uploads: false,
             ..Capabilities::default()
         };
         assert_server_conforms(&StorageServer::s3(), &[], capabilities);

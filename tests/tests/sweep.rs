@@ -195,10 +195,7 @@ fn all_objects(store: &dyn Store) -> Vec<String> {
     let mut folders = vec![String::new()];
     while let Some(folder) = folders.pop() {
         let mut cursor: Option<String> = None;
-        loop {
-            let Ok(page) = store.list(&folder, cursor.as_deref()) else {
-                break;
-            };
+        while let Ok(page) = store.list(&folder, cursor.as_deref()) {
             for entry in page.entries {
                 if entry.is_prefix {
                     folders.push(entry.key);

@@ -222,14 +222,13 @@ impl Trial<'_> {
             }
         })?;
         let written = self.step("write", None, |trial| {
-            let content = Arc::clone(&first);
-            trial.store.put(&key, content, Existing::Refuse).into()
+            trial.put(&key, &first, Existing::Refuse).into()
         })?;
         if !written {
             return Ok(());
         }
         self.step("keep what is there", None, |trial| {
-            match trial.store.put(&key, Arc::clone(&second), Existing::Refuse) {
+            match trial.put(&key, &second, Existing::Refuse) {
                 Err(error) if error.kind == ErrorKind::AlreadyExists => Answer::Good(String::new()),
                 Err(error) => Answer::Error(error),
                 Ok(()) => Answer::Bad("it replaced an object that it was to keep".to_owned()),
@@ -241,7 +240,7 @@ impl Trial<'_> {
             trial.compare(&key, (1000, Some(100)), &first[1000..1100])
         })?;
         self.step("replace", None, |trial| {
-            match trial.store.put(&key, Arc::clone(&second), Existing::Replace) {
+            match trial.put(&key, &second, Existing::Replace) {
                 Ok(()) => trial.compare(&key, (0, None), &second),
                 Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::AlreadyExists) => {
                     Answer::Refused(format!("written once: {}", error.message))
@@ -251,6 +250,12 @@ impl Trial<'_> {
         })?;
         self.step("clock", None, |trial| trial.clock(&key))?;
         Ok(())
+    }
+
+    /// Writes a small object, whole: what an interrupt cut short would be left behind.
+    fn put(&self, key: &str, content: &Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
+        let _whole = self.context.cancel.mask();
+        self.store.put(key, Arc::clone(content), existing)
     }
 
     /// An object is found with its size, another isn't.

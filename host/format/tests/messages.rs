@@ -25,7 +25,7 @@ fn says(source: &str, rows: &[(&dyn std::fmt::Display, &str)]) {
 }
 
 fn bad_json() -> serde_json::Error {
-    serde_json::from_str::<u32>("x").unwrap_err()
+    serde_json::from_str::<u32>("x").expect_err("it is no number")
 }
 
 #[test]

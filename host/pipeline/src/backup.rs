@@ -32,13 +32,7 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
     let encoding = &job.encoding;
     let kind = (encoding.compression, encoding.level);
     let store = &*job.store;
-    let plan = Plan::new(
-        job.memory_bytes,
-        job.segment_bytes,
-        job.workers,
-        &store.limits(),
-        kind,
-    );
+    let plan = memory_plan(&job);
     let encoders = encoders(kind, plan.workers)?;
     let mut index_salt = [0; 8];
     (job.context.random)(&mut index_salt);
@@ -67,8 +61,8 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
     let outlet = Outlet::new(store, job.context.counters, (uploads, uploaded), plan.uploads);
     let (ahead, requests) = bounded(READ_AHEAD_QUEUE);
     let root = Root::open(&job.source.root)?;
-    let scout_plan = (job.workers > 1).then(|| root.scout_plan(&job.source, job.context.now));
-    let scout_plan = scout_plan.flatten();
+    let scout_plan = root.scout_plan(&job.source, job.context.now);
+    let scout_plan = scout_plan.filter(|_| job.workers > 1);
     let scouting = Scouting::new(scout_plan.is_some());
     thread::scope(|scope| {
         if let Some(plan) = &scout_plan {
@@ -107,6 +101,19 @@ pub fn backup(mut job: BackupJob<'_>) -> Result<BackupReport, BackupError> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     })
+}
+
+/// What is held in memory at once.
+fn memory_plan(job: &BackupJob<'_>) -> Plan {
+    let encoding = (job.encoding.compression, job.encoding.level);
+    let limits = job.store.limits();
+    Plan::new(
+        job.memory_bytes,
+        job.segment_bytes,
+        job.workers,
+        &limits,
+        encoding,
+    )
 }
 
 /// Makes an encoder for each worker.

@@ -15,7 +15,7 @@ use freezer_format::index::{IndexError, IndexReader, ReadRange};
 use freezer_format::openssl::{Kdf, KeyIv, Passphrase, SALTED};
 
 use crate::job::IndexFacts;
-use crate::store::{Store, StoreError};
+use crate::store::{ErrorKind, Store, StoreError};
 
 /// Bytes before the content of an encrypted object: magic and salt.
 const HEAD_BYTES: u64 = 16;
@@ -87,10 +87,7 @@ impl ObjectError {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Store(error) => matches!(
-                error.kind,
-                crate::store::ErrorKind::Corrupt | crate::store::ErrorKind::NotFound
-            ),
+            Self::Store(error) => matches!(error.kind, ErrorKind::Corrupt | ErrorKind::NotFound),
             Self::Read { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
             _ => true,
         }
@@ -220,7 +217,7 @@ impl StoredObject {
     /// The storage can't open the object.
     pub fn reader(&self) -> Result<ObjectReader, ObjectError> {
         let length = self.content_bytes();
-        let inner = self.store.read(&self.key, self.head_bytes(), Some(length))?;
+        let inner = self.open_stored(self.head_bytes(), length)?;
         Ok(self.decrypting(inner))
     }
 
@@ -229,7 +226,25 @@ impl StoredObject {
     /// # Errors
     /// The storage can't open the object.
     pub(crate) fn stored_reader(&self) -> Result<Box<dyn Read + Send>, ObjectError> {
-        Ok(self.store.read(&self.key, 0, Some(self.stored_bytes))?)
+        self.open_stored(0, self.stored_bytes)
+    }
+
+    /// Opens a range of the stored bytes. It lies within what was once stored: a storage that finds it behind the end has
+    /// a shortened object.
+    fn open_stored(&self, offset: u64, length: u64) -> Result<Box<dyn Read + Send>, ObjectError> {
+        self.store.read(&self.key, offset, Some(length)).map_err(|error| {
+            let found = match error.kind {
+                ErrorKind::Invalid => self.store.stat(&self.key).ok().flatten(),
+                _ => None,
+            };
+            match found {
+                Some(entry) if entry.size < self.stored_bytes => ObjectError::TooShort {
+                    key: self.key.clone(),
+                    bytes: entry.size,
+                },
+                _ => error.into(),
+            }
+        })
     }
 
     /// Decrypts what `inner` reads, the stored bytes from the head on.
@@ -269,7 +284,7 @@ impl StoredObject {
         }
         // A wrong length must not make us allocate what isn't there.
         let mut bytes = Vec::with_capacity(length.min(RESERVED_BYTES) as usize);
-        let reader = self.store.read(&self.key, offset, Some(length))?;
+        let reader = self.open_stored(offset, length)?;
         let read = reader.take(length).read_to_end(&mut bytes);
         let at = offset + bytes.len() as u64;
         let failed = |source| ObjectError::Read {

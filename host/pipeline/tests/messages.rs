@@ -153,6 +153,7 @@ fn of_stored_objects() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one row for each variant")]
 fn of_restores() {
     let path = || "etc/hosts".to_owned();
     says(

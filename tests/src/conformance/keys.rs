@@ -105,7 +105,7 @@ pub(super) fn other_keys_are_invalid(subject: &Subject, _place: &str) -> Verdict
             fails(&what("put"), invalid, store.put(&key, Arc::default(), existing))?;
         }
         fails(&what("begin"), invalid, store.begin(&key, None))?;
-        fails(&what("remove"), invalid, store.remove(&[key.clone()]))?;
+        fails(&what("remove"), invalid, store.remove(std::slice::from_ref(&key)))?;
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use freezer_pipeline::store::Store;
+use freezer_pipeline::store::{ErrorKind, Store};
 
 /// How far a storage can keep a second writer from replacing an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,19 @@ pub struct Capabilities {
     pub listed_objects: usize,
     /// Unfinished uploads whose list takes several pages.
     pub pending_uploads: usize,
+    /// Whether it says of an upload that is gone that it is; a server under test may fail instead.
+    pub knows_gone_uploads: bool,
+}
+
+impl Capabilities {
+    /// How a call for an upload that is gone fails.
+    fn gone(&self) -> &'static [ErrorKind] {
+        if self.knows_gone_uploads {
+            &[ErrorKind::NotFound]
+        } else {
+            &[ErrorKind::NotFound, ErrorKind::Unavailable]
+        }
+    }
 }
 
 impl Default for Capabilities {
@@ -57,6 +70,7 @@ impl Default for Capabilities {
             listing_lag: Duration::ZERO,
             listed_objects: 1005,
             pending_uploads: 1005,
+            knows_gone_uploads: true,
         }
     }
 }

@@ -253,11 +253,10 @@ pub(super) fn foreign_upload_ids_do_no_harm(subject: &Subject, place: &str) -> V
     for upload in foreign.iter().filter(|upload| **upload != unfinished.upload) {
         let shown: String = upload.chars().take(60).collect();
         let refused = [
-            ErrorKind::Invalid,
-            ErrorKind::NotFound,
-            ErrorKind::AlreadyExists,
-            ErrorKind::Corrupt,
-        ];
+            &[ErrorKind::Invalid, ErrorKind::AlreadyExists, ErrorKind::Corrupt],
+            subject.capabilities.gone(),
+        ]
+        .concat();
         let commit = store.commit(upload, 5, &["5".to_owned()]);
         fails(&format!("commit of {shown:?}"), &refused, commit)?;
         if let Err(error) = store.abort(upload) {

@@ -71,18 +71,8 @@ impl Config {
             Some(storages) => storages,
             None => self.storages(&layer, "--to")?,
         };
-        let CompressionText { compression, level } = layer.compression.unwrap_or(CompressionText {
-            compression: Compression::Gzip,
-            level: None,
-        });
         let compat = layer.compat.unwrap_or(false);
-        if compat && compression.original_name().is_none() {
-            return Err(Failure::usage(format!(
-                "the original Freezer can't read compression {compression}"
-            ))
-            .because("--compat stores what it can restore")
-            .advise("use --compression gzip, bzip2 or xz, or leave out --compat"));
-        }
+        let CompressionText { compression, level } = compression(layer.compression, compat)?;
         let segment_bytes = layer.max_segment_size.map_or(SEGMENT_BYTES, |size| size.0);
         if segment_bytes == 0 {
             return Err(Failure::usage("--max-segment-size is 0").advise("leave it out for 32M"));
@@ -167,6 +157,23 @@ impl Config {
 /// Something that must be given and isn't.
 pub(crate) fn missing(what: &str, how: &str) -> Failure {
     Failure::usage(format!("{what} is missing")).advise(format!("give {how}"))
+}
+
+/// How to compress, gzip unless said otherwise.
+fn compression(given: Option<CompressionText>, compat: bool) -> Result<CompressionText, Failure> {
+    let wanted = given.unwrap_or(CompressionText {
+        compression: Compression::Gzip,
+        level: None,
+    });
+    let name = wanted.compression;
+    if compat && name.original_name().is_none() {
+        return Err(
+            Failure::usage(format!("the original Freezer can't read compression {name}"))
+                .because("--compat stores what it can restore")
+                .advise("use --compression gzip, bzip2 or xz, or leave out --compat"),
+        );
+    }
+    Ok(wanted)
 }
 
 /// The level policy; 0 switches a limit of the chain off.

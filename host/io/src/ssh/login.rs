@@ -1,6 +1,6 @@
 //! Proving to the other machine who we are, and saying clearly why it didn't believe it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -82,7 +82,7 @@ pub(super) fn log_in(link: &mut Link, user: &str, login: &Login) -> Result<(), E
     }
 }
 
-fn by_agent(link: &mut Link, user: &str, socket: &PathBuf, offered: &str) -> Result<(), Error> {
+fn by_agent(link: &mut Link, user: &str, socket: &Path, offered: &str) -> Result<(), Error> {
     let failed = |error: ssh2::Error| {
         let message = format!(
             "can't ask the agent at {} for its keys: {}",

@@ -61,7 +61,7 @@ fn the_login_follows_what_was_given() {
     let key = ("ssh-key", SettingValue::Text("/home/me/.ssh/id".into()));
     let agent = ("ssh-agent", SettingValue::Flag(true));
     assert_eq!(login(&[]), Login::Agent);
-    let Login::Key(plain) = login(&[key.clone()]) else {
+    let Login::Key(plain) = login(std::slice::from_ref(&key)) else {
         panic!("no key")
     };
     assert_eq!((plain.file.as_str(), plain.passphrase), ("ssh-key", None));
