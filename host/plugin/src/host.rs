@@ -3,6 +3,8 @@
 //! Making one costs next to nothing. The engine, its threads and the compiled plugins come into being when the first
 //! plugin is loaded, so that `freezer --version` and `--help` never pay for them.
 
+mod config;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -24,7 +26,7 @@ use crate::grant_file::OperatorGrants;
 use crate::grants::{GrantSet, Grants};
 use crate::guest::{Guest, GuestState, PluginContext};
 use crate::journal::{DeadJournal, Leftover, RunJournal};
-use crate::limits::{LimitOverrides, PluginLimits};
+use crate::limits::PluginLimits;
 use crate::log_gate::LogGate;
 use crate::manifest::{PluginKind, PluginManifest};
 use crate::mode::{BackupRequest, ModeBackup, ModeOpener, ModeRestore, RestoreRequest};
@@ -33,32 +35,7 @@ use crate::run::Run;
 use crate::settings::Settings;
 use crate::storage::PluginStore;
 
-/// Where the host looks and what it keeps to.
-#[derive(Debug, Clone, Default)]
-pub struct HostConfig {
-    /// Directories with `*.wasm` files; of two plugins of one name the one in the earlier directory wins, but no foreign
-    /// one over one that was built together with this binary.
-    pub plugin_dirs: Vec<PathBuf>,
-    /// Where compiled plugins are kept; without it every run compiles.
-    pub cache_dir: Option<PathBuf>,
-    /// The grants.toml files, system before user; absent ones are skipped.
-    pub grant_files: Vec<PathBuf>,
-    /// Where the journal of leftovers is kept; without it a mode that announces one is refused.
-    pub state_dir: Option<PathBuf>,
-    /// Changed ceilings.
-    pub limits: LimitOverrides,
-    /// What the user's machine knows for SSH.
-    pub ssh: SshSurroundings,
-}
-
-/// What SSH finds on the user's machine where settings name nothing else.
-#[derive(Debug, Clone, Default)]
-pub struct SshSurroundings {
-    /// Files of known machines; a new one is written into the first.
-    pub known_hosts: Vec<PathBuf>,
-    /// The socket of the user's agent.
-    pub agent: Option<PathBuf>,
-}
+pub use config::{HostConfig, SshSurroundings, StorageRequest};
 
 /// A plugin that was found and may be used.
 #[derive(Debug, Clone)]
@@ -101,24 +78,6 @@ impl Plugin {
     #[must_use]
     pub fn is_first_party(&self) -> bool {
         self.first_party
-    }
-}
-
-/// How a storage is to be opened.
-#[derive(Debug, Clone, Default)]
-pub struct StorageRequest {
-    /// Its settings.
-    pub settings: Settings,
-    /// The most calls at once; the storage's own limit without it, and never more than that.
-    pub uploads: Option<u32>,
-}
-
-impl From<Settings> for StorageRequest {
-    fn from(settings: Settings) -> Self {
-        Self {
-            settings,
-            uploads: None,
-        }
     }
 }
 

@@ -35,7 +35,7 @@ mod needs_swift {
             .run()
             .expect(0);
         for (level, time) in times.iter().enumerate() {
-            let at = format!("@{time}");
+            let at = time.to_string();
             let target = account.restore(&format!("out{level}"), &[&pass[..], &["--at", &at]].concat());
             assert_same(&sandbox.path(format!("state{level}")), &target, &[]);
         }

@@ -1,0 +1,51 @@
+//! What a host is made of, and what it is asked for when it opens a storage.
+
+use std::path::PathBuf;
+
+use crate::limits::LimitOverrides;
+use crate::settings::Settings;
+
+/// Where the host looks and what it keeps to.
+#[derive(Debug, Clone, Default)]
+pub struct HostConfig {
+    /// Directories with `*.wasm` files; of two plugins of one name the one in the earlier directory wins, but no foreign
+    /// one over one that was built together with this binary.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// Where compiled plugins are kept; without it every run compiles.
+    pub cache_dir: Option<PathBuf>,
+    /// The grants.toml files, system before user; absent ones are skipped.
+    pub grant_files: Vec<PathBuf>,
+    /// Where the journal of leftovers is kept; without it a mode that announces one is refused.
+    pub state_dir: Option<PathBuf>,
+    /// Changed ceilings.
+    pub limits: LimitOverrides,
+    /// What the user's machine knows for SSH.
+    pub ssh: SshSurroundings,
+}
+
+/// What SSH finds on the user's machine where settings name nothing else.
+#[derive(Debug, Clone, Default)]
+pub struct SshSurroundings {
+    /// Files of known machines; a new one is written into the first.
+    pub known_hosts: Vec<PathBuf>,
+    /// The socket of the user's agent.
+    pub agent: Option<PathBuf>,
+}
+
+/// How a storage is to be opened.
+#[derive(Debug, Clone, Default)]
+pub struct StorageRequest {
+    /// Its settings.
+    pub settings: Settings,
+    /// The most calls at once; the storage's own limit without it, and never more than that.
+    pub uploads: Option<u32>,
+}
+
+impl From<Settings> for StorageRequest {
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            uploads: None,
+        }
+    }
+}
