@@ -32,11 +32,14 @@ fi
 needed="
     openssl:openssl gzip:gzip bzip2:bzip2 xz:xz-utils zstd:zstd tar:tar rsync:rsync strace:strace python3:python3
     setfacl:acl setfattr:attr setcap:libcap2-bin setpriv:util-linux unshare:util-linux cmp:diffutils cc:gcc make:make
+    pkg-config:pkg-config
 "
 packages=
 for pair in $needed; do
     command -v "${pair%%:*}" >/dev/null || [ -x "/usr/sbin/${pair%%:*}" ] || packages="$packages ${pair##*:}"
 done
+# The SSH client is built against OpenSSL.
+pkg-config --exists openssl 2>/dev/null || packages="$packages libssl-dev"
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
 [ -z "$packages" ] || install_packages "$packages"
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// The calls of a [`Store`], as counters and faults name them.
+/// The calls of a [`Store`](crate::store::Store), as counters and faults name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// `list`
