@@ -198,7 +198,7 @@ impl Pruning<'_> {
         }
         let mut marks = before.renewed(chosen.iter().copied(), self.now);
         marks.write(self.store, name, place, &before)?;
-        let removed = self.remove_ripe(&history, &chosen, &marks, &mut pruned)?;
+        let removed = self.remove_ripe(&history, &chosen, &mut marks, &mut pruned)?;
         let left = marks.renewed(chosen.into_iter().filter(|id| !removed.contains(id)), self.now);
         left.write(self.store, name, place, &marks)?;
         marks = left;
@@ -232,10 +232,10 @@ impl Pruning<'_> {
         })
     }
 
-    /// Ends what an earlier run began: a marked level without commit point was being removed.
+    /// Ends what an earlier run began. A level that is only marked and has lost its commit point stays: it may be had back.
     fn finish_removals(&self, history: &NameHistory, before: &Marks) -> Result<(), AgentError> {
         let present: BTreeSet<LevelId> = history.backups.iter().map(|backup| backup.id).collect();
-        for id in before.ids().filter(|id| !present.contains(id)) {
+        for id in before.begun().filter(|id| !present.contains(id)) {
             self.context.cancel.check()?;
             let level = history.found.level(id);
             // The listing may lag: only the object itself tells that it is gone.
@@ -251,17 +251,21 @@ impl Pruning<'_> {
         &self,
         history: &NameHistory,
         chosen: &[LevelId],
-        marks: &Marks,
+        marks: &mut Marks,
         pruned: &mut PrunedName,
     ) -> Result<BTreeSet<LevelId>, AgentError> {
         let grace = self.options.grace_seconds;
-        let is_ripe = |id: &LevelId| is_older(marks.since(*id), grace, self.now);
+        let ripe: BTreeSet<LevelId> = chosen
+            .iter()
+            .copied()
+            .filter(|id| is_older(marks.since(*id), grace, self.now))
+            .collect();
         let mut removed = BTreeSet::new();
         let mut zeros: Vec<Timestamp> = chosen.iter().map(|id| id.zero).collect();
         zeros.dedup();
         for zero in zeros {
             let of_chain: Vec<LevelId> = chosen.iter().copied().filter(|id| id.zero == zero).collect();
-            if !of_chain.iter().any(is_ripe) {
+            if !of_chain.iter().any(|id| ripe.contains(id)) {
                 continue;
             }
             if let Some(change) = self.change_since(history, zero, marks)? {
@@ -277,11 +281,14 @@ impl Pruning<'_> {
                     .backups
                     .iter()
                     .any(|other| other.parent == Some(id) && !removed.contains(&other.id));
-                if needed || !is_ripe(&id) {
+                if needed || !ripe.contains(&id) {
                     continue;
                 }
                 self.context.cancel.check()?;
                 let _whole = self.context.cancel.mask();
+                let begun = marks.removing(&[id]);
+                begun.write(self.store, &history.found.name, history.found.place, marks)?;
+                *marks = begun;
                 remove::remove_level(self.store, &history.found.level(id))?;
                 removed.insert(id);
             }

@@ -277,6 +277,12 @@ impl Sites {
         journals.any(|journal| journal.is_stale())
     }
 
+    /// True if a next run could go on with nothing of this one.
+    pub(crate) fn is_beyond_resuming(&self) -> bool {
+        let mut journals = self.sites.iter().filter_map(|site| site.journal.as_ref());
+        self.is_stale() || journals.any(|journal| journal.is_finishing())
+    }
+
     /// What every storage that takes part can take.
     ///
     /// # Errors

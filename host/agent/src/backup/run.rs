@@ -123,7 +123,7 @@ impl Running<'_> {
     fn give_up(&self, place: &Place<'_>, error: &AgentError, noted: &Noted<'_>) {
         let is_resumable = error.exit_class() == ExitClass::Interrupted || error.kind().is_retryable();
         let has_journal = self.sites.all().any(|(_, site)| site.journal.is_some());
-        if self.options.resume && is_resumable && has_journal && !self.sites.is_stale() {
+        if self.options.resume && is_resumable && has_journal && !self.sites.is_beyond_resuming() {
             noted.tell(&source_warning(format!(
                 "what is stored so far of {} is kept: freezer backup --resume goes on with it",
                 place.backup

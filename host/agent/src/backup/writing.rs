@@ -64,6 +64,7 @@ impl Writing<'_> {
         let manifest = self.manifest(plan, &report, (source, note), &warnings);
         let mac_key = plan.key.as_ref().map(|(key, _)| key.mac_key());
         let sealed = manifest.seal(mac_key.as_ref());
+        self.context.cancel.check()?;
         let journals = self.sites.all().filter_map(|(_, site)| site.journal.as_ref());
         journals.for_each(|journal| journal.finishing());
         commit::write_documents(self.sites, self.keys, (sealed, &manifest), self.context.cancel)?;

@@ -216,17 +216,24 @@ fn chains_with_uploads(
     prefix: &str,
     now: Timestamp,
 ) -> Result<BTreeSet<Timestamp>, AgentError> {
-    let page = match store.pending(prefix, None) {
-        Ok(page) => page,
-        Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => {
-            return Ok(BTreeSet::new());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let young = page
-        .uploads
-        .iter()
-        .filter(|upload| !is_older(upload.started, LEASE_SECONDS, now));
     let zero = |key: &str| parse_zero_directory(key.strip_prefix(prefix)?.split('/').next()?);
-    Ok(young.filter_map(|upload| zero(&upload.key)).collect())
+    let (mut found, mut cursor) = (BTreeSet::new(), None::<String>);
+    loop {
+        let page = match store.pending(prefix, cursor.as_deref()) {
+            Ok(page) => page,
+            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => {
+                return Ok(found);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let young = page
+            .uploads
+            .iter()
+            .filter(|upload| !is_older(upload.started, LEASE_SECONDS, now));
+        found.extend(young.filter_map(|upload| zero(&upload.key)));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(found),
+        }
+    }
 }

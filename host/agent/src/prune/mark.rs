@@ -38,6 +38,9 @@ struct Mark {
     level: Level,
     time: Timestamp,
     since: Timestamp,
+    /// Its removal was begun: whatever is left of it may go.
+    #[serde(default)]
+    removing: bool,
 }
 
 impl Mark {
@@ -85,6 +88,7 @@ impl Marks {
             time: id.time,
             // A mark from the future would never become ripe.
             since: self.since(id).map_or(now, |since| since.min(now)),
+            removing: self.levels.iter().any(|mark| mark.id() == id && mark.removing),
         };
         Self {
             format: FORMAT,
@@ -98,6 +102,20 @@ impl Marks {
             .iter()
             .find(|mark| mark.id() == id)
             .map(|mark| mark.since)
+    }
+
+    /// The same, with these levels about to be removed.
+    pub(crate) fn removing(&self, ids: &[LevelId]) -> Self {
+        let mut marks = self.clone();
+        for mark in marks.levels.iter_mut().filter(|mark| ids.contains(&mark.id())) {
+            mark.removing = true;
+        }
+        marks
+    }
+
+    /// The levels whose removal was begun.
+    pub(crate) fn begun(&self) -> impl Iterator<Item = LevelId> {
+        self.levels.iter().filter(|mark| mark.removing).map(Mark::id)
     }
 
     /// All marked levels.

@@ -31,6 +31,8 @@ pub(crate) struct JournalStore {
     is_broken: AtomicBool,
     /// What an earlier run stored turned out to be of no use: the run must begin anew.
     stale: AtomicBool,
+    /// This run has begun to write its documents.
+    is_finishing: AtomicBool,
     reused_bytes: AtomicU64,
 }
 
@@ -65,6 +67,7 @@ impl JournalStore {
             keeps: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             stale: AtomicBool::new(false),
+            is_finishing: AtomicBool::new(false),
             reused_bytes: AtomicU64::new(0),
         })
     }
@@ -87,6 +90,7 @@ impl JournalStore {
 
     /// Notes that the backup's documents are about to be written.
     pub(crate) fn finishing(&self) {
+        self.is_finishing.store(true, Ordering::Relaxed);
         self.note(&mut self.lock(), &Line::Finishing);
     }
 
@@ -187,9 +191,16 @@ impl JournalStore {
         }
     }
 
-    /// Nothing unfinished is left: the journal may go.
+    /// Nothing unfinished is left: the journal may go, unless a run that begins anew is going to need it.
     pub(crate) fn close(&self) {
-        self.lock().journal.remove();
+        if !self.is_stale() {
+            self.lock().journal.remove();
+        }
+    }
+
+    /// True once the documents are being written: from then on nothing is left to be continued.
+    pub(crate) fn is_finishing(&self) -> bool {
+        self.is_finishing.load(Ordering::Relaxed)
     }
 
     /// True if what was continued can't become this backup.

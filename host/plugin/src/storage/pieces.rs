@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
-use freezer_pipeline::store::StoreError;
+use freezer_pipeline::store::{ErrorKind, StoreError};
 
 /// What one `read` of a storage answered.
 pub(crate) struct Piece {
@@ -71,10 +71,10 @@ impl<S: Source> PieceReader<S> {
     /// Opens the stream anew where it broke, or says that it can't help.
     fn resume(&mut self, error: io::Error) -> io::Result<()> {
         if !is_passing(error.kind()) || self.failures == RESUMES {
-            return Err(error);
+            return Err(self.told(error));
         }
         if self.failures > 0 && !self.source.wait(FIRST_PAUSE * 2_u32.pow(self.failures - 1)) {
-            return Err(error);
+            return Err(self.told(error));
         }
         self.failures += 1;
         tracing::debug!(
@@ -83,6 +83,23 @@ impl<S: Source> PieceReader<S> {
             self.offset
         );
         self.open()
+    }
+}
+
+impl<S: Source> PieceReader<S> {
+    /// An error as the road knows it: a cancelled read must not look like damage.
+    fn told(&self, error: io::Error) -> io::Error {
+        let native = freezer_io::error::Error::from_io(&error);
+        if native.kind != freezer_io::error::ErrorKind::Cancelled {
+            return error;
+        }
+        io::Error::other(StoreError {
+            kind: ErrorKind::Cancelled,
+            storage: String::new(),
+            operation: "read",
+            key: self.key.clone(),
+            message: native.message,
+        })
     }
 }
 
@@ -133,7 +150,6 @@ fn is_passing(kind: io::ErrorKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use freezer_pipeline::store::ErrorKind;
     use std::cell::RefCell;
 
     const OBJECT: &[u8] = b"0123456789abcdefghij";
