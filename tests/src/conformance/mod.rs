@@ -46,7 +46,8 @@ pub struct Capabilities {
     pub listed_objects: usize,
     /// Unfinished uploads whose list takes several pages.
     pub pending_uploads: usize,
-    /// Whether it says of an upload that is gone that it is; a server under test may fail instead.
+    /// Whether it says of an upload that is gone that it is, and keeps one that is asked for under another key; a server
+    /// under test may fail instead.
     pub knows_gone_uploads: bool,
 }
 

@@ -247,9 +247,11 @@ pub(super) fn foreign_upload_ids_do_no_harm(subject: &Subject, place: &str) -> V
     .to_vec();
     foreign.push(key.clone());
     foreign.push("u".repeat(2000));
-    // That of the unfinished one, pointed at the whole one.
-    foreign.push(unfinished.upload.replace(&pending, &key));
-    foreign.push(format!("{}x", unfinished.upload));
+    if subject.capabilities.knows_gone_uploads {
+        // That of the unfinished one, pointed at the whole one.
+        foreign.push(unfinished.upload.replace(&pending, &key));
+        foreign.push(format!("{}x", unfinished.upload));
+    }
     for upload in foreign.iter().filter(|upload| **upload != unfinished.upload) {
         let shown: String = upload.chars().take(60).collect();
         let refused = [
