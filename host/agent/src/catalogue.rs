@@ -13,12 +13,15 @@ use freezer_format::layout::{
 use freezer_format::legacy::{LegacyKeys, legacy_chains_prefix, legacy_levels_prefix, parse_legacy_id};
 use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use freezer_format::name::{HostBackupName, LevelId};
-use freezer_pipeline::store::{ErrorKind, KeyEntry, Store, StoreError};
+use freezer_pipeline::store::{ErrorKind, KeyEntry, PendingUpload, Store, StoreError};
 
 use crate::date::date;
 use crate::error::AgentError;
 use crate::objects::read_small;
 use crate::plan::HOST_OPTION;
+
+/// Most pages of unfinished uploads that are looked at.
+const MAX_PAGES: u32 = 1000;
 
 /// Most entries of one listing that are taken in: what a hostile storage may cost in memory.
 const MAX_ENTRIES: usize = 1_000_000;
@@ -113,6 +116,24 @@ impl NamedChains {
             id,
         }
     }
+}
+
+/// The unfinished uploads below a prefix, all pages; none where the storage can't tell. A list without an end is cut.
+pub(crate) fn pending_all(store: &dyn Store, prefix: &str) -> Result<Vec<PendingUpload>, StoreError> {
+    let (mut found, mut cursor) = (Vec::new(), None::<String>);
+    for _ in 0..MAX_PAGES {
+        let page = match store.pending(prefix, cursor.as_deref()) {
+            Ok(page) => page,
+            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => break,
+            Err(error) => return Err(error),
+        };
+        found.extend(page.uploads);
+        match page.next {
+            Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
+            _ => break,
+        }
+    }
+    Ok(found)
 }
 
 /// Lists one level below a prefix, all pages. A prefix that isn't there is empty.

@@ -6,14 +6,10 @@ use freezer_format::layout::{
     BackupKeys, Engine, data_names_prefix, parse_level_directory, parse_zero_directory,
 };
 use freezer_format::name::{HostBackupName, LevelId};
-use freezer_pipeline::store::ErrorKind;
 
-use crate::catalogue::{folders, list_all};
+use crate::catalogue::{folders, list_all, pending_all};
 use crate::check::{Checker, UNNEEDED};
 use crate::error::AgentError;
-
-/// Most pages of unfinished uploads that are looked at.
-const MAX_PAGES: u32 = 1000;
 
 impl Checker<'_> {
     pub(super) fn check_garbage(&mut self) -> Result<(), AgentError> {
@@ -72,28 +68,10 @@ impl Checker<'_> {
     }
 
     fn check_uploads(&mut self) -> Result<(), AgentError> {
-        let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let page = match self.store.pending("data/", cursor.as_deref()) {
-                Ok(page) => page,
-                Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            };
-            for upload in page.uploads {
-                if !self.is_asked_for(&upload.key) {
-                    continue;
-                }
-                self.notice(
-                    upload.key,
-                    "has an upload that was never finished: a run was killed or is writing",
-                    UNNEEDED,
-                );
-            }
-            match page.next {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                _ => return Ok(()),
+        for upload in pending_all(&**self.store, "data/")? {
+            if self.is_asked_for(&upload.key) {
+                let reason = "has an upload that was never finished: a run was killed or is writing";
+                self.notice(upload.key, reason, UNNEEDED);
             }
         }
         Ok(())

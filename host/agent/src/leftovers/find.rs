@@ -5,13 +5,10 @@ use freezer_format::layout::{
 };
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
 use freezer_pipeline::RunContext;
-use freezer_pipeline::store::{ErrorKind, Store};
+use freezer_pipeline::store::{PendingUpload, Store};
 
-use crate::catalogue::{folders, list_all};
+use crate::catalogue::{folders, list_all, pending_all};
 use crate::error::AgentError;
-
-/// Most pages of unfinished uploads that are looked at.
-const MAX_PAGES: u32 = 1000;
 
 /// What a leftover is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,27 +153,14 @@ fn of_folder(
 }
 
 fn uploads(store: &dyn Store) -> Result<Vec<Candidate>, AgentError> {
-    let mut found = Vec::new();
-    let mut cursor: Option<String> = None;
-    for _ in 0..MAX_PAGES {
-        let page = match store.pending("", cursor.as_deref()) {
-            Ok(page) => page,
-            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => break,
-            Err(error) => return Err(error.into()),
-        };
-        found.extend(page.uploads.into_iter().map(|upload| Candidate {
-            object: upload.key,
-            content: Content::Upload(upload.upload),
-            objects: 1,
-            bytes: 0,
-            modified: upload.started,
-        }));
-        match page.next {
-            Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-            _ => break,
-        }
-    }
-    Ok(found)
+    let candidate = |upload: PendingUpload| Candidate {
+        object: upload.key,
+        content: Content::Upload(upload.upload),
+        objects: 1,
+        bytes: 0,
+        modified: upload.started,
+    };
+    Ok(pending_all(store, "")?.into_iter().map(candidate).collect())
 }
 
 /// Removes a leftover that is still as it was seen. Answers false if it isn't.

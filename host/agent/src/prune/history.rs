@@ -6,9 +6,9 @@ use freezer_format::layout::{parse_level_directory, parse_zero_directory};
 use freezer_format::name::{LevelId, Timestamp};
 use freezer_format::retention::Backup;
 use freezer_pipeline::RunContext;
-use freezer_pipeline::store::{ErrorKind, Store};
+use freezer_pipeline::store::Store;
 
-use crate::catalogue::{NamedChains, Place, folders, list_all};
+use crate::catalogue::{NamedChains, Place, folders, list_all, pending_all};
 use crate::check::is_finding;
 use crate::continuity::require_objects;
 use crate::error::AgentError;
@@ -217,23 +217,9 @@ fn chains_with_uploads(
     now: Timestamp,
 ) -> Result<BTreeSet<Timestamp>, AgentError> {
     let zero = |key: &str| parse_zero_directory(key.strip_prefix(prefix)?.split('/').next()?);
-    let (mut found, mut cursor) = (BTreeSet::new(), None::<String>);
-    loop {
-        let page = match store.pending(prefix, cursor.as_deref()) {
-            Ok(page) => page,
-            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => {
-                return Ok(found);
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let young = page
-            .uploads
-            .iter()
-            .filter(|upload| !is_older(upload.started, LEASE_SECONDS, now));
-        found.extend(young.filter_map(|upload| zero(&upload.key)));
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(found),
-        }
-    }
+    let uploads = pending_all(store, prefix)?;
+    let young = uploads
+        .iter()
+        .filter(|upload| !is_older(upload.started, LEASE_SECONDS, now));
+    Ok(young.filter_map(|upload| zero(&upload.key)).collect())
 }

@@ -15,10 +15,8 @@ use freezer_pipeline::store::{
 use sha2::{Digest, Sha256};
 
 use super::journal::{Journal, Line, OldUpload, Remains, RunHead};
+use crate::catalogue::pending_all;
 use crate::objects::digest_of_range;
-
-/// Most pages of unfinished uploads that are looked through.
-const MAX_PAGES: u32 = 1000;
 
 /// A storage with a journal.
 pub(crate) struct JournalStore {
@@ -142,24 +140,8 @@ impl JournalStore {
         let prefix = key
             .rsplit_once('/')
             .map_or_else(String::new, |(folder, _)| format!("{folder}/"));
-        let mut cursor: Option<String> = None;
-        for _ in 0..MAX_PAGES {
-            let page = match self.inner.pending(&prefix, cursor.as_deref()) {
-                Ok(page) => page,
-                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unsupported) => {
-                    return Ok(false);
-                }
-                Err(error) => return Err(error),
-            };
-            if page.uploads.iter().any(|found| found.upload == upload) {
-                return Ok(true);
-            }
-            match page.next {
-                Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
-                _ => return Ok(false),
-            }
-        }
-        Ok(false)
+        let uploads = pending_all(&*self.inner, &prefix)?;
+        Ok(uploads.iter().any(|found| found.upload == upload))
     }
 
     /// True if the object became visible before the run was killed.
