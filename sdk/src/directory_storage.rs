@@ -46,6 +46,7 @@
 //! Segments are written at their offsets.
 
 mod objects;
+mod receipt;
 mod upload;
 mod walk;
 

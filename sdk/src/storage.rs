@@ -70,7 +70,7 @@ pub trait Storage: Sized + 'static {
     /// Any; some may be gone then.
     fn remove(&self, keys: &[String]) -> Result<()>;
 
-    /// Starts a large object, which can't be seen before `commit`. Returns a text of at most 1024 bytes that names the upload in any
+    /// Starts a large object, which can't be seen before `commit`. Returns a text of at most 2048 bytes that names the upload in any
     /// instance and in later runs.
     ///
     /// # Errors

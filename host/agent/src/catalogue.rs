@@ -120,13 +120,20 @@ impl NamedChains {
 
 /// The unfinished uploads below a prefix, all pages; none where the storage can't tell. A list without an end is cut.
 pub(crate) fn pending_all(store: &dyn Store, prefix: &str) -> Result<Vec<PendingUpload>, StoreError> {
+    match pending_pages(store, prefix) {
+        Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => Ok(Vec::new()),
+        found => found,
+    }
+}
+
+/// All unfinished uploads below a prefix, as far as the storage tells.
+///
+/// # Errors
+/// It doesn't.
+pub(crate) fn pending_pages(store: &dyn Store, prefix: &str) -> Result<Vec<PendingUpload>, StoreError> {
     let (mut found, mut cursor) = (Vec::new(), None::<String>);
     for _ in 0..MAX_PAGES {
-        let page = match store.pending(prefix, cursor.as_deref()) {
-            Ok(page) => page,
-            Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::NotFound) => break,
-            Err(error) => return Err(error),
-        };
+        let page = store.pending(prefix, cursor.as_deref())?;
         found.extend(page.uploads);
         match page.next {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),

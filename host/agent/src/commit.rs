@@ -17,7 +17,7 @@ use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::{ErrorKind, Existing, Store, StoreError};
 use sha2::{Digest, Sha256};
 
-use crate::catalogue::label;
+use crate::catalogue::{label, pending_all};
 use crate::error::AgentError;
 use crate::objects::read_small;
 use crate::plan::Plan;
@@ -48,6 +48,10 @@ pub(crate) fn claim(
         let keys = BackupKeys::new(Engine::Tar, name, plan.id);
         match claim_everywhere(sites, &keys, run, &label(name, plan.id)) {
             Ok(Claimed::Ours) => return Ok(keys),
+            Ok(Claimed::Taken) if is_continued_anywhere(sites, run) => {
+                give_back(sites, &keys, run);
+                return Err(outrun(sites, label(name, plan.id)));
+            }
             Ok(Claimed::Taken) => give_back(sites, &keys, run),
             Err(error) => {
                 give_back(sites, &keys, run);
@@ -77,8 +81,7 @@ fn claim_everywhere(
 
 fn claim_one(site: &Site, keys: &BackupKeys, run: &str, backup: &str) -> Result<Claimed, AgentError> {
     let (store, key) = (&*site.target, keys.claim());
-    let interrupted = site.journal.as_ref().and_then(|journal| journal.interrupted());
-    let is_continued = interrupted.is_some_and(|head| head.run == run);
+    let is_continued = is_continued(site, run);
     match store.put(&key, Arc::new(run.as_bytes().to_vec()), Existing::Refuse) {
         // A storage that can't refuse leaves it to the commit to notice another run.
         Err(error) if error.kind == ErrorKind::Unsupported => Ok(Claimed::Ours),
@@ -105,10 +108,28 @@ fn claim_one(site: &Site, keys: &BackupKeys, run: &str, backup: &str) -> Result<
     }
 }
 
-/// Gives back the claims that were made for a place which isn't taken after all.
+/// True if the storage's journal tells of an interrupted run that this one goes on with.
+fn is_continued(site: &Site, run: &str) -> bool {
+    let interrupted = site.journal.as_ref().and_then(|journal| journal.interrupted());
+    interrupted.is_some_and(|head| head.run == run)
+}
+
+fn is_continued_anywhere(sites: &Sites, run: &str) -> bool {
+    sites.all().any(|(_, site)| is_continued(site, run))
+}
+
+/// The place of what is continued belongs to another run in one of the storages: its bytes fit no other place.
+fn outrun(sites: &Sites, backup: String) -> AgentError {
+    let journals = sites.all().filter_map(|(_, site)| site.journal.as_ref());
+    journals.for_each(|journal| journal.is_outrun());
+    AgentError::Taken { backup }
+}
+
+/// Gives back the claims that were made for a place which isn't taken after all. Where an interrupted run made one, it
+/// stays: it shows whose the data beside it is.
 fn give_back(sites: &Sites, keys: &BackupKeys, run: &str) {
     let key = keys.claim();
-    for (_, site) in sites.all() {
+    for (_, site) in sites.all().filter(|(_, site)| !is_continued(site, run)) {
         let given = match read_small(&*site.target, &key, MAX_CLAIM_BYTES) {
             Ok(Some(holder)) if holder == run.as_bytes() => site.target.remove(std::slice::from_ref(&key)),
             Ok(_) => Ok(()),
@@ -258,10 +279,10 @@ pub(crate) fn clean_up(
 /// Aborts unfinished uploads below the level's folders, as far as the storage knows them; `check` names the others.
 pub(crate) fn abort_uploads(store: &dyn Store, keys: &BackupKeys) {
     for directory in [keys.data_directory(), keys.metadata_directory()] {
-        let Ok(page) = store.pending(&format!("{directory}/"), None) else {
+        let Ok(uploads) = pending_all(store, &format!("{directory}/")) else {
             continue;
         };
-        for upload in page.uploads {
+        for upload in uploads {
             if let Err(error) = store.abort(&upload.upload) {
                 tracing::debug!("can't abort an upload of {:?}: {error}", upload.key);
             }

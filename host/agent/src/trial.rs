@@ -338,11 +338,11 @@ impl Trial<'_> {
                 Ok(upload) => upload,
                 Err(error) => return Answer::Error(error),
             };
-            let listed = trial.is_pending(&upload);
+            let listed = trial.is_pending(&key);
             if let Err(error) = trial.store.abort(&upload) {
                 return Answer::Error(error);
             }
-            match (listed, trial.is_pending(&upload), trial.store.stat(&key)) {
+            match (listed, trial.is_pending(&key), trial.store.stat(&key)) {
                 (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) => Answer::Error(error),
                 (_, Ok(true), _) => Answer::Bad("it is still listed after it was aborted".to_owned()),
                 (.., Ok(Some(_))) => {
@@ -355,11 +355,12 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn is_pending(&self, upload: &str) -> Result<bool, StoreError> {
+    /// By its key: a listing may call an upload otherwise than its beginning did.
+    fn is_pending(&self, key: &str) -> Result<bool, StoreError> {
         let mut cursor = None;
         loop {
             let page = self.store.pending(&self.prefix, cursor.as_deref())?;
-            if page.uploads.iter().any(|pending| pending.upload == upload) {
+            if page.uploads.iter().any(|pending| pending.key == key) {
                 return Ok(true);
             }
             match page.next {

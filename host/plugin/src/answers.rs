@@ -15,7 +15,7 @@ use crate::storage::pieces::Piece;
 const MAX_KEY_BYTES: usize = 1024;
 const MAX_PAGE_ENTRIES: usize = 1000;
 const MAX_CURSOR_BYTES: usize = 4096;
-const MAX_UPLOAD_BYTES: usize = 1024;
+const MAX_UPLOAD_BYTES: usize = 2048;
 const MAX_RECEIPT_BYTES: usize = 256;
 const MAX_PARALLEL_CALLS: u32 = 16;
 const MAX_CONTAINERS: usize = 10_000;

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::Place;
+use super::receipt::{self, Receipt};
 use super::upload::{self, Upload, check_key};
 use super::walk::Walk;
 use crate::error::{Context, Error, ErrorKind, Result};
@@ -159,7 +160,9 @@ impl<P: Place> Objects<P> {
         let written = directory
             .write(&upload.temporary, offset, content)
             .context(storing)?;
-        Ok(written.to_string())
+        let file = directory.find(&upload.temporary).context(storing)?;
+        let file = file.ok_or_else(|| self.gone(&upload))?;
+        Ok(Receipt::new(written, file.modified).to_string())
     }
 
     pub(super) fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<()> {
@@ -171,9 +174,9 @@ impl<P: Place> Objects<P> {
         };
         let directory = &*directory;
         let Some(temporary) = directory.find(&upload.temporary).context(completing)? else {
-            return self.commit_again(directory, &upload, size);
+            return self.commit_again(directory, &upload, (size, receipts));
         };
-        let received = sum(receipts)?;
+        let received = receipt::sum(receipts)?.bytes;
         if temporary.size != size || received != size {
             return Err(Error::corrupt(format!(
                 "object \"{key}\" in {} must have {size} bytes, but its file has {} and its segments have {received}",
@@ -273,12 +276,19 @@ impl<P: Place> Objects<P> {
         }))
     }
 
-    /// A commit whose upload has no file any more: the answer to an earlier one was lost, or it never was.
-    fn commit_again(&self, directory: &Directory, upload: &Upload, size: u64) -> Result<()> {
+    /// A commit whose upload has no file any more: the answer to an earlier one was lost, or it never was. The file keeps
+    /// the time of its last segment when it becomes an object; another upload's of the same length has another.
+    fn commit_again(
+        &self,
+        directory: &Directory,
+        upload: &Upload,
+        (size, receipts): (u64, &[String]),
+    ) -> Result<()> {
         let key = upload.key.as_str();
+        let sent = receipt::sum(receipts)?;
         match self.find(directory, key)? {
             // The earlier one may have failed between renaming and syncing the folder.
-            Some(object) if object.size == size => directory
+            Some(object) if object.size == size && (size == 0 || sent.is_of(object.modified)) => directory
                 .publish(key, key, Existing::Replace)
                 .context(|| format!("can't complete object \"{key}\" in {}", self.place)),
             Some(_) => Err(self.present(key)),
@@ -310,18 +320,6 @@ impl<P: Place> Objects<P> {
             upload.key, self.place
         ))
     }
-}
-
-/// The bytes of all segments.
-fn sum(receipts: &[String]) -> Result<u64> {
-    let mut sum = 0_u64;
-    for (number, receipt) in receipts.iter().enumerate() {
-        let length = receipt.parse::<u64>().ok();
-        let next = length.and_then(|length| sum.checked_add(length));
-        sum =
-            next.ok_or_else(|| Error::invalid(format!("segment {number} has no receipt of this storage")))?;
-    }
-    Ok(sum)
 }
 
 /// Takes away the folders that a removal left empty: else every listing would go through those of all backups that

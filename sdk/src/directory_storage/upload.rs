@@ -19,7 +19,7 @@ const RUN_DIGITS: usize = 16;
 const SUFFIX: &str = ".partial";
 /// Longest name in a directory, of nearly all file systems.
 const NAME_BYTES: usize = 255;
-/// Longest key: with the run, an upload-id of at most 1024 bytes.
+/// Longest key: with the run, no more than a key may have.
 const KEY_BYTES: usize = storage::KEY_BYTES - RUN_DIGITS - 1;
 /// Longest last part of a key: with the dots, run and suffix of a temporary name.
 const LAST_PART_BYTES: usize = NAME_BYTES - RUN_DIGITS - SUFFIX.len() - 2;

@@ -163,10 +163,22 @@ fn uploads(store: &dyn Store) -> Result<Vec<Candidate>, AgentError> {
     Ok(pending_all(store, "")?.into_iter().map(candidate).collect())
 }
 
+/// True if an upload got another segment since it was seen: a run is at work on it.
+fn has_grown(store: &dyn Store, upload: &str, candidate: &Candidate) -> Result<bool, AgentError> {
+    let folder = candidate.object.rsplit_once('/');
+    let prefix = folder.map_or_else(String::new, |(folder, _)| format!("{folder}/"));
+    let now = pending_all(store, &prefix)?;
+    let found = now.iter().find(|found| found.upload == *upload);
+    Ok(found.is_some_and(|found| found.started != candidate.modified))
+}
+
 /// Removes a leftover that is still as it was seen. Answers false if it isn't.
 pub(super) fn remove(store: &dyn Store, candidate: &Candidate) -> Result<bool, AgentError> {
     let keys = match &candidate.content {
         Content::Upload(upload) => {
+            if has_grown(store, upload, candidate)? {
+                return Ok(false);
+            }
             store.abort(upload)?;
             return Ok(true);
         }

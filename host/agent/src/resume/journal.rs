@@ -248,6 +248,14 @@ impl Journal {
         self.file.write_all(&text)
     }
 
+    /// Forgets all that is written, since what is to follow can't be: else it would be believed.
+    ///
+    /// # Errors
+    /// It can be neither emptied nor removed.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        self.file.set_len(0).or_else(|_| std::fs::remove_file(&self.path))
+    }
+
     /// Removes the file: nothing unfinished is left.
     pub(crate) fn remove(&self) {
         if let Err(error) = std::fs::remove_file(&self.path) {
@@ -321,6 +329,17 @@ impl OldUpload {
     pub(super) fn stored_bytes(&self) -> u64 {
         let bytes = self.segments.values().map(|segment| segment.bytes);
         bytes.fold(0, u64::saturating_add)
+    }
+}
+
+#[cfg(test)]
+impl Journal {
+    /// From now on neither it nor, `for_good`, its file can be changed.
+    pub(super) fn break_it(&mut self, for_good: bool) {
+        self.file = File::open(&self.path).unwrap();
+        if for_good {
+            self.path.push("nothing lies below a file");
+        }
     }
 }
 

@@ -15,8 +15,11 @@ use freezer_pipeline::store::{
 use sha2::{Digest, Sha256};
 
 use super::journal::{Journal, Line, OldUpload, Remains, RunHead};
-use crate::catalogue::pending_all;
+use crate::catalogue::pending_pages;
 use crate::objects::digest_of_range;
+
+#[cfg(test)]
+mod tests;
 
 /// A storage with a journal.
 pub(crate) struct JournalStore {
@@ -27,6 +30,8 @@ pub(crate) struct JournalStore {
     keeps: AtomicBool,
     /// The journal can't be written.
     is_broken: AtomicBool,
+    /// Nor can what it says be taken back: nothing that it speaks of may be written over.
+    is_lying: AtomicBool,
     /// What an earlier run stored turned out to be of no use: the run must begin anew.
     stale: AtomicBool,
     /// This run has begun to write its documents.
@@ -64,6 +69,7 @@ impl JournalStore {
             }),
             keeps: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
+            is_lying: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             is_finishing: AtomicBool::new(false),
             reused_bytes: AtomicU64::new(0),
@@ -98,15 +104,18 @@ impl JournalStore {
         state.remains = None;
         state.old.clear();
         let written = state.journal.begin(head, &self.boot);
-        self.judge_journal(written);
+        self.judge_journal(&state, written);
     }
 
-    /// The journal is a help for later: if it can't be written, the backup goes on without it.
-    fn judge_journal(&self, written: std::io::Result<()>) {
+    /// The journal is a help for later: if it can't be written, the backup goes on without it. What stands in it is
+    /// taken back then, since it may not be true any more when the next run reads it.
+    fn judge_journal(&self, state: &State, written: std::io::Result<()>) {
         if let Err(error) = written
             && !self.is_broken.swap(true, Ordering::Relaxed)
         {
             tracing::warn!(%error, "can't write a journal: if this run is interrupted, it can't be gone on with");
+            self.is_lying
+                .store(state.journal.forget().is_err(), Ordering::Relaxed);
         }
     }
 
@@ -121,7 +130,7 @@ impl JournalStore {
             return Ok(0);
         };
         let written = state.journal.go_on(&self.boot);
-        self.judge_journal(written);
+        self.judge_journal(&state, written);
         let mut reusable = 0;
         for (upload, old) in remains.uploads {
             let usable = old.key == data_key && !old.segments.is_empty();
@@ -135,13 +144,20 @@ impl JournalStore {
         Ok(reusable)
     }
 
-    /// True if the storage lists that upload as unfinished.
+    /// True unless the storage says that no upload of that key is unfinished. A storage may call one otherwise than it
+    /// did at its beginning, or not let us ask: then the upload's own calls tell whether it is there.
     fn is_pending(&self, upload: &str, key: &str) -> Result<bool, StoreError> {
         let prefix = key
             .rsplit_once('/')
             .map_or_else(String::new, |(folder, _)| format!("{folder}/"));
-        let uploads = pending_all(&*self.inner, &prefix)?;
-        Ok(uploads.iter().any(|found| found.upload == upload))
+        match pending_pages(&*self.inner, &prefix) {
+            Ok(uploads) => Ok(uploads
+                .iter()
+                .any(|found| found.upload == upload || found.key == key)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(false),
+            Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Unsupported) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// True if the object became visible before the run was killed.
@@ -185,6 +201,11 @@ impl JournalStore {
         self.is_finishing.load(Ordering::Relaxed)
     }
 
+    /// What was continued can't become this backup: another run has its place.
+    pub(crate) fn is_outrun(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+    }
+
     /// True if what was continued can't become this backup.
     pub(crate) fn is_stale(&self) -> bool {
         self.stale.load(Ordering::Relaxed)
@@ -208,7 +229,8 @@ impl JournalStore {
 
     fn note(&self, state: &mut State, line: &Line) {
         if !self.is_broken.load(Ordering::Relaxed) {
-            self.judge_journal(state.journal.append(line));
+            let written = state.journal.append(line);
+            self.judge_journal(state, written);
         }
     }
 
@@ -353,6 +375,9 @@ impl Store for JournalStore {
             self.note(&mut state, &line);
             Self::is_old(&state, upload)
         };
+        if continued && self.is_lying.load(Ordering::Relaxed) {
+            return Err(self.outdated(upload, "its journal can be neither written nor emptied"));
+        }
         let receipt = self.judge(continued, self.inner.put_segment(upload, number, offset, content))?;
         let line = Line::Stored {
             upload: upload.to_owned(),

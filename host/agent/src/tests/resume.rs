@@ -97,6 +97,82 @@ impl Store for Cut {
     }
 }
 
+/// What a storage says of its unfinished uploads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listing {
+    /// They are there, by other names.
+    Renamed,
+    /// This user may not ask.
+    Denied,
+}
+
+/// A storage with its own way to list unfinished uploads.
+struct Lists {
+    inner: MemoryStore,
+    listing: Listing,
+}
+
+impl Store for Lists {
+    fn url(&self) -> &str {
+        self.inner.url()
+    }
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+    fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
+        self.inner.list(prefix, cursor)
+    }
+    fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
+        self.inner.stat(key)
+    }
+    fn read(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Box<dyn Read + Send>, StoreError> {
+        self.inner.read(key, offset, length)
+    }
+    fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
+        self.inner.put(key, content, existing)
+    }
+    fn remove(&self, keys: &[String]) -> Result<(), StoreError> {
+        self.inner.remove(keys)
+    }
+    fn begin(&self, key: &str, size: Option<u64>) -> Result<String, StoreError> {
+        self.inner.begin(key, size)
+    }
+    fn put_segment(
+        &self,
+        upload: &str,
+        number: u32,
+        offset: u64,
+        content: Arc<Vec<u8>>,
+    ) -> Result<String, StoreError> {
+        self.inner.put_segment(upload, number, offset, content)
+    }
+    fn commit(&self, upload: &str, size: u64, receipts: &[String]) -> Result<(), StoreError> {
+        self.inner.commit(upload, size, receipts)
+    }
+    fn abort(&self, upload: &str) -> Result<(), StoreError> {
+        self.inner.abort(upload)
+    }
+    fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
+        if self.listing == Listing::Denied {
+            return Err(StoreError {
+                kind: ErrorKind::Denied,
+                storage: self.url().to_owned(),
+                operation: "list what is unfinished below",
+                key: prefix.to_owned(),
+                message: "not for you".to_owned(),
+            });
+        }
+        let mut page = self.inner.pending(prefix, cursor)?;
+        page.uploads
+            .iter_mut()
+            .for_each(|upload| upload.upload.insert_str(0, "listed "));
+        Ok(page)
+    }
+    fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
+        self.inner.usage()
+    }
+}
+
 /// Bytes that don't shrink, the same ones each time.
 fn noise(bytes: usize, seed: u64) -> String {
     let mut state = seed | 1;
@@ -308,4 +384,62 @@ fn a_copy_refuses_damage_and_other_backups() {
     target.set_object(&metadata, b"{\"another\": 1}".to_vec());
     let error = attempt().unwrap_err();
     assert!(error.to_string().contains("another backup"), "{error}");
+}
+
+/// The storage calls an upload otherwise when it lists it, as those do whose names hold what a listing doesn't tell.
+#[test]
+fn an_upload_that_is_listed_under_another_name_is_gone_on_with() {
+    for listing in [Listing::Renamed, Listing::Denied] {
+        let bench = bench();
+        run(&bench, Arc::new(Cut::new(&bench.store, 10)), false).unwrap_err();
+        let store = Lists {
+            inner: bench.store.clone(),
+            listing,
+        };
+        let outcome = run(&bench, Arc::new(store), true).unwrap();
+        assert!(outcome.reused_bytes > 64 << 10, "{listing:?}: {outcome:?}");
+        assert_eq!(bench.restore(None).unwrap(), bench.expected());
+        assert_eq!(bench.store.open_uploads(), 0);
+    }
+}
+
+/// Of two storages one gave the place to another run meanwhile: what is continued can't go there, nor elsewhere.
+#[test]
+fn a_place_that_was_taken_meanwhile_leaves_no_claim_astray() {
+    let bench = bench();
+    let other = MemoryStore::named("memory:other");
+    let both = |stores: [Arc<dyn Store>; 2]| {
+        let options = BackupOptions {
+            resume: true,
+            ..bench.options.clone()
+        };
+        let mode = Directory::new(bench.source());
+        let storages = stores.map(Storage::opened).into();
+        bench.run(|context| backup(storages, &options, &bench.keyring(), &mode, context))
+    };
+    let cut = Cut::new(&bench.store, 20);
+    let other_cut = Cut {
+        inner: other.clone(),
+        ..cut.clone()
+    };
+    both([Arc::new(cut), Arc::new(other_cut)]).unwrap_err();
+    let claim = other
+        .keys()
+        .into_iter()
+        .find(|key| key.ends_with("claim"))
+        .unwrap();
+    other.set_object(&claim, b"fedcba9876543210".to_vec());
+    let outcome = both([bench.store(), Arc::new(other.clone())]).unwrap();
+    assert_eq!(outcome.reused_bytes, 0, "{outcome:?}");
+    let claims = |store: &MemoryStore| {
+        let keys = store.keys().into_iter();
+        keys.filter(|key| key.ends_with("claim")).count()
+    };
+    assert_eq!(
+        (claims(&bench.store), claims(&other)),
+        (1, 2),
+        "the other run's stays, ours is one"
+    );
+    assert_eq!(bench.store.open_uploads(), 0);
+    assert_eq!(bench.restore(None).unwrap(), bench.expected());
 }

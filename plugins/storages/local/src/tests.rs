@@ -122,6 +122,24 @@ fn a_repeated_commit_of_another_size_is_told_that_the_key_is_taken() {
 }
 
 #[test]
+fn another_upload_of_the_same_length_is_not_taken_for_this_one() {
+    let host = host();
+    let local = open();
+    let lost = local.begin(KEY, None).unwrap();
+    let receipts = put_segments(&host, &local, &lost, &[0, 1]).unwrap();
+    let rival = local.begin(KEY, None).unwrap();
+    let theirs = local
+        .put_segment(&rival, 0, 0, &host.segment(b"theirs!!"))
+        .unwrap();
+    local.commit(&rival, 8, std::slice::from_ref(&theirs)).unwrap();
+    local.abort(&lost).unwrap();
+    assert_kind(open().commit(&lost, 8, &receipts), ErrorKind::AlreadyExists);
+    open().commit(&rival, 8, &[theirs]).unwrap();
+    // Receipts of earlier versions tell no time.
+    assert_kind(open().commit(&rival, 8, &["8".into()]), ErrorKind::AlreadyExists);
+}
+
+#[test]
 fn an_object_that_appears_at_the_last_moment_is_not_replaced() {
     let host = host();
     let local = open();

@@ -5,7 +5,7 @@
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use freezer_sdk::error::{Error, Result};
+use freezer_sdk::error::{Error, ErrorKind, Result};
 use freezer_sdk::host::directories::Timestamp;
 use freezer_sdk::storage::{KeyEntry, KeyKind, KeyPage, PAGE_ENTRIES, PendingPage, PendingUpload};
 use percent_encoding::percent_decode_str;
@@ -14,6 +14,12 @@ use crate::document::Element;
 use crate::service::{Ask, Service, timestamp};
 use crate::upload::{self, Upload};
 
+/// Uploads that one call judges, each by a request of its own: the host asks for the next page.
+const JUDGED: usize = 200;
+/// Most parts of an upload, and most of them in a page: the protocol's own limits.
+const PARTS: usize = 10_000;
+/// See [`PARTS`].
+const PAGE_PARTS: usize = 1000;
 /// What the cursors of key listings begin with.
 const CURSOR: &str = "after:";
 
@@ -100,7 +106,7 @@ pub(crate) fn keys(service: &Service, prefix: &str, depth: Depth, cursor: Option
 /// As [`keys`]; `invalid` for a foreign cursor.
 pub(crate) fn uploads(service: &Service, prefix: &str, cursor: Option<&str>) -> Result<PendingPage> {
     let full = service.place.full_prefix(prefix);
-    let most = PAGE_ENTRIES.to_string();
+    let most = JUDGED.to_string();
     let mut query = vec![
         ("uploads", ""),
         ("encoding-type", "url"),
@@ -128,10 +134,11 @@ pub(crate) fn uploads(service: &Service, prefix: &str, cursor: Option<&str>) -> 
             service_id: found.text("UploadId").to_owned(),
             key: key.to_owned(),
         };
+        let begun = date(found.text("Initiated"));
         uploads.push(PendingUpload {
             upload: upload.id()?,
+            started: newest(last_part(service, (&full, &upload.service_id))?, begun),
             key: upload.key,
-            started: date(found.text("Initiated")),
         });
     }
     if uploads.len() > PAGE_ENTRIES {
@@ -147,6 +154,47 @@ pub(crate) fn uploads(service: &Service, prefix: &str, cursor: Option<&str>) -> 
         None
     };
     Ok(PendingPage { uploads, next })
+}
+
+/// When an upload last grew, so that a run which works at it for days isn't taken for a dead one; none if the service
+/// doesn't tell. Its parts are listed by number, and come in any order.
+fn last_part(service: &Service, (full, service_id): (&str, &str)) -> Result<Option<Timestamp>> {
+    let most = PAGE_PARTS.to_string();
+    let (mut latest, mut marker) = (None, String::from("0"));
+    for _ in 0..PARTS / PAGE_PARTS {
+        let query = vec![
+            ("uploadId", service_id),
+            ("max-parts", most.as_str()),
+            ("part-number-marker", marker.as_str()),
+        ];
+        let listed = service.ask_document(&Ask {
+            method: "GET",
+            key: Some(full),
+            query,
+            ..Ask::default()
+        });
+        let page = match listed {
+            Ok(page) => page,
+            // Gone meanwhile, or not for this user: when it began is known.
+            Err(error)
+                if matches!(
+                    error.kind,
+                    ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Unsupported
+                ) =>
+            {
+                return Ok(latest);
+            }
+            Err(error) => return Err(error),
+        };
+        for part in page.children("Part") {
+            latest = newest(latest, date(part.text("LastModified")));
+        }
+        if !is_truncated(&page) {
+            break;
+        }
+        marker = further(page.text("NextPartNumberMarker"), Some(&marker))?;
+    }
+    Ok(latest)
 }
 
 fn is_truncated(page: &Element) -> bool {
@@ -183,6 +231,12 @@ fn date(text: &str) -> Option<Timestamp> {
     DateTime::from_str(text, Format::DateTimeWithOffset)
         .ok()
         .map(timestamp)
+}
+
+/// The later one of two times.
+fn newest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestamp> {
+    let order = |time: &Timestamp| (time.seconds, time.nanoseconds);
+    one.into_iter().chain(other).max_by_key(order)
 }
 
 fn foreign() -> Error {

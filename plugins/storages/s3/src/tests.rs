@@ -388,6 +388,23 @@ fn pending_names_every_unfinished_upload_and_nothing_else() {
 }
 
 #[test]
+fn an_upload_is_as_young_as_its_last_part() {
+    let (_host, service) = start();
+    service.with(|state| state.page = 4);
+    let s3 = open();
+    let upload = s3.begin("k", None).unwrap();
+    let started = || s3.pending("", None).unwrap().uploads[0].started.unwrap().seconds;
+    let begun = started();
+    for number in [6, 0, 3, 1, 5, 2, 4, 8, 7] {
+        let segment = Body::from_bytes(b"x").unwrap();
+        s3.put_segment(&upload, number, u64::from(number), &segment)
+            .unwrap();
+    }
+    // That is the ninth, on the third page, and not the one that was stored last.
+    assert_eq!(started() - begun, 40 + 9);
+}
+
+#[test]
 fn a_listing_that_never_ends_is_refused() {
     let (_host, service) = start();
     let s3 = open();

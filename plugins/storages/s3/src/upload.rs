@@ -12,7 +12,7 @@ use freezer_sdk::host::control;
 use freezer_sdk::storage::check_key;
 
 /// The contract's longest upload-id.
-const ID_BYTES: usize = 1024;
+const ID_BYTES: usize = 2048;
 /// Longest ETag: with the length of a segment, a receipt of at most 256 bytes.
 const ETAG_BYTES: usize = 200;
 
@@ -176,7 +176,7 @@ mod tests {
     fn a_text_beyond_the_contract_is_refused() {
         let upload = Upload {
             run: None,
-            service_id: "i".repeat(500),
+            service_id: "i".repeat(1500),
             key: "k".repeat(600),
         };
         assert_eq!(upload.id().unwrap_err().kind, ErrorKind::Unsupported);

@@ -190,7 +190,7 @@ impl State {
             ("GET", "", _) => self.list(asked),
             ("POST", "", _) => self.remove_many(content),
             ("GET" | "HEAD", _, _) if self.write_only => refusal(403, "AccessDenied"),
-            ("GET" | "HEAD", key, _) => self.read(key, asked),
+            ("GET" | "HEAD", key, None) => self.read(key, asked),
             ("POST", key, None) => {
                 self.made += 1;
                 // With what a service may put into an id.
@@ -243,6 +243,7 @@ impl State {
                 self.uploads.remove(id);
                 status(204)
             }
+            "GET" => self.list_parts(id, asked),
             "PUT" => {
                 let number = asked.query("partNumber").unwrap().parse().unwrap();
                 self.uploads
@@ -400,6 +401,23 @@ impl State {
             "<R><EncodingType>url</EncodingType>{}{uploads}</R>",
             next.unwrap_or_default()
         ))
+    }
+
+    /// Each part is a second younger than the one before.
+    fn list_parts(&self, id: &str, asked: &Asked) -> FakeResponse {
+        let after: usize = asked.query("part-number-marker").unwrap().parse().unwrap();
+        let mut rest = self.uploads[id].parts.keys().filter(|number| **number > after);
+        let page: Vec<usize> = rest.by_ref().take(self.page).copied().collect();
+        let next = rest.next().and(page.last()).map(|last| {
+            format!("<IsTruncated>true</IsTruncated><NextPartNumberMarker>{last}</NextPartNumberMarker>")
+        });
+        let part = |number: &usize| {
+            format!(
+                "<Part><PartNumber>{number}</PartNumber><LastModified>2023-11-14T22:14:{number:02}.000Z</LastModified></Part>"
+            )
+        };
+        let parts: String = page.iter().map(part).collect();
+        xml(&format!("<R>{}{parts}</R>", next.unwrap_or_default()))
     }
 
     fn remove_many(&mut self, content: &[u8]) -> FakeResponse {
