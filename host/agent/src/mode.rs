@@ -4,7 +4,7 @@
 //! prepared mode, so it happens once by construction.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use freezer_plugin::{
@@ -32,6 +32,19 @@ pub trait PreparedBackup {
     /// # Errors
     /// What the mode reported.
     fn next_source(&mut self) -> Result<Option<ModeSource>, PluginError>;
+
+    /// What a path in a snapshot is a view of; any other path is itself.
+    fn live_path(&self, path: &Path) -> PathBuf {
+        path.to_owned()
+    }
+
+    /// Whether what was read is what was frozen. Called once, when everything was read and before it counts.
+    ///
+    /// # Errors
+    /// Why it can't be trusted.
+    fn verify(&self) -> Result<(), PluginError> {
+        Ok(())
+    }
 
     /// Thaws and cleans up; answers the note for the manifest.
     ///
@@ -123,6 +136,14 @@ impl RestoreMode for PluginMode<'_> {
 impl PreparedBackup for ModeBackup {
     fn next_source(&mut self) -> Result<Option<ModeSource>, PluginError> {
         Self::next_source(self)
+    }
+
+    fn live_path(&self, path: &Path) -> PathBuf {
+        Self::live_path(self, path)
+    }
+
+    fn verify(&self) -> Result<(), PluginError> {
+        Self::verify(self)
     }
 
     fn finish(self: Box<Self>, outcome: &Outcome) -> Result<String, PluginError> {

@@ -9,5 +9,6 @@ pub mod file;
 pub mod http;
 pub mod limiter;
 pub mod retry;
+pub mod snapshots;
 pub mod stop;
 pub mod ssh;

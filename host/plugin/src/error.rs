@@ -184,6 +184,18 @@ pub enum PluginError {
         /// How long the service asked to wait before another try.
         retry_after: Option<Duration>,
     },
+    /// What was read of something frozen isn't what it was frozen as.
+    #[error("what was read can't be trusted: {why}")]
+    Spoiled {
+        /// What happened to it.
+        why: String,
+    },
+    /// A snapshot of a killed run can't be released.
+    #[error("{why}")]
+    Snapshot {
+        /// Why it is still there.
+        why: String,
+    },
     /// The journal of leftovers can't be written, so nothing that would outlive the run may be made.
     #[error("can't keep the journal of leftovers in {}", path.display())]
     Journal {

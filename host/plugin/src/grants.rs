@@ -15,6 +15,9 @@ use crate::error::Refusal;
 use crate::manifest::PluginManifest;
 use crate::settings::Settings;
 
+/// What stands for the path that the user named among the grants for snapshots.
+pub const NAMED_PATH: &str = "named";
+
 /// How a directory may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,7 +77,7 @@ pub struct GrantSet {
     pub sql: Vec<String>,
     /// Programs of this machine.
     pub processes: Vec<ProcessGrant>,
-    /// Paths whose volume may be frozen.
+    /// Paths whose volume may be frozen; `named` is the path that the user named.
     pub snapshots: Vec<String>,
     /// Secret settings that it may read.
     pub secrets: Vec<String>,
@@ -409,16 +412,16 @@ impl Grants {
         Err(self.refuse(format!("to run {program:?} with arguments {joined:?}"), line))
     }
 
-    /// May the volume of this path be frozen for it?
-    pub(crate) fn snapshot(&self, path: &str) -> Result<(), Refusal> {
+    /// May the volume of this path be frozen for it? It must lie in a granted path, links resolved: what is frozen can be read.
+    pub(crate) fn snapshot(&self, path: &str, named: &[PathBuf]) -> Result<(), Refusal> {
         let asked = Path::new(path);
-        let plain = is_plain_absolute(asked);
-        if plain
-            && self
-                .granted
-                .snapshots
-                .iter()
-                .any(|granted| is_plain_absolute(Path::new(granted)) && asked.starts_with(granted))
+        let granted = self.granted.snapshots.iter();
+        let mut paths = granted.flat_map(|granted| match granted == NAMED_PATH {
+            true => named.to_vec(),
+            false => vec![PathBuf::from(granted)],
+        });
+        if is_plain_absolute(asked)
+            && paths.any(|granted| is_plain_absolute(&granted) && lies_in(asked, &granted))
         {
             return Ok(());
         }
@@ -498,7 +501,7 @@ mod tests {
         assert!(none.directory("/", Access::ReadOnly).is_err());
         assert!(none.tree(Path::new("/srv"), &[]).is_err());
         assert!(none.target(Path::new("/srv"), None).is_err());
-        assert!(none.bodies().is_err() && none.secret("x").is_err() && none.snapshot("/srv").is_err());
+        assert!(none.bodies().is_err() && none.secret("x").is_err() && none.snapshot("/srv", &[]).is_err());
         assert!(none.network(Network::Tcp, "h:1").is_err() && none.command("/bin/true", &[]).is_err());
     }
 
@@ -596,17 +599,33 @@ mod tests {
         let dump = |argument: &str| granted.command("/bin/dump", &[argument.to_owned()]);
         assert!(dump("--db=*").is_ok() && dump("--db=other").is_err());
         assert!(granted.directory("/etc", Access::ReadOnly).is_err());
-        assert!(granted.snapshot("/etc").is_err());
+        assert!(granted.snapshot("/etc", &[]).is_err());
     }
 
     #[test]
     fn a_snapshot_needs_a_plain_absolute_grant() {
-        for granted in ["", "srv", "/srv/../etc"] {
+        for granted in ["", "srv", "/srv/../etc", NAMED_PATH] {
             let granted = grants(&format!("snapshots = [{granted:?}]"));
-            for asked in ["/", "/srv/x", "/srv/../etc", "/etc"] {
-                assert!(granted.snapshot(asked).is_err(), "{asked}");
+            for asked in ["/", "/srv/x", "/srv/../etc", "/etc", NAMED_PATH] {
+                assert!(granted.snapshot(asked, &[]).is_err(), "{asked}");
             }
         }
-        assert!(grants("snapshots = [\"/srv\"]").snapshot("/srv/x").is_ok());
+        let temp = tempfile::tempdir().unwrap();
+        let (srv, x) = (temp.path().join("srv"), temp.path().join("srv/x"));
+        std::fs::create_dir_all(&x).unwrap();
+        std::os::unix::fs::symlink("/etc", srv.join("link")).unwrap();
+        let granted = grants(&format!("snapshots = [{srv:?}]"));
+        let asks = |path: &Path| granted.snapshot(path.to_str().unwrap(), &[]).is_ok();
+        assert!(asks(&srv) && asks(&x));
+        assert!(!asks(&srv.join("link")) && !asks(temp.path()) && !asks(&srv.join("absent")));
+    }
+
+    #[test]
+    fn the_named_path_may_be_frozen_where_that_is_granted() {
+        let named = [PathBuf::from("/srv/data")];
+        let granted = grants("snapshots = [\"named\"]");
+        assert!(granted.snapshot("/srv/data", &named).is_ok());
+        assert!(granted.snapshot("/srv", &named).is_err());
+        assert!(grants("").snapshot("/srv/data", &named).is_err());
     }
 }

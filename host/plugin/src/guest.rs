@@ -52,6 +52,8 @@ pub(crate) struct PluginContext {
     pub(crate) limits: PluginLimits,
     pub(crate) log: LogGate,
     pub(crate) journal: Option<RunJournal>,
+    /// Where snapshots are written down and mounted.
+    pub(crate) snapshots: Option<PathBuf>,
 }
 
 impl PluginContext {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use freezer_io::http::Client as HttpClient;
+use freezer_io::snapshots::{Released, Snapshots};
 use freezer_pipeline::store::Store;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
@@ -84,8 +85,8 @@ impl Plugin {
 /// What happened to a leftover of a killed run.
 #[derive(Debug)]
 pub struct LeftoverReport {
-    /// The mode that announced it.
-    pub plugin: String,
+    /// The mode that announced it; none for what the host itself made.
+    pub plugin: Option<String>,
     /// What it is, in the mode's words.
     pub description: String,
     /// Whether it is gone; a failure is tried again by the next run.
@@ -334,10 +335,10 @@ impl PluginHost {
     /// Undoes what runs that were killed left behind. Call it at the start of every run that may write.
     #[must_use]
     pub fn undo_leftovers(&self, run: &Arc<Run>) -> Vec<LeftoverReport> {
+        let mut reports = self.release_snapshots();
         let Some(state_dir) = &self.config.state_dir else {
-            return Vec::new();
+            return reports;
         };
-        let mut reports = Vec::new();
         for mut journal in DeadJournal::all(state_dir) {
             for leftover in journal.leftovers() {
                 let undone = self
@@ -347,7 +348,7 @@ impl PluginHost {
                     plugin, description, ..
                 } = leftover;
                 reports.push(LeftoverReport {
-                    plugin,
+                    plugin: Some(plugin),
                     description,
                     result: undone,
                 });
@@ -355,6 +356,20 @@ impl PluginHost {
             journal.close();
         }
         reports
+    }
+
+    /// Releases the snapshots of runs that were killed, whatever plugin asked for them.
+    fn release_snapshots(&self) -> Vec<LeftoverReport> {
+        let home = self.config.snapshot_dir.clone().map(Snapshots::new);
+        let released = home.map(|home| home.release_dead()).unwrap_or_default();
+        let report = |released: Released| LeftoverReport {
+            plugin: None,
+            description: format!("snapshot {}", released.description),
+            result: released
+                .result
+                .map_err(|error| PluginError::Snapshot { why: error.message }),
+        };
+        released.into_iter().map(report).collect()
     }
 
     fn undo(&self, leftover: &Leftover, run: &Arc<Run>) -> Result<(), PluginError> {
@@ -459,6 +474,7 @@ impl PluginHost {
             log: LogGate::new(&manifest.name, limits.log_lines),
             limits,
             journal,
+            snapshots: self.config.snapshot_dir.clone(),
         })
     }
 

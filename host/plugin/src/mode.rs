@@ -7,7 +7,7 @@ mod session;
 mod source;
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use freezer_pipeline::store::ErrorKind;
 
@@ -144,6 +144,22 @@ impl ModeBackup {
         let (opener, guest) = self.session.parts(CALL)?;
         let source = source::accept(&opener.context, guest, source);
         source.map(Some).inspect_err(|error| self.session.lose(error))
+    }
+
+    /// What a path in a snapshot of this run is a view of; any other path is itself.
+    #[must_use]
+    pub fn live_path(&self, path: &Path) -> PathBuf {
+        self.session.opener.context.run.live(path)
+    }
+
+    /// Whether what was read of snapshots is what they were made as. Call it when everything was read and before it
+    /// counts; afterwards nothing may be read.
+    ///
+    /// # Errors
+    /// [`PluginError::Spoiled`].
+    pub fn verify(&self) -> Result<(), PluginError> {
+        let verified = self.session.opener.context.run.verify();
+        verified.map_err(|why| PluginError::Spoiled { why })
     }
 
     /// Thaws and cleans up; answers the note for the manifest. If the plugin's instance is gone already, its

@@ -6,7 +6,7 @@
 //! instances are gone.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,6 +52,23 @@ pub trait Guard: Send {
     /// # Errors
     /// One line that says why it is still there.
     fn release(self: Box<Self>) -> Result<(), String>;
+
+    /// Whether all that was read of it until now can be trusted; asked once everything was read, before it counts.
+    ///
+    /// # Errors
+    /// One line that says why not.
+    fn verify(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// A frozen view of a path, readable as long as its guard is held.
+struct View {
+    guard: u64,
+    /// Where it can be read.
+    path: PathBuf,
+    /// What it is a view of.
+    live: PathBuf,
 }
 
 /// A run. Shared by all plugins that take part in it.
@@ -60,6 +77,9 @@ pub struct Run {
     bandwidth: Bandwidth,
     told: Mutex<BTreeSet<String>>,
     guards: Mutex<Vec<(u64, Box<dyn Guard>)>>,
+    views: Mutex<Vec<View>>,
+    /// Why what was read of things that are released already can't be trusted.
+    spoiled: Mutex<Vec<String>>,
     next_guard: AtomicU64,
 }
 
@@ -75,6 +95,8 @@ impl Run {
             told: Mutex::default(),
             config,
             guards: Mutex::new(Vec::new()),
+            views: Mutex::default(),
+            spoiled: Mutex::default(),
             next_guard: AtomicU64::new(0),
         })
     }
@@ -106,11 +128,60 @@ impl Run {
         id
     }
 
-    /// Gives one thing back now; one that is gone already is a success.
+    /// Says that a guard's thing is a frozen view of `live`, which can be read at `path`.
+    pub(crate) fn show(&self, guard: u64, path: PathBuf, live: PathBuf) {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.push(View { guard, path, live });
+    }
+
+    /// Where frozen views can be read now.
+    pub(crate) fn views(&self) -> Vec<PathBuf> {
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.iter().map(|view| view.path.clone()).collect()
+    }
+
+    /// What a path in a frozen view is a view of; any other path is itself.
+    pub(crate) fn live(&self, path: &Path) -> PathBuf {
+        let views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = |view: &View| {
+            let below = path.strip_prefix(&view.path).ok()?;
+            // Joining nothing would add a slash.
+            Some(match below.as_os_str().is_empty() {
+                true => view.live.clone(),
+                false => view.live.join(below),
+            })
+        };
+        views.iter().find_map(live).unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Whether all that was read until now can be trusted, also of what is released already. Call it once everything was
+    /// read and before it counts.
+    ///
+    /// # Errors
+    /// The first reason why not.
+    pub fn verify(&self) -> Result<(), String> {
+        let spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = spoiled.first() {
+            return Err(why.clone());
+        }
+        drop(spoiled);
+        // As with `release_all`, the lock isn't held meanwhile.
+        let held = std::mem::take(&mut *self.guards.lock().unwrap_or_else(PoisonError::into_inner));
+        let verified = held.iter().try_for_each(|(_, guard)| guard.verify());
+        let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
+        let newer = std::mem::replace(&mut *guards, held);
+        guards.extend(newer);
+        verified
+    }
+
+    /// Gives one thing back now, after a last look at whether it can be trusted; one that is gone already is a success.
     ///
     /// # Errors
     /// Why it is still there. It isn't tried again.
     pub fn release(&self, id: u64) -> Result<(), String> {
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        views.retain(|view| view.guard != id);
+        drop(views);
         let guard = {
             let mut guards = self.guards.lock().unwrap_or_else(PoisonError::into_inner);
             guards
@@ -118,7 +189,12 @@ impl Run {
                 .position(|(known, _)| *known == id)
                 .map(|place| guards.remove(place).1)
         };
-        guard.map_or(Ok(()), |guard| guard.release())
+        let Some(guard) = guard else { return Ok(()) };
+        if let Err(why) = guard.verify() {
+            let mut spoiled = self.spoiled.lock().unwrap_or_else(PoisonError::into_inner);
+            spoiled.push(why);
+        }
+        guard.release()
     }
 
     /// Gives everything back, the last taken first, and answers what is still there and why.

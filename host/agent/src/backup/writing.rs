@@ -54,7 +54,10 @@ impl Writing<'_> {
         }
         let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());
         let mut prepared = mode.prepare(plan.id.level.0, parent_note)?;
-        let sent = self.send(plan, &mut *prepared);
+        let sent = self.send(plan, &mut *prepared).and_then(|sent| {
+            prepared.verify()?;
+            Ok(sent)
+        });
         let finished = prepared.finish(&outcome_of(&sent));
         let (source, report) = sent?;
         let note = finished?;
@@ -125,7 +128,8 @@ impl Writing<'_> {
             None => return Err(not_yet("no source at all")),
         };
         let excludes = &self.options.excludes;
-        let own = own_storage::patterns(&root, &self.options.storage_directories)?;
+        let live = prepared.live_path(&root);
+        let own = own_storage::patterns(&live, &self.options.storage_directories)?;
         for directory in own.iter().map(|(directory, _)| directory) {
             let text = format!("{} is left out: it is the storage", directory.display());
             self.noted.add(source_warning(text));

@@ -22,6 +22,9 @@ pub(crate) struct Environment {
     pub(crate) cache_home: Option<PathBuf>,
     /// `$XDG_STATE_HOME`, else `~/.local/state`.
     pub(crate) state_home: Option<PathBuf>,
+    /// Where snapshots are written down and mounted: root's are the whole machine's, whoever root's HOME is, unless
+    /// `$XDG_STATE_HOME` says otherwise.
+    pub(crate) snapshot_home: Option<PathBuf>,
     /// `$FREEZER_CONFIG`.
     pub(crate) config: Option<PathBuf>,
     /// `$FREEZER_PLUGINS`, split at `:`.
@@ -91,6 +94,13 @@ impl Environment {
             data_home: below("XDG_DATA_HOME", ".local/share"),
             cache_home: below("XDG_CACHE_HOME", ".cache"),
             state_home: below("XDG_STATE_HOME", ".local/state"),
+            snapshot_home: absolute("XDG_STATE_HOME")
+                .or_else(|| {
+                    rustix::process::geteuid()
+                        .is_root()
+                        .then(|| PathBuf::from("/var/lib"))
+                })
+                .or_else(|| below("XDG_STATE_HOME", ".local/state")),
             config: variable("FREEZER_CONFIG").map(PathBuf::from),
             plugins: variable("FREEZER_PLUGINS")
                 .map(|list| {

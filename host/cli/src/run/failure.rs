@@ -113,6 +113,8 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         }
         PluginError::Denied(_) => failure.advise("add the line if you trust the plugin with that"),
         PluginError::Grants { path, .. } => failure.advise(format!("mend {path:?}, or take it away")),
+        PluginError::Spoiled { .. } => failure.advise("nothing was stored of this run; mend that and run it again"),
+        PluginError::Snapshot { .. } => failure.advise("the next backup tries again"),
         PluginError::Journal { path, .. } => failure.advise(format!("make {path:?} writable for this user")),
         PluginError::Failed { kind, .. } => failure.advise(match kind {
             ErrorKind::NotFound => "check the path or URL that it was given",

@@ -325,6 +325,10 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
         cache_dir: environment.cache_home.as_ref().map(|home| home.join("freezer")),
         grant_files,
         state_dir: environment.state_home.as_ref().map(|home| home.join("freezer")),
+        snapshot_dir: environment
+            .snapshot_home
+            .as_ref()
+            .map(|home| home.join("freezer/snapshots")),
         limits: file.limits.clone(),
         ssh: environment.ssh(),
     });

@@ -17,6 +17,8 @@ pub struct HostConfig {
     pub grant_files: Vec<PathBuf>,
     /// Where the journal of leftovers is kept; without it a mode that announces one is refused.
     pub state_dir: Option<PathBuf>,
+    /// Where snapshots of volumes are written down and mounted: one place for the whole machine; without it none is made.
+    pub snapshot_dir: Option<PathBuf>,
     /// Changed ceilings.
     pub limits: LimitOverrides,
     /// What the user's machine knows for SSH.

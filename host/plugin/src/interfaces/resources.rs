@@ -22,8 +22,14 @@ pub enum Child {}
 pub enum SqlConnection {}
 /// No raw connection can be made yet.
 pub enum TcpConnection {}
-/// No snapshot can be made yet.
-pub enum Snapshot {}
+
+/// A frozen view of a volume; the run holds a guard over it, too.
+pub struct Snapshot {
+    pub(super) held: Arc<Mutex<freezer_io::snapshots::Snapshot>>,
+    pub(super) guard: u64,
+    pub(super) path: String,
+    pub(super) description: String,
+}
 
 /// Where bytes come from; decides whether a guest may see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -36,11 +36,16 @@ pub(super) fn accept(
                 return Err(broken("its exclude patterns are too many or too long".to_owned()));
             }
             let root = PathBuf::from(tree.root);
+            let views = context.run.views();
+            let allowed = [context.run.named_paths(), &views].concat();
             context
                 .grants
-                .tree(&root, context.run.named_paths())
+                .tree(&root, &allowed)
                 .map_err(PluginError::Denied)?;
-            let (one_file_system, exclude) = (tree.one_file_system, tree.exclude);
+            let (one_file_system, mut exclude) = (tree.one_file_system, tree.exclude);
+            if freezer_io::snapshots::may_hold_snapshots(&root) {
+                exclude.push(freezer_io::snapshots::exclude_pattern());
+            }
             Ok(ModeSource::Tree {
                 name: tree.name,
                 root,
