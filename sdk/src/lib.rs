@@ -85,12 +85,7 @@
 //! }
 //!
 //! fn command(program: &str, settings: &Settings) -> Result<Command> {
-//!     Ok(Command {
-//!         program: program.into(),
-//!         arguments: vec!["-F".into(), settings.text("configuration")?.into()],
-//!         environment: Vec::new(),
-//!         directory: None,
-//!     })
+//!     Ok(Command::new(program, ["-F", settings.text("configuration")?]))
 //! }
 //!
 //! // The test, which belongs into `mod tests` of a real plugin.

@@ -8,6 +8,7 @@ pub mod error;
 pub mod file;
 pub mod http;
 pub mod limiter;
+pub mod processes;
 pub mod retry;
 pub mod snapshots;
 pub mod stop;

@@ -57,8 +57,12 @@ pub struct ProcessGrant {
     pub program: String,
     /// What its arguments must look like: one word for each argument, in which `*` stands for anything. Without it: no
     /// arguments.
+    /// `{input:NAME}` stands for itself: the file is made by the host.
     #[serde(default)]
     pub arguments: Option<String>,
+    /// Names of variables that it may set, besides those of language and time zone.
+    #[serde(default)]
+    pub environment: Vec<String>,
 }
 
 /// A set of grants, asked for in plugin.toml or given in grants.toml. Both have the same shape.
@@ -106,7 +110,7 @@ impl GrantSet {
     /// Checks that every hole names a setting of the plugin.
     pub(crate) fn check(&self, manifest: &PluginManifest) -> Result<(), String> {
         for text in self.texts() {
-            for hole in holes(text) {
+            for hole in holes(text).filter(|hole| !hole.starts_with(INPUT)) {
                 let Some(setting) = manifest.settings.iter().find(|setting| setting.name == hole) else {
                     return Err(format!("{text:?} has a hole for {hole:?}, which is no setting"));
                 };
@@ -183,6 +187,9 @@ impl GrantSet {
     }
 }
 
+/// How a hole begins that isn't one: the host fills it in when the command is started.
+const INPUT: &str = "input:";
+
 /// The names between braces.
 fn holes(text: &str) -> impl Iterator<Item = &str> {
     text.split('{')
@@ -197,6 +204,11 @@ fn fill(text: &str, settings: &Settings) -> Option<String> {
     while let Some((before, after)) = rest.split_once('{') {
         let (name, after) = after.split_once('}')?;
         filled.push_str(before);
+        if name.starts_with(INPUT) {
+            filled.push_str(&rest[before.len()..rest.len() - after.len()]);
+            rest = after;
+            continue;
+        }
         let value = settings.get(name)?.to_string();
         if value.is_empty() {
             return None;
@@ -239,6 +251,7 @@ struct Command {
     program: String,
     /// For each argument the texts between its wildcards: a value that a hole stands for is text whatever is in it.
     arguments: Vec<Vec<String>>,
+    environment: Vec<String>,
 }
 
 impl Command {
@@ -251,7 +264,14 @@ impl Command {
         Some(Self {
             program: fill(&grant.program, settings)?,
             arguments: arguments.collect::<Option<_>>()?,
+            environment: grant.environment.clone(),
         })
+    }
+
+    /// What the loader, an interpreter or a library takes for orders isn't set by a plugin, so what is known is named.
+    fn allows_variable(&self, name: &str) -> bool {
+        let harmless = matches!(name, "LANG" | "LANGUAGE" | "TZ") || name.starts_with("LC_");
+        harmless || self.environment.iter().any(|granted| granted == name)
     }
 
     fn allows(&self, program: &str, arguments: &[String]) -> bool {
@@ -399,17 +419,30 @@ impl Grants {
     }
 
     /// May it run this command of this machine?
-    pub(crate) fn command(&self, program: &str, arguments: &[String]) -> Result<(), Refusal> {
-        let joined = arguments.join(" ");
-        if self
-            .commands
-            .iter()
-            .any(|command| command.allows(program, arguments))
-        {
+    pub(crate) fn command(
+        &self,
+        program: &str,
+        arguments: &[String],
+        variables: &[&str],
+    ) -> Result<(), Refusal> {
+        let fitting = || {
+            self.commands
+                .iter()
+                .filter(|command| command.allows(program, arguments))
+        };
+        let allows_all = |command: &Command| variables.iter().all(|name| command.allows_variable(name));
+        if fitting().any(allows_all) {
             return Ok(());
         }
-        let line = format!("processes = [{{ program = {program:?}, arguments = {joined:?} }}]");
-        Err(self.refuse(format!("to run {program:?} with arguments {joined:?}"), line))
+        let joined = arguments.join(" ");
+        let mut request = format!("to run {program:?} with arguments {joined:?}");
+        let mut environment = String::new();
+        if !variables.is_empty() {
+            request.push_str(&format!(" and the variables {}", variables.join(", ")));
+            environment = format!(", environment = {variables:?}");
+        }
+        let line = format!("processes = [{{ program = {program:?}, arguments = {joined:?}{environment} }}]");
+        Err(self.refuse(request, line))
     }
 
     /// May the volume of this path be frozen for it? It must lie in a granted path, links resolved: what is frozen can be read.
@@ -502,7 +535,7 @@ mod tests {
         assert!(none.tree(Path::new("/srv"), &[]).is_err());
         assert!(none.target(Path::new("/srv"), None).is_err());
         assert!(none.bodies().is_err() && none.secret("x").is_err() && none.snapshot("/srv", &[]).is_err());
-        assert!(none.network(Network::Tcp, "h:1").is_err() && none.command("/bin/true", &[]).is_err());
+        assert!(none.network(Network::Tcp, "h:1").is_err() && none.command("/bin/true", &[], &[]).is_err());
     }
 
     #[test]
@@ -561,22 +594,28 @@ mod tests {
     fn commands_must_fit_the_whole_pattern() {
         let dump = grants("processes = [{ program = \"/usr/bin/dump\", arguments = \"--out * --all\" }]");
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert!(dump.command("/usr/bin/dump", &words("--out x --all")).is_ok());
         assert!(
-            dump.command("/usr/bin/dump", &words("--out x --exec=sh --all"))
+            dump.command("/usr/bin/dump", &words("--out x --all"), &[])
+                .is_ok()
+        );
+        assert!(
+            dump.command("/usr/bin/dump", &words("--out x --exec=sh --all"), &[])
                 .is_err(),
             "a wildcard is one argument"
         );
         let spaced = ["--out", "a b", "--all"].map(str::to_owned);
-        assert!(dump.command("/usr/bin/dump", &spaced).is_ok());
+        assert!(dump.command("/usr/bin/dump", &spaced, &[]).is_ok());
         assert!(
-            dump.command("/usr/bin/dump", &words("--out x --all --exec sh"))
+            dump.command("/usr/bin/dump", &words("--out x --all --exec sh"), &[])
                 .is_err()
         );
-        assert!(dump.command("/usr/bin/dump", &[]).is_err());
-        assert!(dump.command("dump", &words("--out x --all")).is_err());
+        assert!(dump.command("/usr/bin/dump", &[], &[]).is_err());
+        assert!(dump.command("dump", &words("--out x --all"), &[]).is_err());
         let bare = grants("processes = [{ program = \"/bin/true\" }]");
-        assert!(bare.command("/bin/true", &[]).is_ok() && bare.command("/bin/true", &words("x")).is_err());
+        assert!(
+            bare.command("/bin/true", &[], &[]).is_ok()
+                && bare.command("/bin/true", &words("x"), &[]).is_err()
+        );
         for (pattern, text, fits) in [
             ("*", "", true),
             ("a*a", "a", false),
@@ -589,6 +628,31 @@ mod tests {
     }
 
     #[test]
+    fn only_named_variables_may_be_set() {
+        let text = "processes = [{ program = \"/bin/dump\", environment = [\"PGPASSFILE\"] }]";
+        let granted = grants(text);
+        let run = |variables: &[&str]| granted.command("/bin/dump", &[], variables);
+        assert!(run(&["PGPASSFILE", "LC_ALL", "TZ"]).is_ok());
+        for refused in ["LD_PRELOAD", "PATH", "HOME", "BASH_ENV", "PGPASSFILE2", ""] {
+            let refusal = run(&["LANG", refused]).unwrap_err();
+            assert!(
+                refusal.line.contains("environment = [\"LANG\""),
+                "{}",
+                refusal.line
+            );
+        }
+    }
+
+    #[test]
+    fn an_input_of_a_command_stands_for_itself_in_its_pattern() {
+        let text = "processes = [{ program = \"/bin/dump\", arguments = \"--file={input:login} {host}\" }]";
+        let granted = grants(text);
+        let run = |first: &str| granted.command("/bin/dump", &[first.to_owned(), "db1".to_owned()], &[]);
+        assert!(run("--file={input:login}").is_ok());
+        assert!(run("--file=/etc/passwd").is_err() && run("--file={input:other}").is_err());
+    }
+
+    #[test]
     fn a_value_is_no_wildcard_and_an_empty_one_grants_nothing() {
         let mut settings = Settings::new();
         settings.set("database", SettingValue::Text("*".to_owned()));
@@ -596,7 +660,7 @@ mod tests {
         let text = "processes = [{ program = \"/bin/dump\", arguments = \"--db={database}\" }]\n\
                     files = [{ root = \"{path}/\", access = \"read-write\" }]\nsnapshots = [\"{path}\"]";
         let granted = Grants::new("p", "00", &toml::from_str(text).unwrap(), &settings);
-        let dump = |argument: &str| granted.command("/bin/dump", &[argument.to_owned()]);
+        let dump = |argument: &str| granted.command("/bin/dump", &[argument.to_owned()], &[]);
         assert!(dump("--db=*").is_ok() && dump("--db=other").is_err());
         assert!(granted.directory("/etc", Access::ReadOnly).is_err());
         assert!(granted.snapshot("/etc", &[]).is_err());

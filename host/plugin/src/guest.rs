@@ -33,6 +33,8 @@ use crate::limits::{CallClock, Ceiling, CpuExceeded, PluginLimits};
 use crate::log_gate::{Level, LogGate};
 use crate::run::Run;
 
+/// Where the name of a secret begins in a text that the host fills in.
+pub(crate) const SECRET: &str = "{secret:";
 /// The least time for a call under a bandwidth limit.
 const LIMITED_CALL: Duration = Duration::from_secs(24 * 3600);
 
@@ -77,6 +79,26 @@ impl PluginContext {
             convert::error(types::ErrorKind::NotFound, message)
         };
         Ok(value.as_ref().ok_or_else(unset)?)
+    }
+
+    /// A text in which each `{secret:NAME}` is replaced by that secret.
+    ///
+    /// # Errors
+    /// As [`PluginContext::secret`]; `invalid` for a name without its closing brace.
+    pub(crate) fn fill_secrets(&self, text: &str) -> Result<Zeroizing<String>, types::Error> {
+        let mut filled = Zeroizing::new(String::new());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(SECRET) {
+            let Some((secret, after)) = after.split_once('}') else {
+                let message = "a text names a secret and doesn't end its name with a brace";
+                return Err(convert::error(types::ErrorKind::Invalid, message));
+            };
+            filled.push_str(before);
+            filled.push_str(self.secret(secret)?);
+            rest = after;
+        }
+        filled.push_str(rest);
+        Ok(filled)
     }
 }
 

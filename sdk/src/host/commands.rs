@@ -7,6 +7,39 @@ use crate::host::bodies::Body;
 pub use crate::bindings::imports::freezer::plugin::commands::Command;
 pub use crate::bindings::imports::freezer::plugin::types::Field;
 
+impl Command {
+    /// A command with these arguments, an empty environment and no inputs.
+    pub fn new<A: Into<String>>(program: impl Into<String>, arguments: impl IntoIterator<Item = A>) -> Self {
+        Command {
+            program: program.into(),
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            directory: None,
+            inputs: Vec::new(),
+        }
+    }
+
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn variable(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.environment.push(Field {
+            name: name.into(),
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Gives it a file in memory: `{input:NAME}` in arguments and variables is its path, `{secret:NAME}` in its content a secret.
+    #[must_use]
+    pub fn input(mut self, name: impl Into<String>, content: impl Into<String>) -> Self {
+        self.inputs.push(Field {
+            name: name.into(),
+            value: content.into(),
+        });
+        self
+    }
+}
+
 /// Starts a command of this machine; `input` is fed to its standard input. Needs the grant `processes`.
 ///
 /// # Errors

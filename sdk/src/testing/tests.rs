@@ -23,12 +23,7 @@ fn assert_kind<T>(result: Result<T>, kind: ErrorKind) {
 }
 
 fn command(program: &str) -> Command {
-    Command {
-        program: program.into(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        directory: None,
-    }
+    Command::new(program, [""; 0])
 }
 
 #[test]

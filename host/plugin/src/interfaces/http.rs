@@ -10,10 +10,7 @@ use super::resources::{Body, Origin, Taken};
 use crate::bindings::v1::imports::freezer::plugin::http::{Host, Request, Response, Trust};
 use crate::bindings::v1::imports::freezer::plugin::types::{Error, ErrorKind, Field};
 use crate::convert;
-use crate::guest::{GuestState, PluginContext};
-
-/// Where the name of a secret begins in a header's value.
-const SECRET: &str = "{secret:";
+use crate::guest::{GuestState, PluginContext, SECRET};
 
 impl Host for GuestState {
     async fn send(
@@ -132,18 +129,7 @@ fn header(context: &PluginContext, field: Field) -> Result<Header, Error> {
             secret: false,
         });
     }
-    let mut filled = Zeroizing::new(String::new());
-    let mut rest = value.as_str();
-    while let Some((before, after)) = rest.split_once(SECRET) {
-        let Some((secret, after)) = after.split_once('}') else {
-            let message = format!("the header {name:?} names a secret and doesn't end its name with a brace");
-            return Err(convert::error(ErrorKind::Invalid, message));
-        };
-        filled.push_str(before);
-        filled.push_str(context.secret(secret).map_err(unset)?);
-        rest = after;
-    }
-    filled.push_str(rest);
+    let filled = context.fill_secrets(&value).map_err(unset)?;
     Ok(Header {
         name,
         value: filled,

@@ -12,7 +12,7 @@ mod leftovers;
 mod directories;
 mod files;
 mod commands;
-mod processes;
+pub(crate) mod processes;
 mod http;
 mod ssh;
 mod sql;

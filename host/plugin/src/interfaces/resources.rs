@@ -16,8 +16,8 @@ pub type Directory = Box<dyn Folder>;
 /// A connection to another machine.
 pub type SshConnection = Arc<ssh::Connection>;
 
-/// No command can be started yet, so no child exists.
-pub enum Child {}
+/// A running command and the run's hold on it.
+pub type Child = Arc<super::processes::Command>;
 /// No database connection can be made yet.
 pub enum SqlConnection {}
 /// No raw connection can be made yet.
