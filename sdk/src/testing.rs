@@ -142,6 +142,14 @@ impl FakeHost {
             .insert(name.to_owned(), value.to_owned());
     }
 
+    /// Gives a setting of type `file` its content.
+    pub fn set_file(&self, setting: &str, content: impl Into<Vec<u8>>) {
+        self.machine
+            .state()
+            .files
+            .insert(setting.to_owned(), content.into());
+    }
+
     /// A replayable body, such as a segment of the backup.
     pub fn segment(&self, content: &[u8]) -> Body {
         Body(backend::bodies::Body::from(FakeBody::replayable(content)))

@@ -10,6 +10,7 @@ pub mod http;
 pub mod limiter;
 pub mod processes;
 pub mod retry;
+pub mod sql;
 pub mod snapshots;
 pub mod stop;
 pub mod ssh;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::host::backend::control as backend;
+use crate::host::bodies::Body;
 
 pub use crate::bindings::imports::freezer::plugin::control::LogLevel;
 
@@ -59,6 +60,14 @@ pub fn wait(duration: Duration) -> Result<()> {
 /// `not-found` if nobody gave it; `denied` if it isn't granted.
 pub fn secret(name: &str) -> Result<Secret> {
     Ok(Secret(backend::secret(name)?))
+}
+
+/// The content of the file that a setting of type `file` names.
+///
+/// # Errors
+/// `invalid` if nobody set it or it is larger than 1 MiB; `not-found`; `denied`.
+pub fn file(setting: &str) -> Result<Body> {
+    Ok(Body(backend::file(setting)?))
 }
 
 /// A secret value; its `Debug` form doesn't show it.

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::host::backend::sql as backend;
 
-pub use crate::bindings::imports::freezer::plugin::sql::{Engine, Rows, Target, Value};
+pub use crate::bindings::imports::freezer::plugin::sql::{Engine, Password, Rows, Target, Tls, Value};
 
 /// Connects and logs in; each call opens a session of its own.
 ///

@@ -55,6 +55,7 @@ pub(super) struct State {
     pub(super) progress: Option<(String, Option<u8>)>,
     pub(super) waited: Duration,
     pub(super) secrets: BTreeMap<String, String>,
+    pub(super) files: BTreeMap<String, Vec<u8>>,
     pub(super) leftovers: BTreeMap<u64, (String, String)>,
     pub(super) announced: u64,
     pub(super) open_handles: usize,

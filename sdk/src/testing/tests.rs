@@ -286,7 +286,8 @@ fn dropping_connections_and_snapshots_closes_them() {
         user: "backup".into(),
         password: None,
         database: None,
-        tls: true,
+        tls: sql::Tls::Off,
+        timeout_ms: None,
     };
     let database = sql::connect(&target).unwrap();
     assert_eq!(database.execute("LOCK", &[]).unwrap(), 4);

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use freezer_io::directory::Folder;
-use freezer_io::ssh;
+use freezer_io::{sql, ssh};
 
 /// An opened directory, of this machine or of another.
 pub type Directory = Box<dyn Folder>;
@@ -18,8 +18,12 @@ pub type SshConnection = Arc<ssh::Connection>;
 
 /// A running command and the run's hold on it.
 pub type Child = Arc<super::processes::Command>;
-/// No database connection can be made yet.
-pub enum SqlConnection {}
+/// A session with a database server.
+pub struct SqlConnection {
+    pub(super) connection: Arc<sql::Connection>,
+    /// Its place in the run's registry.
+    pub(super) guard: u64,
+}
 /// No raw connection can be made yet.
 pub enum TcpConnection {}
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bodies::Body;
 use crate::bindings::imports::freezer::plugin::{control::LogLevel, types::Error};
 use crate::error::ErrorKind;
 use crate::testing::machine::{call, current, fault};
@@ -34,6 +35,20 @@ pub fn secret(name: &str) -> Result<String, Error> {
     call("control.secret", name, |machine| {
         let secret = machine.state().secrets.get(name).cloned();
         secret.ok_or_else(|| fault(ErrorKind::NotFound, format!("no secret \"{name}\"")))
+    })
+}
+
+/// `control.file`.
+pub fn file(setting: &str) -> Result<Body, Error> {
+    call("control.file", setting, |machine| {
+        let content = machine.state().files.get(setting).cloned();
+        let unset = || {
+            fault(
+                ErrorKind::Invalid,
+                format!("\"{setting}\" is no file that is set"),
+            )
+        };
+        Ok(Body::new(&content.ok_or_else(unset)?))
     })
 }
 
