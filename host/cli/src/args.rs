@@ -9,6 +9,7 @@ mod backup;
 mod browse;
 mod copy;
 mod login;
+mod snapshot;
 mod plugin;
 mod prune;
 mod restore;

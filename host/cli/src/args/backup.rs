@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::login::LoginArgs;
+use super::snapshot::SnapshotArgs;
 use super::values::{CompressionText, Days, DereferenceText, PairText, StorageFailureText, StorageText};
 use crate::config::size::Size;
 
@@ -40,6 +41,9 @@ pub(crate) struct BackupArgs {
     /// What of the tree to take.
     #[command(flatten)]
     pub(crate) tree: TreeArgs,
+    /// Whether it is frozen first.
+    #[command(flatten)]
+    pub(crate) snapshot: SnapshotArgs,
     /// How to store it.
     #[command(flatten)]
     pub(crate) encoding: EncodingArgs,

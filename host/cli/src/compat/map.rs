@@ -29,6 +29,9 @@ const NAME: &str = "freezer_{mode}_{resource_id}";
 /// The options that say which level is made.
 const LEVELS: [&str; 3] = ["max_level", "always_level", "restart_always_level"];
 
+/// The options that ask for a snapshot. The first era made one for a named volume, too.
+const SNAPSHOT: [&str; 3] = ["snapshot", "lvm_auto_snap", "lvm_srcvol"];
+
 /// The original's options of one run, already typed.
 pub(super) struct Options<'a> {
     /// By dest.
@@ -168,12 +171,6 @@ pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, F
 
 /// Refuses what would be dangerous to leave out silently.
 fn refuse(options: &Options<'_>) -> Result<(), Failure> {
-    for option in OPTIONS.iter().filter(|option| option.used == Use::Refused) {
-        if options.get(option.dest).is_some() {
-            return Err(failed(format!("{} is not supported yet", shown(option)))
-                .because("without the snapshot the backup would not be consistent"));
-        }
-    }
     if let Some(engine) = options.text("engine_name").filter(|engine| engine != "tar") {
         if engine == "nova" && options.incremental() {
             return Err(failed("Incremental nova backup is not supported"));
@@ -244,7 +241,8 @@ fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
         return Err(failed("backup-level options require the incremental option"));
     }
     let path = options
-        .path("path_to_backup")
+        .path("lvm_auto_snap")
+        .or_else(|| options.path("path_to_backup"))
         .ok_or_else(|| failed("path-to-backup argument must be provided"))?;
     let layer = Layer {
         path: Some(config.expand_home(path)),
@@ -408,12 +406,19 @@ fn mode_settings(options: &Options<'_>) -> BTreeMap<String, Setting> {
         "glance" => &["glance_", "project_id", "temp_", "timeout"],
         _ => &[],
     };
+    let wants_snapshot = SNAPSHOT.iter().any(|dest| options.get(dest).is_some());
+    let prefixes = prefixes.iter().chain(wants_snapshot.then_some(&"lvm_"));
     let given = OPTIONS.iter().filter(|option| option.used == Use::Mode);
-    let given = given.filter(|option| prefixes.iter().any(|prefix| option.dest.starts_with(prefix)));
+    let given = given.filter(|option| {
+        let mut prefixes = prefixes.clone();
+        prefixes.any(|prefix| option.dest.starts_with(prefix))
+    });
+    let snapshot = wants_snapshot.then(|| ("snapshot".to_owned(), Setting::new("auto", Origin::Original)));
     given
         .filter_map(|option| {
             let name = option.long.first().copied().unwrap_or(option.dest);
             Some((name.to_owned(), options.setting(option.dest)?))
         })
+        .chain(snapshot)
         .collect()
 }

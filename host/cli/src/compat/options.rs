@@ -31,8 +31,6 @@ pub(crate) enum Use {
     Storage,
     /// It is handed to the mode plugin as a setting of this name.
     Mode,
-    /// It asks for something that would be dangerous to leave out, so it is refused.
-    Refused,
     /// It needs nothing from us; the text says why.
     Needless(&'static str),
 }
@@ -96,15 +94,15 @@ pub(crate) const OPTIONS: &[Opt] = &[
     short('e', opt("engine_name", &["engine"], Takes::Text, Use::Ours, "engine [tar]")),
     short('C', opt("container", &["container"], Takes::Text, Use::Ours, "container or directory [freezer_backups]")),
     opt("storage", &["storage"], Takes::Text, Use::Ours, "kind of storage [swift]"),
-    short('s', opt("snapshot", &["snapshot"], Takes::Maybe, Use::Refused, "snapshot the file system first")),
+    short('s', opt("snapshot", &["snapshot"], Takes::Maybe, Use::Ours, "snapshot the file system first")),
     opt("sync", &["sync"], Takes::Flag, Use::Needless("changes in memory are seen without it"), "flush file systems first"),
-    opt("lvm_auto_snap", &["lvm-auto-snap"], Takes::Text, Use::Refused, "snapshot the volume of this path"),
-    opt("lvm_srcvol", &["lvm-srcvol"], Takes::Text, Use::Refused, "volume to snapshot"),
-    opt("lvm_volgroup", &["lvm-volgroup"], Takes::Text, Use::Refused, "its volume group"),
-    opt("lvm_snapname", &["lvm-snapname"], Takes::Text, Use::Needless("no snapshot is made"), "name of the snapshot"),
-    opt("lvm_snapperm", &["lvm-snap-perm"], Takes::Choice(&["ro", "rw"]), Use::Needless("no snapshot is made"), "its permission"),
-    opt("lvm_snapsize", &["lvm-snapsize"], Takes::Text, Use::Needless("no snapshot is made"), "its size"),
-    opt("lvm_dirmount", &["lvm-dirmount"], Takes::Text, Use::Needless("no snapshot is made"), "where it is mounted"),
+    opt("lvm_auto_snap", &["lvm-auto-snap"], Takes::Text, Use::Ours, "snapshot the volume of this path"),
+    opt("lvm_srcvol", &["lvm-srcvol"], Takes::Text, Use::Mode, "volume to snapshot"),
+    opt("lvm_volgroup", &["lvm-volgroup"], Takes::Text, Use::Mode, "its volume group"),
+    opt("lvm_snapname", &["lvm-snapname"], Takes::Text, Use::Mode, "name of the snapshot"),
+    opt("lvm_snapperm", &["lvm-snap-perm"], Takes::Choice(&["ro", "rw"]), Use::Mode, "its permission"),
+    opt("lvm_snapsize", &["lvm-snapsize"], Takes::Text, Use::Mode, "its size"),
+    opt("lvm_dirmount", &["lvm-dirmount"], Takes::Text, Use::Mode, "where it is mounted"),
     opt("max_level", &["max-level"], Takes::Integer, Use::Ours, "begin a new chain after this level"),
     opt("always_level", &["always-level"], Takes::Integer, Use::Ours, "stay at this level"),
     opt("restart_always_level", &["restart-always-level"], Takes::Days, Use::Ours, "begin a new chain after these days"),

@@ -179,12 +179,6 @@ fn a_restore_is_read(#[case] era: Era, #[case] date: &str, #[case] seconds: Opti
     Exit::Failed,
     "Incremental nova backup is not supported"
 )]
-#[case(
-    Era::Agent,
-    "-F /x --snapshot True",
-    Exit::Failed,
-    "-s/--snapshot is not supported yet"
-)]
 #[case(Era::Agent, "-F /x --storage ssh", Exit::Failed, "--ssh-host is required")]
 #[case(
     Era::Agent,
@@ -202,6 +196,37 @@ fn what_is_missing_is_said_in_the_original_s_words(
         panic!("must be refused")
     };
     assert_eq!((failure.exit, failure.message.as_str()), (exit, message));
+}
+
+#[rstest]
+#[case(Era::Agent, "-F /x --snapshot True", "/x", &[("snapshot", "auto")])]
+#[case(Era::Freezerc, "-F /x -N n --snapshot", "/x", &[("snapshot", "auto")])]
+#[case(Era::Freezerc, "--lvm-auto-snap /x -N n", "/x", &[("snapshot", "auto")])]
+#[case(
+    Era::Freezerc,
+    "-F /x -N n --lvm-srcvol /dev/vg/lv --lvm-volgroup vg --lvm-snapname s --lvm-snap-perm rw --lvm-snapsize 10% \
+     --lvm-dirmount /mnt/x",
+    "/x",
+    &[
+        ("lvm-dirmount", "/mnt/x"), ("lvm-snap-perm", "rw"), ("lvm-snapname", "s"), ("lvm-snapsize", "10%"),
+        ("lvm-srcvol", "/dev/vg/lv"), ("lvm-volgroup", "vg"), ("snapshot", "auto"),
+    ]
+)]
+#[case(Era::Agent, "-F /x --snapshot False", "/x", &[])]
+#[case(Era::Agent, "-F /x --lvm-snapsize 2G", "/x", &[])]
+fn snapshots_are_settings_of_the_mode(
+    #[case] era: Era,
+    #[case] line: &str,
+    #[case] path: &str,
+    #[case] settings: &[(&str, &str)],
+) {
+    let backup = backup(era, &format!("{line} --storage local"));
+    assert_eq!(backup.path, Path::new(path));
+    let given = backup.mode.settings.iter();
+    let given: Vec<_> = given
+        .map(|(name, setting)| (name.as_str(), setting.text.as_str()))
+        .collect();
+    assert_eq!(given, settings);
 }
 
 #[test]

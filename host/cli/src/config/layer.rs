@@ -223,6 +223,7 @@ impl From<BackupArgs> for Layer {
             level,
             tag,
             tree,
+            snapshot,
             encoding,
             on_storage_failure,
             ..
@@ -232,6 +233,11 @@ impl From<BackupArgs> for Layer {
         } else {
             flag(tree.cross_file_systems)
         };
+        let path = path.or_else(|| snapshot.lvm_auto_snap.clone());
+        let mut mode_options = settings(mode_option);
+        let frozen = snapshot.settings().into_iter();
+        mode_options
+            .extend(frozen.map(|(name, text)| (name.to_owned(), Setting::new(text, Origin::CommandLine))));
         Layer {
             path,
             name,
@@ -239,7 +245,7 @@ impl From<BackupArgs> for Layer {
             storages: to,
             storage_options: login.over(settings(storage_option)),
             mode,
-            mode_options: settings(mode_option),
+            mode_options,
             full: flag(level.full || level.no_incremental),
             differential: flag(level.differential),
             max_level: level.max_level,

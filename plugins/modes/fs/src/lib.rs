@@ -1,10 +1,11 @@
-//! Mode fs: a directory tree as it stands, archived file by file.
+//! Mode fs: a directory tree, archived file by file, as it stands or, if a snapshot is asked for, as it was at one moment.
 //!
-//! It freezes nothing: the host walks the path that the user named, and files that change meanwhile are told by the host. It needs
-//! no grants, since that path is allowed by having been named.
+//! The host walks the path that the user named, or the frozen view of it, and tells which files change meanwhile. Reading needs no
+//! grants, since that path is allowed by having been named; freezing it does.
 
 use freezer_sdk::error::{Error, Result};
 use freezer_sdk::export_mode;
+use freezer_sdk::host::snapshots::{self, Snapshot};
 use freezer_sdk::mode::{
     Backup, BackupRequest, Destination, Mode, Outcome, Restore, RestoreRequest, Source, TreeSource,
 };
@@ -23,14 +24,19 @@ impl Mode for Fs {
     type Restore = FsRestore;
 
     fn prepare_backup(request: BackupRequest) -> Result<FsBackup> {
-        let root = absolute(request.path, "name the directory to back up")?;
+        let path = absolute(request.path, "name the directory to back up")?;
+        let snapshot = snapshots::create_if_wanted(&path, &request.settings)?;
+        let root = snapshot.as_ref().map_or(path, Snapshot::path);
         let tree = TreeSource {
             name: SOURCE.to_owned(),
             root,
             one_file_system: request.settings.flag("one-file-system")?,
             exclude: request.settings.many("exclude")?.to_vec(),
         };
-        Ok(FsBackup { tree: Some(tree) })
+        Ok(FsBackup {
+            tree: Some(tree),
+            _snapshot: snapshot,
+        })
     }
 
     fn prepare_restore(request: RestoreRequest) -> Result<FsRestore> {
@@ -42,6 +48,8 @@ impl Mode for Fs {
 /// Holds the tree until it is asked for.
 struct FsBackup {
     tree: Option<TreeSource>,
+    /// Held until the end: the tree is read from it.
+    _snapshot: Option<Snapshot>,
 }
 
 impl Backup for FsBackup {
@@ -83,6 +91,7 @@ mod tests {
     use super::*;
     use freezer_sdk::error::ErrorKind;
     use freezer_sdk::settings::{SettingValue, Settings};
+    use freezer_sdk::testing::FakeHost;
 
     fn request(path: Option<&str>, settings: Settings) -> BackupRequest {
         BackupRequest {
@@ -135,6 +144,25 @@ mod tests {
             panic!("no tree")
         };
         assert_eq!(tree.name, SOURCE);
+    }
+
+    #[test]
+    fn a_frozen_view_is_read_if_it_is_asked_for() {
+        let host = FakeHost::new();
+        let settings = || Settings::new([("snapshot", SettingValue::Text("auto".into()))]);
+        let Err(refused) = Fs::prepare_backup(request(Some("/srv"), settings())) else {
+            panic!("frozen")
+        };
+        assert_eq!(refused.kind, ErrorKind::Unsupported);
+        host.allow_snapshot("/srv");
+        let mut backup = Fs::prepare_backup(request(Some("/srv"), settings())).unwrap();
+        let Some(Source::Tree(tree)) = backup.next().unwrap() else {
+            panic!("no tree")
+        };
+        assert_eq!(tree.root, "/snapshot/srv");
+        assert_eq!(host.open_handles(), 1, "held while it is read");
+        backup.finish(Outcome::Done).unwrap();
+        assert_eq!(host.open_handles(), 0);
     }
 
     #[test]
