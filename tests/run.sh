@@ -19,7 +19,7 @@ if ! .venv/bin/freezer-agent --version >/dev/null 2>&1; then
     filter="$filter & !binary(agent) & !test(needs_keystone_swift_and_agent)"
 fi
 
-# Tests with needs_root, needs_mounts or needs_strace in their path ask for what this machine may refuse.
+# Tests with needs_root, needs_mounts, needs_uml or needs_strace in their path ask for what this machine may refuse.
 without() {
     shout "$2: tests named $1 are left out"
     filter="$filter & !test($1)"
@@ -29,6 +29,9 @@ if [ "$(id -u)" != 0 ] || ! setpriv --reuid=65534 --regid=65534 --clear-groups t
 fi
 if ! unshare -m sh -c 'mount -t tmpfs -o size=64k none /mnt && mount --bind /mnt /mnt' 2>/dev/null; then
     without needs_mounts "nothing can be mounted here"
+fi
+if ! PATH=$PATH:/usr/sbin:/sbin command -v linux.uml >/dev/null || ! PATH=$PATH:/usr/sbin:/sbin command -v lvm >/dev/null; then
+    without needs_uml "user-mode Linux or LVM isn't installed (tests/setup.sh)"
 fi
 if ! strace -qq -o /dev/null -e inject=getppid:error=EIO true 2>/dev/null; then
     without needs_strace "strace can't trace here"

@@ -32,7 +32,7 @@ fi
 needed="
     openssl:openssl gzip:gzip bzip2:bzip2 xz:xz-utils zstd:zstd tar:tar rsync:rsync strace:strace python3:python3
     setfacl:acl setfattr:attr setcap:libcap2-bin setpriv:util-linux unshare:util-linux cmp:diffutils cc:gcc make:make
-    pkg-config:pkg-config
+    pkg-config:pkg-config mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs
 "
 packages=
 for pair in $needed; do
@@ -40,6 +40,8 @@ for pair in $needed; do
 done
 # The SSH client is built against OpenSSL.
 pkg-config --exists openssl 2>/dev/null || packages="$packages libssl-dev"
+# It is loaded when a snapshot of btrfs is made.
+/sbin/ldconfig -p | grep -q libbtrfsutil || packages="$packages libbtrfsutil1"
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
 [ -z "$packages" ] || install_packages "$packages"
 
@@ -55,6 +57,10 @@ servers="
     swift-proxy-server:swift-proxy,swift-account,swift-container,swift-object,memcached,python3-swiftclient,curl,e2fsprogs
     sshd:openssh-server,openssh-client,e2fsprogs,util-linux
     keystone-manage:keystone,uwsgi-core,uwsgi-plugin-python3,python3-keystonemiddleware,python3-openstackclient
+"
+# A kernel that has device-mapper, and what is done in there.
+servers="$servers
+    linux.uml:user-mode-linux,lvm2,thin-provisioning-tools,xfsprogs,e2fsprogs,kmod
 "
 for pair in $servers; do
     [ -x "/usr/bin/${pair%%:*}" ] || [ -x "/usr/sbin/${pair%%:*}" ] || {

@@ -3,7 +3,7 @@
 //!
 //! The tests stand in `tests/tests/*.rs`, one file per theme. Every failure shows the command line that was run,
 //! its output, and the seed if anything was random. What the machine may refuse (root, mounts, tracing) stands in modules
-//! `needs_root`, `needs_mounts` and `needs_strace`, which `tests/run.sh` leaves out where it has to.
+//! `needs_root`, `needs_mounts`, `needs_uml` and `needs_strace`, which `tests/run.sh` leaves out where it has to.
 
 pub mod conformance;
 pub mod faults;
