@@ -68,6 +68,7 @@ serve sshd sshd
 serve swift swift
 serve keystone keystone
 serve s3 s3
+TLS=yes serve mariadb mariadb
 if [ -n "${FREEZER_TEST_KEYSTONE:-}" ]; then
     KEYSTONE=$FREEZER_TEST_KEYSTONE serve keystone-swift swift
 fi

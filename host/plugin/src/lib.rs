@@ -8,6 +8,7 @@ pub mod discover;
 mod component;
 pub mod manifest;
 pub mod settings;
+mod settings_file;
 mod url;
 pub mod grants;
 mod grant_file;

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::error::{CONTRACT, PluginError};
 use crate::grants::GrantSet;
 use crate::settings::{SettingType, SettingValue, Settings, default_value, parse_value};
+use crate::settings_file::{self, FileKeys};
 use crate::url::{UrlPart, UrlParts};
 
 /// The largest plugin.toml; ours have 1 KiB.
@@ -71,6 +72,9 @@ pub struct SettingDeclaration {
     /// The piece of the URL that fills it.
     #[serde(default)]
     pub from_url: Option<UrlPart>,
+    /// The keys of a file that fill it where nothing else does.
+    #[serde(default)]
+    pub from_file: Option<FileKeys>,
     /// Other names of the option: those of the original.
     #[serde(default)]
     pub aliases: Vec<String>,
@@ -212,6 +216,7 @@ impl PluginManifest {
                 return Err(self.bad_setting(name, format!("must be {}", setting.kind)));
             }
         }
+        settings_file::fill(self, &mut settings)?;
         for setting in &self.settings {
             if settings.get(&setting.name).is_some() {
                 continue;
@@ -356,6 +361,10 @@ impl PluginManifest {
                     .map_err(|why| bad(&format!("setting {}: default", setting.name), why))?;
             }
             check_variables(setting)?;
+            if let Some(from) = &setting.from_file {
+                from.check(self)
+                    .map_err(|why| bad(&format!("setting {}: from-file", setting.name), why))?;
+            }
         }
         self.grants.check(self).map_err(|why| bad("grants", why))
     }

@@ -1,0 +1,86 @@
+#!/bin/bash
+# A MariaDB on loopback, by TCP and by a socket, with a binary log.
+#
+#   mariadb.sh up DIR [tls]   starts it (again); DIR/env then says how to log in
+#   mariadb.sh down DIR       stops it; its tables stay in DIR/data
+#
+# Options for `up`, from the environment:
+#   TLS=yes                   as the word `tls`: the server has a certificate, and user `tlsonly` must use it
+#   DATADIR=PATH              where its tables lie, instead of DIR/data; what lies there already is used as it is
+#   MAX_CONNECTIONS=N         how many sessions there may be (151)
+#   BARE=yes                  starts what is there: makes no users and no tables
+# Users, all with password `secret` but root, who has none: freezer (what a backup needs), weak (nothing), tlsonly.
+. "$(dirname "$0")/common.sh"
+
+if [ "$ACTION" = down ]; then
+    stop_all
+    [ ! -s "$DIR/socket" ] || rm -rf "$(cat "$DIR/socket")"
+    exit
+fi
+[ "$ACTION" = up ] || usage
+need mariadbd mariadb-install-db mariadb mariadb-admin mariadb-dump mariadb-backup mbstream openssl
+[ "${3:-}" != tls ] || TLS=yes
+
+DATA=${DATADIR:-$DIR/data} PORT=$(port mariadb)
+# The path of a socket has at most 107 bytes, whatever DIR is.
+[ -s "$DIR/socket" ] || mktemp -d /tmp/freezer-mariadb.XXXXXX >"$DIR/socket"
+mkdir -p "$(cat "$DIR/socket")"
+SOCKET=$(cat "$DIR/socket")/mysqld.sock
+
+if [ ! -d "$DATA/mysql" ]; then
+    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" \
+        --auth-root-authentication-method=normal --skip-test-db >"$DIR/log/install" 2>&1
+fi
+
+# An authority and a certificate that it signed.
+certificates() {
+    local subject=/CN=127.0.0.1 names="subjectAltName=IP:127.0.0.1,DNS:localhost"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=freezer test authority" \
+        -keyout "$DIR/authority.key" -out "$DIR/authority.pem"
+    openssl req -newkey rsa:2048 -nodes -subj $subject -keyout "$DIR/server.key" -out "$DIR/server.csr"
+    openssl x509 -req -days 3650 -in "$DIR/server.csr" -CA "$DIR/authority.pem" -CAkey "$DIR/authority.key" \
+        -CAcreateserial -extfile <(echo "$names") -out "$DIR/server.pem"
+}
+[ -z "${TLS:-}" ] || [ -f "$DIR/server.pem" ] || certificates >"$DIR/log/openssl" 2>&1
+
+cat >"$DIR/my.cnf" <<CONF
+[mariadbd]
+user = $(id -un)
+datadir = $DATA
+socket = $SOCKET
+port = $PORT
+bind-address = 127.0.0.1
+skip-name-resolve
+pid-file = $DIR/mariadbd.pid
+log-bin = $DATA/binlog
+server-id = 1
+max-connections = ${MAX_CONNECTIONS:-151}
+innodb-buffer-pool-size = 64M
+innodb-log-file-size = 16M
+innodb-use-native-aio = 0
+CONF
+[ ! -f "$DIR/server.pem" ] || cat >>"$DIR/my.cnf" <<CONF
+ssl-cert = $DIR/server.pem
+ssl-key = $DIR/server.key
+CONF
+
+start mariadbd mariadbd --defaults-file="$DIR/my.cnf"
+await 60 mariadb-admin --no-defaults -uroot -S "$SOCKET" ping
+
+[ -n "${BARE:-}" ] || mariadb --no-defaults -uroot -S "$SOCKET" <<SQL
+CREATE USER IF NOT EXISTS freezer@'127.0.0.1' IDENTIFIED BY 'secret', freezer@localhost IDENTIFIED BY 'secret';
+GRANT RELOAD, LOCK TABLES, SELECT, SHOW VIEW, TRIGGER, EVENT, PROCESS, BINLOG MONITOR, REPLICATION CLIENT
+    ON *.* TO freezer@'127.0.0.1', freezer@localhost;
+CREATE USER IF NOT EXISTS weak@'127.0.0.1' IDENTIFIED BY 'secret';
+CREATE USER IF NOT EXISTS tlsonly@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL;
+GRANT ALL ON *.* TO tlsonly@'127.0.0.1';
+CREATE DATABASE IF NOT EXISTS shop;
+SQL
+
+publish <<ENV
+HOST=127.0.0.1
+PORT=$PORT
+SOCKET=$SOCKET
+DATADIR=$DATA
+AUTHORITY=$DIR/authority.pem
+ENV
