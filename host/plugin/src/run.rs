@@ -230,3 +230,79 @@ impl Run {
         (self.config.progress)(activity, percent);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Notes its release, and may say that it can't be trusted.
+    struct Thing {
+        name: &'static str,
+        fault: Option<&'static str>,
+        released: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Guard for Thing {
+        fn description(&self) -> String {
+            self.name.to_owned()
+        }
+
+        fn release(self: Box<Self>) -> Result<(), String> {
+            self.released.lock().unwrap().push(self.name);
+            Ok(())
+        }
+
+        fn verify(&self) -> Result<(), String> {
+            self.fault.map_or(Ok(()), |fault| Err(fault.to_owned()))
+        }
+    }
+
+    fn quiet() -> Arc<Run> {
+        Run::new(RunConfig {
+            cancel: Cancel::new(),
+            named_paths: Vec::new(),
+            warn: Arc::new(|_| {}),
+            progress: Arc::new(|_, _| {}),
+            bandwidth: BandwidthLimits::default(),
+        })
+    }
+
+    #[test]
+    fn what_was_spoiled_stays_spoiled_after_its_release() {
+        let (run, released) = (quiet(), Arc::default());
+        let hold = |name, fault| {
+            let released = Arc::clone(&released);
+            run.hold(Box::new(Thing {
+                name,
+                fault,
+                released,
+            }))
+        };
+        hold("first", None);
+        let second = hold("second", Some("overflowed"));
+        hold("third", None);
+        assert_eq!(run.verify(), Err("overflowed".to_owned()));
+        run.release(second).unwrap();
+        assert_eq!(run.verify(), Err("overflowed".to_owned()));
+        assert_eq!(run.release_all(), [""; 0]);
+        assert_eq!(*released.lock().unwrap(), ["second", "third", "first"]);
+    }
+
+    #[test]
+    fn a_view_stands_for_its_live_path_as_long_as_it_is_held() {
+        let run = quiet();
+        let released = Arc::default();
+        let guard = run.hold(Box::new(Thing {
+            name: "view",
+            fault: None,
+            released,
+        }));
+        run.show(guard, "/mnt/view".into(), "/srv/data".into());
+        assert_eq!(run.live(Path::new("/mnt/view")), Path::new("/srv/data"));
+        assert_eq!(run.live(Path::new("/mnt/view/a")), Path::new("/srv/data/a"));
+        assert_eq!(run.live(Path::new("/mnt/viewer")), Path::new("/mnt/viewer"));
+        assert_eq!(run.views(), [PathBuf::from("/mnt/view")]);
+        run.release(guard).unwrap();
+        assert!(run.views().is_empty() && run.verify().is_ok());
+    }
+}

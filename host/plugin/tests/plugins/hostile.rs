@@ -262,6 +262,26 @@ fn a_mode_that_crashes_has_its_leftovers_undone_in_a_fresh_instance() {
 }
 
 #[test]
+fn nothing_is_frozen_that_is_not_granted() {
+    let temp = tempfile::tempdir().unwrap();
+    let host = hostile_host(temp.path(), LimitOverride::default());
+    // Named by the user, which allows it to be read but not to be frozen.
+    let run = run(vec!["/etc".into()]);
+    for asked in ["/etc", "/", "/etc/../etc", "etc", ""] {
+        let Err(error) = prepare(&host, &format!("/freeze{asked}"), &run) else {
+            panic!("{asked} was frozen")
+        };
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+        assert!(
+            error.to_string().ends_with(&format!("snapshots = [{asked:?}]")),
+            "{error}"
+        );
+    }
+    assert!(!temp.path().join("state/snapshots").exists());
+    assert_eq!(run.run.release_all(), [""; 0]);
+}
+
+#[test]
 fn leftovers_of_a_killed_run_are_undone_by_the_next() {
     let temp = tempfile::tempdir().unwrap();
     let host = hostile_host(temp.path(), LimitOverride::default());

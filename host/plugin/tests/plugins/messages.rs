@@ -137,8 +137,8 @@ fn endings() -> [(PluginError, &'static str); 7] {
     ]
 }
 
-/// What is wrong with files.
-fn files() -> [(PluginError, &'static str); 5] {
+/// What is wrong with files and what is frozen.
+fn files() -> [(PluginError, &'static str); 7] {
     let (source, why) = (
         || io::Error::other("the disk says no"),
         || "it is empty".to_owned(),
@@ -178,6 +178,18 @@ fn files() -> [(PluginError, &'static str); 5] {
                 source: source(),
             },
             "can't keep the journal of leftovers in /var/lib/freezer",
+        ),
+        (
+            PluginError::Spoiled {
+                why: "lvm vg0/s1 overflowed".to_owned(),
+            },
+            "what was read can't be trusted: lvm vg0/s1 overflowed",
+        ),
+        (
+            PluginError::Snapshot {
+                why: "can't unmount /mnt: it is busy".to_owned(),
+            },
+            "can't unmount /mnt: it is busy",
         ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use freezer_sdk::error::{Error, Result};
 use freezer_sdk::export_mode;
-use freezer_sdk::host::{control, leftovers};
+use freezer_sdk::host::{control, leftovers, snapshots};
 use freezer_sdk::mode::{
     Backup, BackupRequest, Destination, Mode, Outcome, Restore, RestoreRequest, Source, TreeSource,
 };
@@ -22,6 +22,10 @@ impl Mode for Hostile {
         let second = leftovers::announce("volume snapshot two", "undo two")?;
         let _third = leftovers::announce("volume snapshot three", "undo three")?;
         second.settle()?;
+        // What isn't granted, and what is named but not granted to be frozen.
+        if let Some(path) = sin.strip_prefix("/freeze") {
+            drop(snapshots::create(path, &[])?);
+        }
         if sin == "/prepare" {
             return Err(Error::invalid("can't prepare"));
         }
