@@ -13,7 +13,7 @@ use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -46,7 +46,7 @@ pub(super) struct Frozen {
     made: Made,
     state: Arc<Mutex<State>>,
     /// Dropped to tell the thread that it is no longer needed.
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
     watch: Option<(Child, ChildStdin)>,
     limit: Duration,
@@ -118,7 +118,7 @@ impl Made {
             errno => Error::system(&format!("freeze {}", self.point.display()), errno),
         })?;
         frozen.set(State::Frozen);
-        let (stop, stopped) = channel();
+        let (stop, stopped) = sync_channel(0);
         let (state, point) = (Arc::clone(&frozen.state), self.point.clone());
         let thread = std::thread::Builder::new()
             .name("thaw".to_owned())
