@@ -129,6 +129,15 @@ case_options() {
     ended 0 && gone && [ -d $root/snap-mount ] || fail "its own directory is gone"
 }
 
+# The original's command line of its first era.
+case_original() {
+    tree $root/thin && ln -sfn "$freezer" $root/freezerc || return
+    $root/freezerc --action backup --lvm-auto-snap $root/thin/data -N original --hostname h --storage local \
+        --container $root/store --lvm-snapsize 64M --lvm-snap-perm ro >$root/told 2>&1 || { cat $root/told; return 1; }
+    ! grep -q "no effect" $root/told || { cat $root/told; return 1; }
+    restored original $root/thin/data && gone
+}
+
 refused() { # refused CODE WORDS COMMAND...
     local code=0 wanted=$1 words=$2
     shift 2

@@ -39,7 +39,7 @@ mod needs_uml {
 
     #[test]
     fn a_logical_volume_is_stored_as_it_was_at_one_moment() {
-        cases(&["thick_ext4", "thick_xfs", "thin", "levels", "bind"]);
+        cases(&["thick_ext4", "thick_xfs", "thin", "levels", "bind", "original"]);
     }
 
     #[test]

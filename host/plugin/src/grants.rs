@@ -6,6 +6,7 @@
 //! names the plugin, the request and the line of grants.toml that would allow it.
 
 mod http;
+mod snapshots;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -14,9 +15,6 @@ use serde::Deserialize;
 use crate::error::Refusal;
 use crate::manifest::PluginManifest;
 use crate::settings::Settings;
-
-/// What stands for the path that the user named among the grants for snapshots.
-pub const NAMED_PATH: &str = "named";
 
 /// How a directory may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -445,25 +443,6 @@ impl Grants {
         Err(self.refuse(request, line))
     }
 
-    /// May the volume of this path be frozen for it? It must lie in a granted path, links resolved: what is frozen can be read.
-    pub(crate) fn snapshot(&self, path: &str, named: &[PathBuf]) -> Result<(), Refusal> {
-        let asked = Path::new(path);
-        let granted = self.granted.snapshots.iter();
-        let mut paths = granted.flat_map(|granted| match granted == NAMED_PATH {
-            true => named.to_vec(),
-            false => vec![PathBuf::from(granted)],
-        });
-        if is_plain_absolute(asked)
-            && paths.any(|granted| is_plain_absolute(&granted) && lies_in(asked, &granted))
-        {
-            return Ok(());
-        }
-        Err(self.refuse(
-            format!("to make a snapshot of {path:?}"),
-            format!("snapshots = [{path:?}]"),
-        ))
-    }
-
     fn refuse(&self, request: String, line: String) -> Refusal {
         Refusal {
             plugin: self.plugin.clone(),
@@ -664,32 +643,5 @@ mod tests {
         assert!(dump("--db=*").is_ok() && dump("--db=other").is_err());
         assert!(granted.directory("/etc", Access::ReadOnly).is_err());
         assert!(granted.snapshot("/etc", &[]).is_err());
-    }
-
-    #[test]
-    fn a_snapshot_needs_a_plain_absolute_grant() {
-        for granted in ["", "srv", "/srv/../etc", NAMED_PATH] {
-            let granted = grants(&format!("snapshots = [{granted:?}]"));
-            for asked in ["/", "/srv/x", "/srv/../etc", "/etc", NAMED_PATH] {
-                assert!(granted.snapshot(asked, &[]).is_err(), "{asked}");
-            }
-        }
-        let temp = tempfile::tempdir().unwrap();
-        let (srv, x) = (temp.path().join("srv"), temp.path().join("srv/x"));
-        std::fs::create_dir_all(&x).unwrap();
-        std::os::unix::fs::symlink("/etc", srv.join("link")).unwrap();
-        let granted = grants(&format!("snapshots = [{srv:?}]"));
-        let asks = |path: &Path| granted.snapshot(path.to_str().unwrap(), &[]).is_ok();
-        assert!(asks(&srv) && asks(&x));
-        assert!(!asks(&srv.join("link")) && !asks(temp.path()) && !asks(&srv.join("absent")));
-    }
-
-    #[test]
-    fn the_named_path_may_be_frozen_where_that_is_granted() {
-        let named = [PathBuf::from("/srv/data")];
-        let granted = grants("snapshots = [\"named\"]");
-        assert!(granted.snapshot("/srv/data", &named).is_ok());
-        assert!(granted.snapshot("/srv", &named).is_err());
-        assert!(grants("").snapshot("/srv/data", &named).is_err());
     }
 }

@@ -4,13 +4,13 @@
 //! plugin is loaded, so that `freezer --version` and `--help` never pay for them.
 
 mod config;
+mod leftovers;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use freezer_io::http::Client as HttpClient;
-use freezer_io::snapshots::{Released, Snapshots};
 use freezer_pipeline::store::Store;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ use crate::error::PluginError;
 use crate::grant_file::OperatorGrants;
 use crate::grants::{GrantSet, Grants};
 use crate::guest::{Guest, GuestState, PluginContext};
-use crate::journal::{DeadJournal, Leftover, RunJournal};
+use crate::journal::RunJournal;
 use crate::limits::PluginLimits;
 use crate::log_gate::LogGate;
 use crate::manifest::{PluginKind, PluginManifest};
@@ -37,6 +37,7 @@ use crate::settings::Settings;
 use crate::storage::PluginStore;
 
 pub use config::{HostConfig, SshSurroundings, StorageRequest};
+pub use leftovers::LeftoverReport;
 
 /// A plugin that was found and may be used.
 #[derive(Debug, Clone)]
@@ -80,17 +81,6 @@ impl Plugin {
     pub fn is_first_party(&self) -> bool {
         self.first_party
     }
-}
-
-/// What happened to a leftover of a killed run.
-#[derive(Debug)]
-pub struct LeftoverReport {
-    /// The mode that announced it; none for what the host itself made.
-    pub plugin: Option<String>,
-    /// What it is, in the mode's words.
-    pub description: String,
-    /// Whether it is gone; a failure is tried again by the next run.
-    pub result: Result<(), PluginError>,
 }
 
 /// Finds, checks, loads and runs plugins.
@@ -330,61 +320,6 @@ impl PluginHost {
     ) -> Result<ModeRestore, PluginError> {
         let settings = plugin.manifest.complete(std::mem::take(&mut request.settings))?;
         ModeRestore::prepare(self.mode_opener(plugin, &settings, run)?, request)
-    }
-
-    /// Undoes what runs that were killed left behind. Call it at the start of every run that may write.
-    #[must_use]
-    pub fn undo_leftovers(&self, run: &Arc<Run>) -> Vec<LeftoverReport> {
-        let mut reports = self.release_snapshots();
-        let Some(state_dir) = &self.config.state_dir else {
-            return reports;
-        };
-        for mut journal in DeadJournal::all(state_dir) {
-            for leftover in journal.leftovers() {
-                let undone = self
-                    .undo(&leftover, run)
-                    .and_then(|()| journal.settle(leftover.number));
-                let Leftover {
-                    plugin, description, ..
-                } = leftover;
-                reports.push(LeftoverReport {
-                    plugin: Some(plugin),
-                    description,
-                    result: undone,
-                });
-            }
-            journal.close();
-        }
-        reports
-    }
-
-    /// Releases the snapshots of runs that were killed, whatever plugin asked for them.
-    fn release_snapshots(&self) -> Vec<LeftoverReport> {
-        let home = self.config.snapshot_dir.clone().map(Snapshots::new);
-        let released = home.map(|home| home.release_dead()).unwrap_or_default();
-        let report = |released: Released| LeftoverReport {
-            plugin: None,
-            description: format!("snapshot {}", released.description),
-            result: released
-                .result
-                .map_err(|error| PluginError::Snapshot { why: error.message }),
-        };
-        released.into_iter().map(report).collect()
-    }
-
-    fn undo(&self, leftover: &Leftover, run: &Arc<Run>) -> Result<(), PluginError> {
-        // Not the one that bears the name now: what is to be undone is written in the words of the one that made it.
-        let made_it = |found: &&Discovered| found.sha256 == leftover.sha256;
-        let found = self.found().iter().find(made_it);
-        let plugin = found.and_then(|found| Some(Plugin::new(found, found.result.as_ref().ok()?)));
-        let fits = |plugin: &Plugin| {
-            plugin.manifest.kind == PluginKind::Mode && plugin.manifest.name == leftover.plugin
-        };
-        let plugin = plugin.filter(fits).ok_or_else(|| PluginError::OtherComponent {
-            plugin: leftover.plugin.clone(),
-            sha256: leftover.sha256.clone(),
-        })?;
-        self.mode_opener(&plugin, &leftover.settings, run)?.undo(leftover)
     }
 
     fn mode_opener(
