@@ -13,7 +13,7 @@ use crate::server::{Lock, LockKind, Server};
 /// The name of the source.
 pub(crate) const SOURCE: &str = "data";
 /// What a server makes anew when it starts.
-const EXCLUDED: [&str; 3] = ["/ibtmp1", "/#innodb_temp/", "/*.pid"];
+const TEMPORARY: &str = "/ibtmp1";
 
 /// A data directory that stays as it is until this is finished.
 #[derive(Debug)]
@@ -38,7 +38,13 @@ impl Physical {
     pub(crate) fn prepare(path: &str, login: &Login, settings: &Settings) -> Result<Self> {
         let server = Server::connect(login)?;
         let mut note = Note::new(Kind::Physical, &server.version);
-        note.data_directory = Some(server.check_directories(path)?);
+        let data = server.check_directories(path)?;
+        let exclude = if data == path.trim_end_matches('/') {
+            vec![TEMPORARY.to_owned()]
+        } else {
+            Vec::new()
+        };
+        note.data_directory = Some(data);
         let lasting = settings.flag("lock-during-backup")?;
         // The lock of one moment is enough for a snapshot; only the old one also stops what isn't a commit.
         let kind = match lasting {
@@ -52,7 +58,7 @@ impl Physical {
             name: SOURCE.to_owned(),
             root,
             one_file_system: false,
-            exclude: EXCLUDED.map(str::to_owned).to_vec(),
+            exclude,
         };
         if lasting {
             control::warning(

@@ -1,0 +1,104 @@
+//! Mode mysql against real servers: three kinds of backup of tables that are written to meanwhile, their restores, and what a server
+//! refuses. Nothing is committed that isn't whole, no lock outlives its run, and the password shows nowhere.
+
+mod database;
+mod refusals;
+mod streams;
+
+use database::{Database, Mounted, server_on};
+use freezer_tests::{Sandbox, Server, backups};
+use rustix::process::Signal;
+
+/// Statements that count the sessions of user freezer.
+const SESSIONS: &str = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'freezer'";
+
+mod needs_mariadb {
+    use super::*;
+
+    #[test]
+    fn files_read_under_a_lasting_lock_make_a_server_again() {
+        let database = Database::own(&[]);
+        database.fill();
+        let writer = database.writer();
+        let lasting = ["--mode-option", "mysql-lock-during-backup=true"];
+        let told = database.backup("physical", &lasting).run().expect(0);
+        drop(writer);
+        drop(told.says("half-written"));
+        let data = database.sandbox.restore("data", &[]);
+        database.assert_holds(&server_on(&data));
+        database.await_answer(SESSIONS, "0");
+    }
+
+    #[test]
+    fn a_lock_goes_with_an_interrupted_and_with_a_killed_run() {
+        let database = Database::own(&[]);
+        database.fill();
+        for (signal, code) in [(Signal::INT, Some(130)), (Signal::KILL, None)] {
+            let more = ["--mode-option", "lock-during-backup=true", "--upload-limit", "1K"];
+            let mut running = database.backup("physical", &more).start();
+            assert!(running.until(|| !database.is_writable()), "nothing was locked");
+            running.signal(signal);
+            assert_eq!(running.wait().code, code);
+            database.await_answer(SESSIONS, "0");
+            assert!(database.is_writable(), "still locked after {signal:?}");
+        }
+        assert!(backups(&database.sandbox.store(), "h_t").is_empty());
+    }
+}
+
+mod needs_mounts {
+    use super::*;
+
+    mod needs_mariadb {
+        use super::*;
+
+        #[test]
+        fn a_snapshot_under_a_short_lock_makes_a_server_again() {
+            let sandbox = Sandbox::on_disk();
+            let mounted = Mounted::btrfs(&sandbox);
+            let data = sandbox.source().join("mysql");
+            let options = [("DATADIR", data.to_str().expect("UTF-8"))];
+            let database = Database::on(Server::start("mariadb", &options), sandbox);
+            database.fill();
+            let writer = database.writer();
+            let document = database.backup("physical", &["--json"]).run().expect(0);
+            drop(writer);
+            drop(
+                document
+                    .says("binary log binlog.")
+                    .says("BACKUP STAGE was held for"),
+            );
+            let out = database.sandbox.restore("out", &[]);
+            let restored = server_on(&out);
+            database.assert_holds(&restored);
+            // The noted place of the binary log is that of the moment: the restored server's own logs end there.
+            let note = note(&database);
+            let position = note["binary_log"]["position"].as_i64().expect("a position");
+            let file = note["binary_log"]["file"].as_str().expect("a file");
+            let size = std::fs::metadata(out.join(file)).expect("the log").len();
+            assert!(position > 0 && size >= position.unsigned_abs(), "{note} {size}");
+            let time = note["lock_milliseconds"].as_u64().expect("a time");
+            assert!(time < 60_000, "{time} ms");
+            drop(restored);
+            drop(database);
+            drop(mounted);
+        }
+    }
+}
+
+/// The note of the only backup.
+fn note(database: &Database) -> serde_json::Value {
+    let document = database.sandbox.verb("info", &["--json"]).run().expect(0).json();
+    let found = find_note(&document).unwrap_or_else(|| panic!("no note in {document}"));
+    serde_json::from_str(&found).expect("JSON")
+}
+
+/// A text in which a lock is told, wherever the document has it.
+fn find_note(document: &serde_json::Value) -> Option<String> {
+    match document {
+        serde_json::Value::String(text) if text.contains("lock_milliseconds") => Some(text.clone()),
+        serde_json::Value::Array(items) => items.iter().find_map(find_note),
+        serde_json::Value::Object(fields) => fields.values().find_map(find_note),
+        _ => None,
+    }
+}
