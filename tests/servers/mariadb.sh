@@ -7,7 +7,6 @@
 # Options for `up`, from the environment:
 #   TLS=yes                   as the word `tls`: the server has a certificate, and user `tlsonly` must use it
 #   DATADIR=PATH              where its tables lie, instead of DIR/data; what lies there already is used as it is
-#   MAX_CONNECTIONS=N         how many sessions there may be (151)
 #   BARE=yes                  starts what is there: makes no users and no tables
 # Users, all with password `secret` but root, who has none: freezer (what a backup needs), weak (nothing), tlsonly.
 . "$(dirname "$0")/common.sh"
@@ -28,8 +27,9 @@ mkdir -p "$(cat "$DIR/socket")"
 SOCKET=$(cat "$DIR/socket")/mysqld.sock
 
 if [ ! -d "$DATA/mysql" ]; then
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" \
-        --auth-root-authentication-method=normal --skip-test-db >"$DIR/log/install" 2>&1
+    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" --innodb-use-native-aio=0 \
+        --auth-root-authentication-method=normal --skip-test-db >"$DIR/log/install" 2>&1 ||
+        { tail -n 20 "$DIR/log/install" >&2; exit 1; }
 fi
 
 # An authority and a certificate that it signed.
@@ -54,7 +54,6 @@ skip-name-resolve
 pid-file = $DIR/mariadbd.pid
 log-bin = $DATA/binlog
 server-id = 1
-max-connections = ${MAX_CONNECTIONS:-151}
 innodb-buffer-pool-size = 64M
 innodb-log-file-size = 16M
 innodb-use-native-aio = 0

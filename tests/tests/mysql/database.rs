@@ -47,8 +47,8 @@ impl Database {
     pub(crate) fn fill(&self) {
         for (table, engine) in TABLES.iter().zip(["InnoDB", "MyISAM", "Aria"]) {
             self.sql(&format!(
-                "CREATE TABLE shop.{table} (id INT AUTO_INCREMENT PRIMARY KEY, word VARCHAR(200)) ENGINE={engine}; \
-                 INSERT INTO shop.{table} (word) SELECT MD5(seq) FROM seq_1_to_2000"
+                "USE shop; CREATE TABLE {table} (id INT AUTO_INCREMENT PRIMARY KEY, word VARCHAR(200)) ENGINE={engine}; \
+                 INSERT INTO {table} (word) SELECT MD5(seq) FROM seq_1_to_2000"
             ));
         }
     }
@@ -63,13 +63,15 @@ impl Database {
             .text()
     }
 
-    /// A session that goes on with what it is given until it is dropped.
+    /// A session that holds a table until it is dropped.
     #[track_caller]
-    pub(crate) fn session(&self, statements: &str) -> Session {
+    pub(crate) fn holder(&self) -> Session {
         let mut child = raw_client(&self.server);
         let mut input = child.stdin.take().expect("a pipe");
-        input.write_all(statements.as_bytes()).expect("it listens");
+        let statements = b"LOCK TABLES shop.myisam WRITE; DO GET_LOCK('held', 60);\n";
+        input.write_all(statements).expect("it listens");
         input.flush().expect("it listens");
+        self.await_answer("SELECT IS_USED_LOCK('held') IS NOT NULL", "1");
         Session {
             child,
             input: Some(input),

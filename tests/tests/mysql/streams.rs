@@ -96,7 +96,7 @@ mod needs_mariadb {
     fn a_server_that_dies_in_the_middle_leaves_no_backup() {
         let database = Database::own(&[]);
         database.fill();
-        let holder = database.session("LOCK TABLES shop.myisam WRITE;\nSELECT SLEEP(600);\n");
+        let holder = database.holder();
         let mut running = database.backup("logical", &[]).start();
         database.await_answer(WAITING, "1");
         assert!(!running.ended());
@@ -116,7 +116,7 @@ mod needs_mariadb {
         let port = database.server.value("PORT");
         let login = format!("[default]\nport = {port}\nuser = freezer\npassword = {CANARY}\n");
         write(&database.sandbox.path("login"), login.as_bytes());
-        let holder = database.session("LOCK TABLES shop.myisam WRITE;\nSELECT SLEEP(600);\n");
+        let holder = database.holder();
         let running = database.backup("logical", &["--log-level", "debug"]).start();
         database.await_answer(WAITING, "1");
         let mut tools = 0;
