@@ -116,6 +116,8 @@ pub struct BackupOutcome {
     pub compression: Compression,
     /// Nothing was written.
     pub dry_run: bool,
+    /// What the mode says of it: JSON by custom, of which a text `summary` is for people.
+    pub mode_note: Option<String>,
     /// What the road reports.
     pub report: BackupReport,
 }

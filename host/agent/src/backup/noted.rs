@@ -11,6 +11,7 @@ use crate::several::{FailedStorage, Sites};
 pub(super) struct Noted<'a> {
     context: &'a RunContext<'a>,
     warnings: Mutex<Vec<Warning>>,
+    mode: Mutex<Option<String>>,
 }
 
 impl<'a> Noted<'a> {
@@ -18,6 +19,7 @@ impl<'a> Noted<'a> {
         Self {
             context,
             warnings: Mutex::default(),
+            mode: Mutex::default(),
         }
     }
 
@@ -35,6 +37,16 @@ impl<'a> Noted<'a> {
     /// What was noted so far.
     pub(super) fn all(&self) -> Vec<Warning> {
         self.lock().clone()
+    }
+
+    /// Keeps the mode's own note for the summary.
+    pub(super) fn keep_mode(&self, note: &str) {
+        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = Some(note.to_owned());
+    }
+
+    /// The mode's own note, once it finished.
+    pub(super) fn mode(&self) -> Option<String> {
+        self.mode.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Warning>> {

@@ -101,6 +101,7 @@ impl Running<'_> {
             }
         }
         BackupOutcome {
+            mode_note: noted.mode(),
             name: options.name.clone(),
             id: plan.id,
             parent: plan.parent().map(|parent| parent.stored.id),

@@ -61,6 +61,7 @@ impl Writing<'_> {
         let finished = prepared.finish(&outcome_of(&sent));
         let (source, report) = sent?;
         let note = finished?;
+        self.noted.keep_mode(&note);
         self.noted.lacking(self.sites);
         let told = self.sites.failed().len();
         let warnings = self.noted.all();

@@ -84,6 +84,9 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
             units::rate(report.data.plain, took)
         ),
     );
+    if let Some((summary, _)) = mode_note(outcome) {
+        lines.add("mode", &text::lines(&summary));
+    }
     lines.end(&Tail {
         place: text::lines(&outcome.storages.join(", ")),
         dry_run: outcome.dry_run,
@@ -163,11 +166,18 @@ fn stored(outcome: &BackupOutcome) -> String {
     )
 }
 
+/// What the mode says of the backup, if it is for people, too: its summary, and the whole note.
+fn mode_note(outcome: &BackupOutcome) -> Option<(String, Value)> {
+    let note: Value = serde_json::from_str(outcome.mode_note.as_deref()?).ok()?;
+    let summary = note.get("summary")?.as_str()?.to_owned();
+    Some((summary, note))
+}
+
 /// The document of a backup.
 pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value {
     let report = &outcome.report;
     let counts = &report.counts;
-    json!({
+    let mut document = json!({
         "name": outcome.name.as_str(),
         "zero": outcome.id.zero.0,
         "level": outcome.id.level.0,
@@ -209,7 +219,11 @@ pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value 
         },
         "warning_count": report.warning_count,
         "warnings": warnings(&report.warnings),
-    })
+    });
+    if let Some((_, note)) = mode_note(outcome) {
+        document["mode_note"] = note;
+    }
+    document
 }
 
 /// The summary of a restore.

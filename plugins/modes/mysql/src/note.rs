@@ -68,6 +68,9 @@ pub(crate) struct Note {
     /// What was frozen, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<String>,
+    /// The above in one line for people; the host shows it with the summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) summary: Option<String>,
     /// The tool that wrote the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tool: Option<String>,
@@ -85,6 +88,7 @@ impl Note {
             lock: None,
             lock_milliseconds: None,
             snapshot: None,
+            summary: None,
             tool: None,
         }
     }

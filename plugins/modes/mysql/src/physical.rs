@@ -75,7 +75,7 @@ impl Physical {
         let (snapshot, waited) = (snapshot?, waited?);
         note.lock_milliseconds = Some(waited);
         note.snapshot = Some(snapshot.description());
-        tell(&note);
+        note.summary = Some(summary(&note));
         Ok(Self {
             tree: Some(tree(snapshot.path())),
             note,
@@ -97,7 +97,7 @@ impl Physical {
             Held::Snapshot(snapshot) => drop(snapshot),
             Held::Lock(server, lock) => {
                 self.note.lock_milliseconds = Some(server.unlock(&lock)?);
-                tell(&self.note);
+                self.note.summary = Some(summary(&self.note));
             }
         }
         Ok(self.note)
@@ -105,16 +105,14 @@ impl Physical {
 }
 
 /// Says how long writers waited, and where replication would go on.
-fn tell(note: &Note) {
+fn summary(note: &Note) -> String {
     let position = note.binary_log.as_ref();
     let position = position.map_or_else(String::new, |position| {
         format!("; binary log {} at {}", position.file, position.position)
     });
-    let (lock, time) = (
-        note.lock.as_deref().unwrap_or_default(),
-        note.lock_milliseconds.unwrap_or(0),
-    );
-    control::info(format!("{lock} was held for {time} ms{position}"));
+    let lock = note.lock.as_deref().unwrap_or_default();
+    let time = note.lock_milliseconds.unwrap_or(0);
+    format!("{lock} was held for {time} ms{position}")
 }
 
 /// What else can be done where there are no snapshots.
