@@ -208,6 +208,7 @@ fn options(source: PathBuf) -> BackupOptions {
         storage_directories: Vec::new(),
         one_file_system: true,
         dereference: Dereference::None,
+        gives_memory_back: false,
         compression: Compression::Zstd,
         compression_level: None,
         compat: false,

@@ -69,6 +69,8 @@ pub struct BackupOptions {
     pub one_file_system: bool,
     /// Which links are replaced by what they point to.
     pub dereference: Dereference,
+    /// Tell the kernel that the memory of files that were read isn't needed any more.
+    pub gives_memory_back: bool,
     /// How the stream is compressed.
     pub compression: Compression,
     /// How hard; `None` is the format's usual level.

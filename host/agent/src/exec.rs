@@ -66,9 +66,15 @@ mod tests {
             at_once: &at_once,
         };
         let mut lines = Vec::new();
-        let end = exec(&split_pipeline(line), ExecOutput::Heard, &[], stops, &mut |line| {
-            lines.push(line.to_owned());
-        });
+        let end = exec(
+            &split_pipeline(line),
+            ExecOutput::Heard,
+            &[],
+            stops,
+            &mut |line| {
+                lines.push(line.to_owned());
+            },
+        );
         (end, lines)
     }
 
@@ -85,7 +91,10 @@ mod tests {
         #[case] said: &[&str],
     ) {
         let (found, lines) = run(line);
-        assert_eq!((found, lines.iter().map(String::as_str).collect::<Vec<_>>()), (end, said.to_vec()));
+        assert_eq!(
+            (found, lines.iter().map(String::as_str).collect::<Vec<_>>()),
+            (end, said.to_vec())
+        );
     }
 
     #[test]

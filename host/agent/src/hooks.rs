@@ -67,9 +67,14 @@ impl Hooks {
     /// True if there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        [HookKind::Before, HookKind::OnSuccess, HookKind::OnFailure, HookKind::After]
-            .into_iter()
-            .all(|kind| self.of(kind).is_empty())
+        [
+            HookKind::Before,
+            HookKind::OnSuccess,
+            HookKind::OnFailure,
+            HookKind::After,
+        ]
+        .into_iter()
+        .all(|kind| self.of(kind).is_empty())
     }
 }
 
@@ -113,7 +118,10 @@ impl std::fmt::Display for CommandEnd {
             Self::Status(status) => write!(f, "it ended with exit status {status}"),
             Self::Signal(signal) => write!(f, "signal {signal} ended it"),
             Self::TimedOut(limit) => {
-                write!(f, "it took longer than {limit:?} and was killed with all that it started")
+                write!(
+                    f,
+                    "it took longer than {limit:?} and was killed with all that it started"
+                )
             }
             Self::Stopped => f.write_str("it was stopped"),
             Self::NotStarted(reason) => write!(f, "it can't be started: {reason}"),
@@ -182,7 +190,10 @@ fn run_hook(
     let begun = Instant::now();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", line]);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     for name in &facts.hidden {
         command.env_remove(name);
     }
@@ -234,10 +245,17 @@ mod tests {
             let reports = run_all(&hooks, kind, &HookFacts::default());
             reports.into_iter().map(|report| report.end).collect()
         };
-        assert_eq!(ends(HookKind::Before), [CommandEnd::Status(0), CommandEnd::Status(3)]);
+        assert_eq!(
+            ends(HookKind::Before),
+            [CommandEnd::Status(0), CommandEnd::Status(3)]
+        );
         assert_eq!(
             ends(HookKind::After),
-            [CommandEnd::Status(0), CommandEnd::Status(3), CommandEnd::Status(0)]
+            [
+                CommandEnd::Status(0),
+                CommandEnd::Status(3),
+                CommandEnd::Status(0)
+            ]
         );
     }
 

@@ -105,7 +105,9 @@ mod tests {
                 io: Some(IoClass::Idle),
             });
             assert_eq!(refused, [""; 0]);
-            let shown = std::process::Command::new("sh").args(["-c", "nice; ionice"]).output();
+            let shown = std::process::Command::new("sh")
+                .args(["-c", "nice; ionice"])
+                .output();
             String::from_utf8(shown.expect("sh").stdout).expect("text")
         });
         assert_eq!(thread.join().expect("no panic"), "15\nidle\n");

@@ -187,8 +187,16 @@ impl Group {
     fn turn(&mut self, said: &mut dyn FnMut(&str)) -> io::Result<()> {
         let mut awaited: Vec<PollFd<'_>> = Vec::with_capacity(self.ends.len() + self.outputs.len() + 1);
         awaited.extend(self.ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
-        awaited.extend(self.outputs.iter().map(|lines| PollFd::new(&lines.pipe, PollFlags::IN)));
-        awaited.extend(self.input.iter().map(|input| PollFd::new(&input.pipe, PollFlags::OUT)));
+        awaited.extend(
+            self.outputs
+                .iter()
+                .map(|lines| PollFd::new(&lines.pipe, PollFlags::IN)),
+        );
+        awaited.extend(
+            self.input
+                .iter()
+                .map(|input| PollFd::new(&input.pipe, PollFlags::OUT)),
+        );
         match poll(&mut awaited, Some(&TICK)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -285,7 +293,10 @@ impl Lines {
 }
 
 fn is_for_later(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
 }
 
 /// A pipe that answers at once that there is nothing, instead of waiting.
@@ -358,7 +369,9 @@ mod tests {
             cancel: &cancel,
             at_once: &at_once,
         };
-        let end = run(vec![shell(text)], b"", stops, &mut |line| lines.push(line.to_owned()));
+        let end = run(vec![shell(text)], b"", stops, &mut |line| {
+            lines.push(line.to_owned())
+        });
         assert_eq!(end.expect("it starts"), GroupEnd::TimedOut);
         let child: i32 = lines[0].parse().expect("a number");
         let child = Pid::from_raw(child).expect("a process");

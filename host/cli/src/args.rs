@@ -8,9 +8,12 @@ mod admin;
 mod backup;
 mod browse;
 mod copy;
+mod exec;
+mod hooks;
 mod login;
 mod snapshot;
 mod plugin;
+mod priority;
 mod prune;
 mod restore;
 mod storage;
@@ -27,7 +30,10 @@ pub(crate) use admin::AdminArgs;
 pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, StorageArgs};
 pub(crate) use copy::CopyArgs;
+pub(crate) use exec::ExecArgs;
+pub(crate) use hooks::{DropCachesText, HookArgs, LimitText};
 pub(crate) use plugin::{CompletionsArgs, ManArgs, PluginArgs, PluginVerb};
+pub(crate) use priority::{IoClassText, PriorityArgs};
 pub(crate) use prune::{KeepArgs, PruneArgs};
 pub(crate) use restore::RestoreArgs;
 pub(crate) use storage::{InfoArgs, StorageVerb, StoragesArgs, TestArgs};
@@ -93,6 +99,9 @@ pub(crate) struct GlobalArgs {
         help_heading = "Everywhere"
     )]
     pub(crate) download_limit: Option<RateText>,
+    /// Whom it makes way for.
+    #[command(flatten)]
+    pub(crate) priority: PriorityArgs,
     /// Read this configuration file (TOML, or ini by its name) instead of the user's
     #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub(crate) config: Option<PathBuf>,
@@ -125,6 +134,8 @@ pub(crate) enum Verb {
     Tag(Box<TagArgs>),
     /// Find and remove what killed runs left in a storage
     Admin(AdminArgs),
+    /// Run a command at a priority and within a time, its success or failure being freezer's
+    Exec(ExecArgs),
     /// List or inspect plugins
     Plugin(PluginArgs),
     /// Print a completion script for a shell
@@ -160,6 +171,7 @@ impl Verb {
                 TagVerb::List(_) => "tag list",
             },
             Verb::Admin(_) => "admin",
+            Verb::Exec(_) => "exec",
             Verb::Plugin(PluginArgs {
                 verb: PluginVerb::List,
             }) => "plugin list",

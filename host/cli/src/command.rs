@@ -5,8 +5,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use freezer_agent::{Change, CopyWhich, OnFailure};
+use freezer_agent::{Change, CopyWhich, DropCaches, Hooks, OnFailure};
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::Timestamp;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Tag(Tag),
     /// Find what killed runs left.
     Admin(Admin),
+    /// Run a command.
+    Exec(Exec),
     /// List plugins.
     PluginList,
     /// Show one plugin.
@@ -171,6 +174,12 @@ pub(crate) struct Backup {
     pub(crate) resources: Resources,
     /// What the failure of one of several storages means.
     pub(crate) on_storage_failure: OnFailure,
+    /// Write the kernel's buffered memory to the disks first.
+    pub(crate) sync: bool,
+    /// What of that memory is given back.
+    pub(crate) drop_caches: DropCaches,
+    /// What is run around it.
+    pub(crate) hooks: Hooks,
     /// Go on with an interrupted run.
     pub(crate) resume: bool,
     /// Tags of the new backup.
@@ -402,6 +411,15 @@ pub(crate) struct Admin {
     pub(crate) grace_seconds: i64,
     /// Remove what was confirmed.
     pub(crate) remove: bool,
+}
+
+/// A command to run.
+#[derive(Debug)]
+pub(crate) struct Exec {
+    /// The programs of a pipeline, each with its arguments.
+    pub(crate) commands: Vec<Vec<OsString>>,
+    /// How long it may take.
+    pub(crate) time_limit: Option<Duration>,
 }
 
 /// Manual pages.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::args::{GlobalArgs, StorageText};
+use crate::args::{GlobalArgs, PriorityArgs, StorageText};
 use crate::command::{Command, Detail};
 use crate::config::Config;
 use crate::config::environment::Environment;
@@ -150,6 +150,10 @@ fn original(options: &Options<'_>, command: Command, warnings: Vec<String>) -> R
     let global = GlobalArgs {
         quiet: options.flag("quiet"),
         verbose: if detail { 2 } else { 0 },
+        priority: PriorityArgs {
+            max_priority: options.flag("max_priority"),
+            ..PriorityArgs::default()
+        },
         upload_limit: options.parsed("upload_limit")?,
         download_limit: options.parsed("download_limit")?,
         ..GlobalArgs::default()

@@ -10,7 +10,9 @@ mod copy;
 mod clouds;
 pub(crate) mod date;
 pub(crate) mod environment;
+pub(crate) mod exec;
 pub(crate) mod file;
+pub(crate) mod hooks;
 pub(crate) mod layer;
 mod osrc;
 mod reading;
@@ -97,6 +99,7 @@ impl Config {
             Verb::Prune(args) => Command::Prune(Box::new(self.prune(*args)?)),
             Verb::Tag(args) => Command::Tag(self.tag(args.verb)?),
             Verb::Admin(args) => Command::Admin(self.admin(args)?),
+            Verb::Exec(args) => Command::Exec(exec::exec(args)),
             Verb::Plugin(args) => match args.verb {
                 PluginVerb::List => Command::PluginList,
                 PluginVerb::Inspect(args) => Command::PluginInspect(args.name),

@@ -11,9 +11,9 @@ use freezer_plugin::BandwidthLimits;
 use crate::args::{Args, GlobalArgs, RateText};
 use crate::command::{Command, Detail};
 use crate::compat::{self, Era};
-use crate::config::Config;
 use crate::config::environment::Environment;
 use crate::config::file::ConfigFile;
+use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::log;
 use crate::render::{Output, Style};
@@ -123,6 +123,9 @@ fn execute(
         output.warn(&format!("--plugins-dir {} is no directory", place.display()));
     }
     let defaults = &config.file.defaults;
+    // Before any thread is made, since threads and children inherit it.
+    let refused = freezer_agent::set_priority(config::exec::priority(&global.priority, defaults));
+    refused.iter().for_each(|line| output.warn(line));
     let limit = |rate: Option<RateText>| rate.and_then(|rate| rate.0);
     let bandwidth = BandwidthLimits {
         upload: limit(global.upload_limit.or(defaults.upload_limit)),

@@ -6,7 +6,9 @@ mod backup;
 mod browse;
 mod check;
 mod copy;
+mod exec;
 mod failure;
+mod hooks;
 mod plugins;
 mod prune;
 mod restore;
@@ -85,6 +87,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         },
         Command::Tag(command) => tag::run(&command, context),
         Command::Admin(command) => admin::run(&command, context),
+        Command::Exec(command) => exec::run(&command, context),
         Command::PluginList => plugins::list(context),
         Command::PluginInspect(name) => plugins::inspect(&name, context),
     }

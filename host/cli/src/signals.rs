@@ -27,6 +27,25 @@ impl Signals {
     /// # Errors
     /// When the system refuses a handler or a thread.
     pub(crate) fn watch(cancel: Cancel) -> Result<Signals, Failure> {
+        Signals::start(Asked {
+            cancel,
+            at_once: None,
+        })
+    }
+
+    /// Watches while a command of the user runs: the first signal asks it to stop, the second kills it, and only a third
+    /// leaves it behind.
+    ///
+    /// # Errors
+    /// As [`Signals::watch`].
+    pub(crate) fn watch_command(cancel: Cancel, at_once: Cancel) -> Result<Signals, Failure> {
+        Signals::start(Asked {
+            cancel,
+            at_once: Some(at_once),
+        })
+    }
+
+    fn start(asked: Asked) -> Result<Signals, Failure> {
         let failed = |error: std::io::Error| {
             Failure::new(Exit::Failed, "can't watch for signals").because(error.to_string())
         };
@@ -43,7 +62,7 @@ impl Signals {
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("signals".to_owned())
-            .spawn(move || runtime.block_on(listen(&mut watched, &stopped, &cancel)))
+            .spawn(move || runtime.block_on(listen(&mut watched, &stopped, &asked)))
             .map_err(failed)?;
         Ok(Signals {
             stop,
@@ -69,6 +88,33 @@ struct Watched {
     hang_up: Signal,
 }
 
+/// Who is told.
+struct Asked {
+    cancel: Cancel,
+    at_once: Option<Cancel>,
+}
+
+impl Asked {
+    /// Takes up one signal.
+    fn take(&self) {
+        match (self.cancel.is_raised(), &self.at_once) {
+            (false, None) => {
+                self.cancel.cancel();
+                render::complain(
+                    "stopping: finishing what is in the air; press Ctrl-C again to leave at once",
+                );
+            }
+            (false, Some(_)) => {
+                self.cancel.cancel();
+                render::complain("stopping the command; press Ctrl-C again to kill it");
+            }
+            (true, Some(at_once)) if !at_once.is_raised() => at_once.cancel(),
+            // Also while the run cleans up: who asks twice wants out.
+            (true, _) => leave(Exit::Interrupted),
+        }
+    }
+}
+
 /// Begins to hear a signal.
 fn hear(runtime: &Runtime, kind: SignalKind) -> std::io::Result<Signal> {
     let _inside = runtime.enter();
@@ -76,7 +122,7 @@ fn hear(runtime: &Runtime, kind: SignalKind) -> std::io::Result<Signal> {
 }
 
 /// Waits for signals until `stop`.
-async fn listen(watched: &mut Watched, stop: &Notify, cancel: &Cancel) {
+async fn listen(watched: &mut Watched, stop: &Notify, asked: &Asked) {
     loop {
         tokio::select! {
             _ = watched.interrupt.recv() => {}
@@ -84,18 +130,26 @@ async fn listen(watched: &mut Watched, stop: &Notify, cancel: &Cancel) {
             _ = watched.hang_up.recv() => {}
             () = stop.notified() => return,
         }
-        // Also while the run cleans up: who asks twice wants out.
-        if cancel.is_raised() {
-            leave(Exit::Interrupted);
-        }
-        cancel.cancel();
-        render::complain("stopping: finishing what is in the air; press Ctrl-C again to leave at once");
+        asked.take();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_is_asked_first_and_killed_then() {
+        let asked = Asked {
+            cancel: Cancel::new(),
+            at_once: Some(Cancel::new()),
+        };
+        asked.take();
+        let at_once = asked.at_once.as_ref().is_some_and(Cancel::is_raised);
+        assert_eq!((asked.cancel.is_raised(), at_once), (true, false));
+        asked.take();
+        assert!(asked.at_once.as_ref().is_some_and(Cancel::is_raised));
+    }
 
     #[test]
     fn dropping_the_watch_ends_its_thread() {

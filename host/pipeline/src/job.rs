@@ -66,6 +66,8 @@ pub struct TreeSource {
     pub exclude: ExcludeRules,
     /// Which links are replaced by what they point to.
     pub dereference: Dereference,
+    /// Whether the kernel is told that the memory of what was read isn't needed any more.
+    pub gives_memory_back: bool,
 }
 
 /// Which links are replaced by what they point to.

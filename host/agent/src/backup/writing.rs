@@ -153,6 +153,7 @@ impl Writing<'_> {
                 one_file_system,
                 exclude,
                 dereference: self.options.dereference,
+                gives_memory_back: self.options.gives_memory_back,
             },
         ))
     }

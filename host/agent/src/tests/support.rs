@@ -204,6 +204,7 @@ pub(super) fn options() -> BackupOptions {
         storage_directories: Vec::new(),
         one_file_system: true,
         dereference: Dereference::None,
+        gives_memory_back: false,
         compression: Compression::Gzip,
         compression_level: None,
         compat: false,

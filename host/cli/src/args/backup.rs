@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::hooks::{HookArgs, MemoryArgs};
 use super::login::LoginArgs;
 use super::snapshot::SnapshotArgs;
 use super::values::{CompressionText, Days, DereferenceText, PairText, StorageFailureText, StorageText};
@@ -47,6 +48,12 @@ pub(crate) struct BackupArgs {
     /// How to store it.
     #[command(flatten)]
     pub(crate) encoding: EncodingArgs,
+    /// What to do to the kernel's memory.
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
+    /// What to run around it.
+    #[command(flatten)]
+    pub(crate) hooks: HookArgs,
     /// What to do if one of several storages fails: go on with the others, or end the run [default: continue]
     #[arg(long, value_name = "WHAT", value_enum)]
     pub(crate) on_storage_failure: Option<StorageFailureText>,

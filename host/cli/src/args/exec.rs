@@ -11,6 +11,11 @@ pub(crate) struct ExecArgs {
     #[arg(long, value_name = "TIME")]
     pub(crate) timeout: Option<LimitText>,
     /// The program and its arguments, without a shell; for one write sh -c 'LINE'
-    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(
+        value_name = "COMMAND",
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
     pub(crate) command: Vec<OsString>,
 }

@@ -49,7 +49,9 @@ impl std::str::FromStr for IoClassText {
         match (class, level) {
             ("idle" | "3", None) => Ok(IoClassText(IoClass::Idle)),
             ("idle" | "3", Some(_)) => Err("idle has no levels"),
-            ("best-effort" | "2", level) => Ok(IoClassText(IoClass::BestEffort(level.unwrap_or(USUAL_LEVEL)))),
+            ("best-effort" | "2", level) => {
+                Ok(IoClassText(IoClass::BestEffort(level.unwrap_or(USUAL_LEVEL))))
+            }
             ("realtime" | "1", level) => Ok(IoClassText(IoClass::Realtime(level.unwrap_or(USUAL_LEVEL)))),
             _ => Err("the classes are idle, best-effort and realtime"),
         }

@@ -13,10 +13,11 @@ use super::options::{OPTIONS, Use};
 use super::parse::{OptionMap, shown};
 use super::storage::{self, NamedOptions};
 use super::{Era, document, removal};
-use crate::args::{CompressionText, Days, DereferenceText, RateText, StorageText};
-use crate::command::{Backup, Command, ExcludeStyle, Info, Reading, Restore, Selection, StorageSpec};
+use crate::args::{CompressionText, Days, DereferenceText, LimitText, RateText, StorageText};
+use crate::command::{Backup, Command, ExcludeStyle, Exec, Info, Reading, Restore, Selection, StorageSpec};
 use crate::config::Config;
 use crate::config::date::DateText;
+use crate::config::hooks::HookLayer;
 use crate::config::layer::{Layer, Origin, Setting};
 use crate::config::size::Size;
 use crate::exit::{Exit, Failure};
@@ -163,9 +164,11 @@ pub(super) fn judge(options: &Options<'_>, config: &Config) -> Result<Command, F
         )),
         "admin" => Ok(Command::Prune(Box::new(removal::judge(options, config)?))),
         "exec" if !options.flag("command") => Err(failed("--command option is required")),
-        action => Err(failed(format!(
-            "the {action} action is not supported yet: nothing was run"
-        ))),
+        "exec" => Ok(Command::Exec(Exec {
+            commands: freezer_agent::split_pipeline(&options.text("command").unwrap_or_default()),
+            time_limit: None,
+        })),
+        action => Err(failed(format!("there is no action {action}"))),
     }
 }
 
@@ -244,9 +247,12 @@ fn backup(options: &Options<'_>, config: &Config) -> Result<Backup, Failure> {
         .path("lvm_auto_snap")
         .or_else(|| options.path("path_to_backup"))
         .ok_or_else(|| failed("path-to-backup argument must be provided"))?;
+    let common = common(options, config)?;
     let layer = Layer {
         path: Some(config.expand_home(path)),
-        ..common(options, config)?
+        // The original's default, in every era.
+        sync: common.sync.or(Some(true)),
+        ..common
     };
     let storages = storage::storages(options, &layer, config)?;
     let mut backup = config
@@ -285,6 +291,9 @@ pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
         },
         mode: options.text("mode"),
         mode_options: mode_settings(options),
+        hooks: hooks(options)?,
+        sync: options.map.get("sync").map(Option::is_some),
+        max_priority: options.flag("max_priority").then_some(true),
         full: options.flag("no_incremental").then_some(true),
         max_level: level("max_level")?,
         always_level: level("always_level")?,
@@ -308,6 +317,18 @@ pub(super) fn defaults(options: &Options<'_>) -> Result<Layer, Failure> {
         upload_limit: options.parsed::<RateText>("upload_limit")?,
         download_limit: options.parsed::<RateText>("download_limit")?,
         ..Layer::default()
+    })
+}
+
+/// Hooks: the original has none, but who keeps to its files needn't do without.
+fn hooks(options: &Options<'_>) -> Result<HookLayer, Failure> {
+    let one = |dest| options.text(dest).into_iter().collect();
+    Ok(HookLayer {
+        before: one("hook_before"),
+        on_success: one("hook_on_success"),
+        on_failure: one("hook_on_failure"),
+        after: one("hook_after"),
+        timeout: options.parsed::<LimitText>("hook_timeout")?,
     })
 }
 

@@ -277,11 +277,28 @@ fn a_bad_value_in_the_ini_file_is_named_with_its_line() {
 }
 
 #[test]
+fn exec_splits_its_line_as_the_original_and_sync_is_on_unless_switched_off() {
+    let arguments = ["--action", "exec", "--command", "df -h | grep 'a b'"].map(OsString::from);
+    let exec = parse(Era::Agent, &arguments, environment()).map_err(|refused| refused.failure);
+    let Command::Exec(exec) = exec.expect("judged").command else {
+        panic!("a command")
+    };
+    let words: Vec<Vec<&str>> = vec![vec!["df", "-h"], vec!["grep", "'a", "b'"]];
+    assert_eq!(exec.commands, words);
+    for (line, sync) in [
+        ("-F /x --storage local", true),
+        ("-F /x --storage local --nosync", false),
+    ] {
+        assert_eq!(backup(Era::Agent, line).sync, sync, "{line}");
+    }
+}
+
+#[test]
 fn options_without_effect_are_said() {
-    let line = "-F /x -N n --storage local --upload-limit 10M --max-priority -R 30";
+    let line = "-F /x -N n --storage local --upload-limit 10M --consistency-check -R 30";
     let warnings = parsed(Era::Freezerc, line).expect("judged").warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("--max-priority"), "{warnings:?}");
+    assert!(warnings[0].contains("--consistency-check"), "{warnings:?}");
 }
 
 #[test]

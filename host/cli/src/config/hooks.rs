@@ -113,7 +113,10 @@ mod tests {
         assert_eq!(file.warnings, [""; 0]);
         let hooks = file.backup["db"].hooks.clone().over(file.defaults.hooks.clone());
         let hooks = hooks.judge().expect("whole");
-        assert_eq!((hooks.before, hooks.after), (vec!["a".to_owned(), "b".into()], vec!["own".into()]));
+        assert_eq!(
+            (hooks.before, hooks.after),
+            (vec!["a".to_owned(), "b".into()], vec!["own".into()])
+        );
         assert_eq!(hooks.time_limit, Some(Duration::from_secs(300)));
     }
 
@@ -125,14 +128,24 @@ mod tests {
 
     #[test]
     fn an_hour_is_the_limit_where_none_is_given_and_zero_lifts_it() {
-        let limit = |timeout| HookLayer { timeout, ..HookLayer::default() }.judge().map(|hooks| hooks.time_limit);
+        let limit = |timeout| {
+            HookLayer {
+                timeout,
+                ..HookLayer::default()
+            }
+            .judge()
+            .map(|hooks| hooks.time_limit)
+        };
         assert_eq!(limit(None), Ok(Some(TIME_LIMIT)));
         assert_eq!(limit(Some(LimitText(None))), Ok(None));
     }
 
     #[test]
     fn an_empty_hook_is_refused() {
-        let layer = HookLayer { after: vec![" ".into()], ..HookLayer::default() };
+        let layer = HookLayer {
+            after: vec![" ".into()],
+            ..HookLayer::default()
+        };
         assert!(layer.judge().is_err());
     }
 }

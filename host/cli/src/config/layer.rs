@@ -9,10 +9,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
 
+use super::hooks::HookLayer;
 use super::rules::Rules;
 use super::size::Size;
 use crate::args::{
-    BackupArgs, CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
+    BackupArgs, CompressionText, Days, DereferenceText, DropCachesText, IoClassText, PairText, RateText,
+    StorageFailureText, StorageText,
 };
 
 /// Options that may be given in several places; absent means "ask the next layer".
@@ -34,6 +36,20 @@ pub(crate) struct Layer {
     pub(crate) mode: Option<String>,
     /// Settings of the mode plugin.
     pub(crate) mode_options: BTreeMap<String, Setting>,
+    /// What is run around the backup.
+    pub(crate) hooks: HookLayer,
+    /// Write the kernel's buffered memory to the disks first.
+    pub(crate) sync: Option<bool>,
+    /// What of that memory is given back.
+    #[serde(deserialize_with = "super::hooks::drop_caches")]
+    pub(crate) drop_caches: Option<DropCachesText>,
+    /// Priority for processors; for all backups.
+    pub(crate) nice: Option<i32>,
+    /// Priority for disks; for all backups.
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) ionice: Option<IoClassText>,
+    /// The highest priorities; for all backups.
+    pub(crate) max_priority: Option<bool>,
     /// Always level 0.
     pub(crate) full: Option<bool>,
     /// Always against level 0.
@@ -107,6 +123,12 @@ pub(crate) const KEYS: &[&str] = &[
     "storage-options",
     "mode",
     "mode-options",
+    "hooks",
+    "sync",
+    "drop-caches",
+    "nice",
+    "ionice",
+    "max-priority",
     "full",
     "differential",
     "max-level",
@@ -144,7 +166,14 @@ pub(crate) const KEYS: &[&str] = &[
 ];
 
 /// Those of them that are the same for all backups.
-pub(crate) const FOR_ALL: &[&str] = &["upload-limit", "download-limit", "plugins-dir"];
+pub(crate) const FOR_ALL: &[&str] = &[
+    "upload-limit",
+    "download-limit",
+    "plugins-dir",
+    "nice",
+    "ionice",
+    "max-priority",
+];
 
 impl Layer {
     /// Lays this over `below`: what is absent here is taken from there. Patterns and settings are
@@ -173,6 +202,12 @@ impl Layer {
             storage_options: joined(self.storage_options, below.storage_options),
             mode: self.mode.or(below.mode),
             mode_options: joined(self.mode_options, below.mode_options),
+            hooks: self.hooks.over(below.hooks),
+            sync: self.sync.or(below.sync),
+            drop_caches: self.drop_caches.or(below.drop_caches),
+            nice: self.nice.or(below.nice),
+            ionice: self.ionice.or(below.ionice),
+            max_priority: self.max_priority.or(below.max_priority),
             full: if kind_given { self.full } else { below.full },
             differential: if kind_given {
                 self.differential
@@ -225,6 +260,8 @@ impl From<BackupArgs> for Layer {
             tree,
             snapshot,
             encoding,
+            memory,
+            hooks,
             on_storage_failure,
             ..
         } = args;
@@ -246,6 +283,9 @@ impl From<BackupArgs> for Layer {
             storage_options: login.over(settings(storage_option)),
             mode,
             mode_options,
+            hooks: HookLayer::from(hooks),
+            sync: flag(memory.sync).or(memory.no_sync.then_some(false)),
+            drop_caches: memory.drop_caches,
             full: flag(level.full || level.no_incremental),
             differential: flag(level.differential),
             max_level: level.max_level,

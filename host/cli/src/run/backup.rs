@@ -3,13 +3,16 @@
 use std::io::BufRead;
 use std::time::Instant;
 
-use freezer_agent::{BackupOptions, BackupOutcome, Excludes as Patterns, Keyring, PluginMode, Storage};
+use freezer_agent::{
+    BackupOptions, BackupOutcome, DropCaches, Excludes as Patterns, Keyring, PluginMode, Storage,
+};
 use freezer_format::manifest::PluginUse;
 use freezer_format::name::HostBackupName;
 use freezer_pipeline::Dereference;
 use freezer_plugin::Plugin;
 use serde_json::{Map, Value, json};
 
+use super::hooks::{self, Hooked};
 use super::session::{Session, absolute, passphrase};
 use super::{Context, failure};
 use crate::command::{Backup, ExcludeStyle, Excludes, Links};
@@ -26,6 +29,13 @@ const MAX_PATTERN_FILE: u64 = 16 << 20;
 /// Whatever kept the backup from being made.
 pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
     let started = Instant::now();
+    let hooked = hooks::around(backup, context, || make(backup, context))?;
+    tell(backup, &hooked, started, context)?;
+    Ok(hooked.exit)
+}
+
+/// Makes the backup, without what is around it.
+fn make(backup: &Backup, context: &Context) -> Result<(BackupOutcome, Exit), Failure> {
     let path = absolute(&backup.path)?;
     let keyring = Keyring::new(
         passphrase(backup.pass_file.as_deref(), &context.output)?,
@@ -36,6 +46,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
     let opened = session.open_all(&backup.storages)?;
     let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
     session.undo_leftovers();
+    flush(backup, context);
     warn_of_odd_options(backup, &excludes, &opened.storages, context);
     let options = BackupOptions {
         name: HostBackupName::new(&backup.host, &backup.name)
@@ -65,6 +76,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
         workers: backup.resources.workers,
         dry_run: backup.dry_run,
         on_failure: backup.on_storage_failure,
+        gives_memory_back: backup.drop_caches != DropCaches::None,
         resume: backup.resume,
         journal: session.journal(),
     };
@@ -81,8 +93,7 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
     match result {
         Ok(outcome) => {
             let exit = session.end_with(failure::exit(outcome.exit_class()));
-            tell(backup, &outcome, exit, started, context)?;
-            Ok(exit)
+            Ok((outcome, exit))
         }
         Err(error) => {
             drop(session.end());
@@ -91,15 +102,28 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
     }
 }
 
+/// Has the kernel write its buffered memory out, and drops what is clean afterwards, as far as that was asked for.
+fn flush(backup: &Backup, context: &Context) {
+    if backup.dry_run {
+        return;
+    }
+    if backup.sync {
+        tracing::info!("writing the kernel's buffered memory to all disks");
+        freezer_agent::sync_file_systems();
+    }
+    if backup.drop_caches == DropCaches::All
+        && let Err(error) = freezer_agent::drop_all_pages()
+    {
+        context.output.warn(&format!(
+            "the machine's buffered memory isn't dropped ({error}): only root may; going on without"
+        ));
+    }
+}
+
 /// Shows the outcome in the style asked for.
-fn tell(
-    backup: &Backup,
-    outcome: &BackupOutcome,
-    exit: Exit,
-    started: Instant,
-    context: &Context,
-) -> Result<(), Failure> {
+fn tell(backup: &Backup, hooked: &Hooked, started: Instant, context: &Context) -> Result<(), Failure> {
     let output = &context.output;
+    let outcome = &hooked.outcome;
     match (output.style, &backup.document) {
         (Style::Text, _) => {
             if !output.quiet {
@@ -107,7 +131,11 @@ fn tell(
             }
             Ok(())
         }
-        (Style::Json, _) => output.finish(exit, summary::backup_document(outcome, started.elapsed())),
+        (Style::Json, _) => {
+            let mut document = summary::backup_document(outcome, started.elapsed());
+            document["hooks"] = hooked.document(backup);
+            output.finish(hooked.exit, document)
+        }
         (Style::Original(_), Some(document)) => {
             let facts = Facts {
                 level: outcome.id.level.0,

@@ -370,7 +370,7 @@ pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The kernel's clock, which also stamps files.
-fn now() -> Time {
+pub(super) fn now() -> Time {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
     Time::new(time.tv_sec, u32::try_from(time.tv_nsec).unwrap_or(0))
 }

@@ -2,11 +2,12 @@
 
 use std::ffi::CStr;
 use std::io::IoSliceMut;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use freezer_format::index::EntryKind;
 use freezer_format::tar::{MemberKind, SPARSE_PIECES_MAX, content_bytes};
-use rustix::fs::{OFlags, SeekFrom, seek};
+use rustix::fs::{Advice, OFlags, SeekFrom, fadvise, seek};
 use rustix::io::{Errno, ReadWriteFlags, pread, preadv2};
 
 use super::Archiver;
@@ -18,6 +19,9 @@ use crate::source::{Kind, Reach, ReadAhead, Stat, open_quietly};
 
 /// Holes must save this much, since readers that don't know sparse files see a map in front of the content.
 const LEAST_HOLES_BYTES: u64 = 64 << 10;
+
+/// After so many bytes of a large file their memory is given back, so that it never fills the machine's.
+const GIVE_BACK_BYTES: u64 = 16 << 20;
 
 /// How reading a file's content went.
 enum Outcome {
@@ -88,8 +92,32 @@ impl Archiver<'_> {
         self.write_row(EntryKind::File, stat, place, b"")
     }
 
-    /// Copies a part of a file, filling up with zeros what can't be read.
+    /// Copies a part of a file, in pieces where the kernel's memory of them is given back.
     fn copy(&mut self, file: BorrowedFd<'_>, start: u64, length: u64) -> Result<Outcome, Halt> {
+        if !self.source.gives_memory_back {
+            return self.copy_piece(file, start, length);
+        }
+        let mut done = 0;
+        while done < length {
+            let piece = GIVE_BACK_BYTES.min(length - done);
+            let outcome = self.copy_piece(file, start + done, piece)?;
+            give_back(file, start + done, piece);
+            done += piece;
+            if !matches!(outcome, Outcome::Whole) {
+                self.tar.zeros(length - done)?;
+                return Ok(match outcome {
+                    Outcome::Shrunk { missing_bytes } => Outcome::Shrunk {
+                        missing_bytes: missing_bytes + (length - done),
+                    },
+                    other => other,
+                });
+            }
+        }
+        Ok(Outcome::Whole)
+    }
+
+    /// Copies a part of a file, filling up with zeros what can't be read.
+    fn copy_piece(&mut self, file: BorrowedFd<'_>, start: u64, length: u64) -> Result<Outcome, Halt> {
         let mut done = 0;
         while done < length {
             self.context.cancel.check().map_err(BackupError::from)?;
@@ -147,6 +175,13 @@ impl Archiver<'_> {
         self.counts.inexact += 1;
         self.warn(kind, message, true)?;
         Ok(true)
+    }
+}
+
+/// Tells the kernel that the memory of a part of a file isn't needed any more.
+fn give_back(file: BorrowedFd<'_>, offset: u64, length: u64) {
+    if let Err(error) = fadvise(file, offset, NonZeroU64::new(length), Advice::DontNeed) {
+        tracing::debug!(%error, "can't give memory back");
     }
 }
 

@@ -314,6 +314,7 @@ impl Backups {
                     one_file_system: true,
                     exclude: ExcludeRules::new(&[], &[], false).unwrap(),
                     dereference: Dereference::None,
+                    gives_memory_back: false,
                 },
                 store: Arc::new(self.store.clone()),
                 keys: ObjectKeys {
