@@ -376,7 +376,7 @@ fn the_original_s_ini_file_may_have_hooks_and_runs_sync() {
     let log = sandbox.path("log");
     sandbox
         .scrubbed(&agent)
-        .args(["--config", "job.ini", "--log-file"])
+        .args(["--config", "job.ini", "--debug", "--log-file"])
         .arg(&log)
         .run()
         .expect(1)

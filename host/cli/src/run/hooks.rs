@@ -117,7 +117,7 @@ fn report_document(report: &HookReport) -> Value {
         "result": result,
         "exit_status": status,
         "seconds": report.took.as_secs_f64(),
-        "last_lines": report.last_lines,
+        "last_lines": if report.end.is_success() { &[][..] } else { &report.last_lines[..] },
     })
 }
 
