@@ -106,6 +106,7 @@ pub(crate) fn hostile_host(temp: &Path, limits: LimitOverride) -> PluginHost {
         cache_dir: Some(cache),
         grant_files: vec![temp.join("grants.toml")],
         state_dir: Some(temp.join("state")),
+        snapshot_dir: Some(temp.join("state/snapshots")),
         limits: LimitOverrides(limits.into_iter().collect()),
         ..HostConfig::default()
     };

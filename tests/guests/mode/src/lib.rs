@@ -29,7 +29,11 @@ impl Mode for Hostile {
         if sin == "/prepare" {
             return Err(Error::invalid("can't prepare"));
         }
-        Ok(HostileBackup { sin })
+        let frozen = match sin.strip_prefix("/hold") {
+            Some(path) => Some(snapshots::create(path, &[])?),
+            None => None,
+        };
+        Ok(HostileBackup { sin, frozen })
     }
 
     fn prepare_restore(_request: RestoreRequest) -> Result<HostileRestore> {
@@ -48,10 +52,14 @@ impl Mode for Hostile {
 
 struct HostileBackup {
     sin: String,
+    frozen: Option<snapshots::Snapshot>,
 }
 
 impl Backup for HostileBackup {
     fn next(&mut self) -> Result<Option<Source>> {
+        if let Some(frozen) = &self.frozen {
+            panic!("on purpose, with {} in hand", frozen.description());
+        }
         match self.sin.as_str() {
             "/panic" => panic!("on purpose"),
             "/name" => Ok(Some(Source::Tree(TreeSource {
