@@ -26,10 +26,13 @@ DATA=${DATADIR:-$DIR/data} PORT=$(port mariadb)
 mkdir -p "$(cat "$DIR/socket")"
 SOCKET=$(cat "$DIR/socket")/mysqld.sock
 
-if [ ! -d "$DATA/mysql" ]; then
+install() {
     mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" --innodb-use-native-aio=0 \
-        --auth-root-authentication-method=normal --skip-test-db >"$DIR/log/install" 2>&1 ||
-        { tail -n 20 "$DIR/log/install" >&2; exit 1; }
+        --auth-root-authentication-method=normal --skip-test-db >"$DIR/log/install" 2>&1
+}
+if [ ! -d "$DATA/mysql" ]; then
+    # Once more for a machine that is too busy to answer in time.
+    install || { rm -rf "${DATA:?}"/* && install; } || { cat "$DIR/log/install" >&2; exit 1; }
 fi
 
 # An authority and a certificate that it signed.

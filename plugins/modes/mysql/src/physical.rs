@@ -10,8 +10,8 @@ use crate::login::Login;
 use crate::note::{Kind, Note};
 use crate::server::{Lock, LockKind, Server};
 
-/// The name of the source.
-pub(crate) const SOURCE: &str = "data";
+/// The name of the source: that of mode fs, which can restore it, too.
+pub(crate) const SOURCE: &str = "tree";
 /// What a server makes anew when it starts.
 const TEMPORARY: &str = "/ibtmp1";
 
