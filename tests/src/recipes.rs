@@ -11,19 +11,22 @@ use std::sync::{Arc, Mutex};
 
 use freezer_agent::{
     AgentError, BackupOptions, BackupOutcome, BackupRow, CheckOptions, CheckReport, Excludes, Filter,
-    Keyring, LeftoverOptions, LeftoverReport, ListOptions, OnFailure, PluginMode, RestoreOptions, Storage,
-    Wanted, backup, check, leftovers, list, restore,
+    JournalOptions, Keyring, LeftoverOptions, LeftoverReport, ListOptions, OnFailure, PluginMode,
+    PruneOptions, PruneReport, RestoreOptions, Storage, Wanted, backup, check, leftovers, list, prune,
+    restore,
 };
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::{HostBackupName, Timestamp};
 use freezer_format::openssl::Passphrase;
+use freezer_format::retention::Policy;
 use freezer_format::time::Time;
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::counters::Counters;
 use freezer_pipeline::store::Store;
 use freezer_pipeline::{Dereference, RunContext};
 use freezer_plugin::{PluginHost, PluginKind, Run, RunConfig, Settings};
+use jiff::tz::TimeZone;
 
 use crate::plugin_storage::{plugin_host, quiet_config};
 use crate::random::Random;
@@ -160,6 +163,70 @@ impl Recipes {
             remove,
         };
         self.run(|context| leftovers(&**store, &options, context))
+    }
+
+    /// Removes all backups of the name but the newest, at once.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn prune(&self, store: &Arc<dyn Store>) -> Result<PruneReport, AgentError> {
+        let options = PruneOptions {
+            filter: self.own_name(),
+            policy: Policy {
+                last: 1,
+                ..Policy::default()
+            },
+            older_than_days: None,
+            zone: TimeZone::UTC,
+            limit: None,
+            even_newest: false,
+            grace_seconds: 0,
+            dry_run: false,
+        };
+        self.run(|context| prune(&**store, &options, &self.keyring, context))
+    }
+
+    /// Only what has the name of these recipes.
+    fn own_name(&self) -> Filter {
+        let stored = self.options.name.as_str();
+        let name = stored.strip_prefix(&self.options.host).unwrap_or(stored);
+        Filter {
+            host: Some(self.options.host.clone()),
+            name: Some(name.trim_start_matches('_').to_owned()),
+        }
+    }
+
+    /// The times of the backups that the storage shows under the name, oldest first.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn times(&self, store: &Arc<dyn Store>) -> Result<Vec<Timestamp>, AgentError> {
+        let options = ListOptions {
+            filter: self.own_name(),
+            ..ListOptions::default()
+        };
+        let rows = self.run(|context| list(store, &options, &self.keyring, context));
+        let mut times: Vec<Timestamp> = rows?.iter().map(|row| row.id.time).collect();
+        times.sort();
+        Ok(times)
+    }
+
+    /// Backs up under another name from now on.
+    ///
+    /// # Panics
+    /// When it can't be one.
+    pub fn rename(&mut self, name: &str) {
+        let stored = HostBackupName::new(&self.options.host, name);
+        self.options.name = stored.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Keeps a journal, and goes on with interrupted backups or doesn't.
+    pub fn resume(&mut self, resume: bool) {
+        self.options.resume = resume;
+        self.options.journal = Some(JournalOptions {
+            directory: self.sandbox.path("unfinished"),
+            boot: "this one".to_owned(),
+        });
     }
 
     /// What the source holds now.
