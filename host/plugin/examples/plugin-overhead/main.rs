@@ -68,12 +68,7 @@ fn store_natively(native: &dyn Native, work: &Work) -> Outcome<f64> {
     Ok(seconds)
 }
 
-fn open_plugin(
-    scratch: &Path,
-    plugins: &Path,
-    url: &str,
-    more: &[(&str, &str)],
-) -> Outcome<Arc<dyn Store>> {
+fn open_plugin(scratch: &Path, plugins: &Path, url: &str, more: &[(&str, &str)]) -> Outcome<Arc<dyn Store>> {
     let host = PluginHost::new(HostConfig {
         plugin_dirs: vec![plugins.to_owned()],
         cache_dir: Some(scratch.join("cache")),
@@ -100,7 +95,9 @@ fn open_plugin(
 fn main() -> Outcome<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [scratch, plugins, segment_bytes, segments, rounds, login @ ..] = &words[..] else {
-        return Err("plugin-overhead SCRATCH PLUGINS SEGMENT_BYTES SEGMENTS ROUNDS [ST_AUTH ST_USER ST_KEY]".into());
+        return Err(
+            "plugin-overhead SCRATCH PLUGINS SEGMENT_BYTES SEGMENTS ROUNDS [ST_AUTH ST_USER ST_KEY]".into(),
+        );
     };
     let (scratch, plugins) = (PathBuf::from(scratch), Path::new(plugins));
     let work = Work {

@@ -43,9 +43,7 @@ impl Account {
     /// Logs in at tempauth and makes the container.
     pub(super) fn log_in(auth: &str, user: &str, key: &str) -> Outcome<Self> {
         let mut account = Self {
-            runtime: tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?,
+            runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
             client: Client::new(Arc::new(Anywhere), Bandwidth::default()),
             url: String::new(),
             token: String::new(),
@@ -77,7 +75,10 @@ impl Account {
         content: Option<Arc<Vec<u8>>>,
     ) -> Outcome<Answer> {
         let token = [("X-Auth-Token", &*self.token)];
-        let headers = headers.iter().chain(&token).filter(|(_, value)| !value.is_empty());
+        let headers = headers
+            .iter()
+            .chain(&token)
+            .filter(|(_, value)| !value.is_empty());
         let request = Request {
             method: method.to_owned(),
             headers: headers
