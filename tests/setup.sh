@@ -21,7 +21,7 @@ install_packages() {
 }
 
 if [ "${1:-}" = bench ]; then
-    for pair in restic:restic borg:borgbackup; do
+    for pair in restic:restic borg:borgbackup rclone:rclone; do
         command -v "${pair%%:*}" >/dev/null || install_packages "${pair##*:}" ||
             say "COULD NOT INSTALL ${pair##*:}: the benchmark has no rows against it"
     done

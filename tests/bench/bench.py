@@ -6,7 +6,7 @@
 --tree    what is backed up (default /usr/share); it is copied into memory first, so that no disk is measured
 --rounds  every command runs so often, peers and freezer by turns; the best time counts (default 3)
 --quick   one round, a small tree: shows that the benchmark works, not what freezer can do
---only    only these parts: full zstd many restore one plugin start memory
+--only    only these parts: full zstd many restore one plugin swift ssh start memory
 
 Ratios below 1 mean that freezer is faster or smaller. Peers that aren't installed are left out, loudly
 (`tests/setup.sh bench` installs them).
@@ -19,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import storages
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OVERHEAD = os.path.join(ROOT, "target/release/examples/plugin-overhead")
@@ -247,14 +249,31 @@ def one(bench):
             "dump", "--name", "b", "--host", "h", "--from", "local:" + bench.path("store"), *password, wanted), False, None))
 
 
+def overhead(bench, what, road, work, login=()):
+    """Relates what the sandbox costs `work` = (bytes of a segment, segments) to the seconds of a whole backup."""
+    if not os.path.isfile(OVERHEAD):
+        shout(f"no {OVERHEAD}: the {what} isn't measured")
+        return
+    segment, segments = work
+    bench.run([OVERHEAD, bench.path("overhead"), PLUGINS, str(segment), str(segments), str(3 * bench.options["rounds"]), *login])
+    with open(bench.path("output"), encoding="ascii") as output:
+        found = json.load(output)
+    bench.remove("overhead")
+    cost = found["plugin_seconds"] - found["native_seconds"]
+    share = max(cost, 0) / road
+    bench.notes.append({
+        "what": what, "road_seconds": round(road, 4), "share": round(share, 5), "at_most": 0.01,
+        "met": share <= 0.01, "storage_alone": round(found["plugin_seconds"] / found["native_seconds"], 4), **found})
+    print(f"\n{what}, {segments} segments: {cost * 1000:.2f} ms of {road:.3f} s = {share:.2%} "
+          f"(budget 1 %: {'met' if share <= 0.01 else 'MISSED'})\n"
+          f"  storage alone: {found['plugin_seconds']:.4f} s through the plugin, {found['native_seconds']:.4f} s natively")
+
+
 def plugin(bench):
     """What the sandbox costs a backup: storing its bytes through the component and natively, by turns.
 
     The road is the fastest one there is, without compression and password, so that the share is the largest possible.
     """
-    if not os.path.isfile(OVERHEAD):
-        shout(f"no {OVERHEAD}: the plugin overhead isn't measured")
-        return
     road = 1e9
     for _ in range(bench.options["rounds"]):
         bench.remove("store")
@@ -262,18 +281,23 @@ def plugin(bench):
     segment = 32 << 20
     segments = max(1, -(-bench.size("store/data") // segment))
     bench.remove("store")
-    bench.run([OVERHEAD, bench.path("overhead"), PLUGINS, str(segment), str(segments), str(3 * bench.options["rounds"])])
-    with open(bench.path("output"), encoding="ascii") as output:
-        found = json.load(output)
-    bench.remove("overhead")
-    cost = found["plugin_seconds"] - found["native_seconds"]
-    share = max(cost, 0) / road
-    bench.notes.append({
-        "what": "plugin overhead on the road", "road_seconds": round(road, 4), "share": round(share, 5), "at_most": 0.01,
-        "met": share <= 0.01, "storage_alone": round(found["plugin_seconds"] / found["native_seconds"], 4), **found})
-    print(f"\nplugin overhead on the road, {segments} segments: {cost * 1000:.2f} ms of {road:.3f} s = {share:.2%} "
-          f"(budget 1 %: {'met' if share <= 0.01 else 'MISSED'})\n"
-          f"  storage alone: {found['plugin_seconds']:.4f} s through the plugin, {found['native_seconds']:.4f} s natively")
+    overhead(bench, "plugin overhead on the road", road, (segment, segments))
+
+
+def swift(bench):
+    """Through storage swift."""
+    if have("swift") and have("swift-proxy-server"):
+        storages.swift(bench, overhead)
+    else:
+        shout("Swift isn't installed, so there are no rows over it (tests/setup.sh)")
+
+
+def ssh(bench):
+    """Through storage ssh."""
+    if os.geteuid() == 0 and shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]):
+        storages.ssh(bench)
+    else:
+        shout("sshd isn't installed or this isn't root, so there are no rows over SSH")
 
 
 def start(bench):
@@ -327,7 +351,7 @@ def machine(bench):
         "tree": bench.options["tree"], "entries": count, "bytes": bench.size("tree"), "rounds": bench.options["rounds"],
         "freezer": first_line(FREEZER, "--version"), "tar": first_line("tar", "--version"), "gzip": first_line("gzip", "--version"),
         "zstd": first_line("zstd", "--version"), "openssl": first_line("openssl", "version"), "restic": first_line("restic", "version"),
-        "borg": first_line("borg", "--version"),
+        "borg": first_line("borg", "--version"), "rclone": first_line("rclone", "version"), "swift": first_line("swift", "--version"),
     }
 
 
@@ -359,14 +383,14 @@ def main():
         width = max(len(name) for name in facts)
         for name, value in facts.items():
             print(f"{name:{width}}  {value}")
-        for peer in ("restic", "borg"):
+        for peer in ("restic", "borg", "rclone"):
             if not have(peer):
                 shout(f"{peer} isn't installed, so there are no rows against it (tests/setup.sh bench)")
         if not os.listdir(bench.path("tree")):
             sys.exit("bench: the tree is empty")
         bench.run(bench.backup("tree", "warm", "--compression", "none"))  # compiles and caches the plugins
         bench.remove("warm")
-        for part in (full, zstd, many, restore, one, plugin, start, memory):
+        for part in (full, zstd, many, restore, one, plugin, swift, ssh, start, memory):
             if options["only"] is None or part.__name__ in options["only"]:
                 part(bench)
         document = {"machine": facts, "rows": bench.rows, "start": bench.notes, "memory": bench.memory}
