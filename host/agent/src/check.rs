@@ -193,6 +193,8 @@ struct Checker<'a> {
 
 /// What to do with what a killed run left.
 const UNNEEDED: &str = "nothing needs it; remove it when no run is writing";
+/// What to do where unfinished uploads can't be seen.
+const UNSEEN: &str = "check with credentials that may list uploads, if you want to know";
 
 impl Checker<'_> {
     fn check_name(&mut self, found: &NamedChains) -> Result<(), AgentError> {

@@ -11,8 +11,10 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// The pause after the first failure; it doubles each time.
     pub first_pause: Duration,
-    /// The longest pause, also if the service asks for more.
+    /// The longest pause.
     pub longest_pause: Duration,
+    /// The longest pause that a service may ask for; if it wants more, the error is the answer.
+    pub longest_asked: Duration,
 }
 
 impl Default for RetryPolicy {
@@ -22,6 +24,7 @@ impl Default for RetryPolicy {
             attempts: 6,
             first_pause: Duration::from_millis(500),
             longest_pause: Duration::from_secs(30),
+            longest_asked: Duration::from_secs(300),
         }
     }
 }
@@ -58,8 +61,11 @@ pub fn retry<T, E>(
         let Verdict::TryAgain(asked) = judge(&error) else {
             return Err(error);
         };
+        if asked.is_some_and(|asked| asked > policy.longest_asked) {
+            return Err(error);
+        }
         let scattered = pause - pause.mul_f64(f64::from(scatter().min(999)) / 2000.0);
-        if !wait(asked.unwrap_or(scattered).min(policy.longest_pause)) {
+        if !wait(asked.unwrap_or(scattered)) {
             return Err(error);
         }
         pause = (pause * 2).min(policy.longest_pause);
@@ -104,12 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn keeps_to_the_pause_that_was_asked_for_within_reason() {
-        let (_, pauses, _) = run(
-            &[Err(Verdict::TryAgain(Some(Duration::from_secs(3600)))), Ok(1)],
-            false,
-        );
-        assert_eq!(pauses, [Duration::from_secs(30)]);
+    fn keeps_to_the_pause_that_was_asked_for() {
+        let asked = Duration::from_secs(200);
+        let (result, pauses, _) = run(&[Err(Verdict::TryAgain(Some(asked))), Ok(1)], false);
+        assert_eq!((result, pauses), (Ok(1), vec![asked]));
+    }
+
+    #[test]
+    fn gives_up_where_too_long_a_pause_is_asked_for() {
+        let asked = Err(Verdict::TryAgain(Some(Duration::from_secs(301))));
+        let (result, pauses, calls) = run(&[asked, Ok(1)], false);
+        assert_eq!((result, pauses, calls), (asked, vec![], 1));
     }
 
     #[test]

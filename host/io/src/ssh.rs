@@ -3,6 +3,7 @@
 //! A machine is trusted by the files of known machines alone (`ssh/known_hosts.rs`). Each connection is used by one caller at a
 //! time; streams that were read from it live on. A connection that broke stays broken: connect anew.
 
+mod answers;
 mod directory;
 mod known_hosts;
 mod link;

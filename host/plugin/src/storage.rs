@@ -118,7 +118,27 @@ impl Caller {
             })
         };
         let result = retry::retry(&self.retry, judge, scatter, |pause| self.wait(pause), attempt);
-        result.map_err(|error| self.failure(call, key, error))
+        result.map_err(|error| self.failure(call, key, self.said_of_wait(error)))
+    }
+
+    /// Says how long the service wants to be left alone, where that is too long to wait for.
+    fn said_of_wait(&self, mut error: PluginError) -> PluginError {
+        let most = self.retry.longest_asked;
+        if let PluginError::Failed {
+            kind,
+            message,
+            retry_after: Some(wait),
+            ..
+        } = &mut error
+            && kind.is_retryable()
+            && *wait > most
+        {
+            let (asked, most) = (wait.as_secs(), most.as_secs());
+            message.push_str(&format!(
+                "; it asks for {asked} s of quiet, more than the {most} s that are waited"
+            ));
+        }
+        error
     }
 
     /// The bytes of an object from `offset` on, or the first of them.

@@ -1,5 +1,7 @@
 //! HTTP by the host's client. Needs the grant `http` for the origin.
 
+use std::time::Duration;
+
 use crate::error::Result;
 use crate::host::backend::http as backend;
 use crate::host::bodies::Body;
@@ -26,6 +28,17 @@ impl Response {
             .iter()
             .find(|header| header.name.eq_ignore_ascii_case(name));
         found.map(|header| header.value.as_str())
+    }
+
+    /// How long the service asks to wait: the header `Retry-After`, in seconds or as a date. A date is compared with the
+    /// answer's own, so that no clock of this machine matters; without one, or in the past, it says nothing.
+    pub fn retry_after(&self) -> Option<Duration> {
+        let text = self.header("retry-after")?.trim();
+        if let Ok(seconds) = text.parse() {
+            return Some(Duration::from_secs(seconds));
+        }
+        let now = httpdate::parse_http_date(self.header("date")?.trim()).ok()?;
+        httpdate::parse_http_date(text).ok()?.duration_since(now).ok()
     }
 }
 

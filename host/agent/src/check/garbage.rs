@@ -6,9 +6,10 @@ use freezer_format::layout::{
     BackupKeys, Engine, data_names_prefix, parse_level_directory, parse_zero_directory,
 };
 use freezer_format::name::{HostBackupName, LevelId};
+use freezer_pipeline::store::ErrorKind;
 
 use crate::catalogue::{folders, list_all, pending_all};
-use crate::check::{Checker, UNNEEDED};
+use crate::check::{Checker, UNNEEDED, UNSEEN};
 use crate::error::AgentError;
 
 impl Checker<'_> {
@@ -68,7 +69,19 @@ impl Checker<'_> {
     }
 
     fn check_uploads(&mut self) -> Result<(), AgentError> {
-        for upload in pending_all(&**self.store, "data/")? {
+        let uploads = match pending_all(&**self.store, "data/") {
+            // Keys that only read may not look; nothing of a backup depends on it.
+            Err(error) if error.kind == ErrorKind::Denied => {
+                let reason = format!(
+                    "may hold unfinished uploads, which can't be looked for: {}",
+                    error.message
+                );
+                self.notice("data".to_owned(), &reason, UNSEEN);
+                return Ok(());
+            }
+            uploads => uploads?,
+        };
+        for upload in uploads {
             if self.is_asked_for(&upload.key) {
                 let reason = "has an upload that was never finished: a run was killed or is writing";
                 self.notice(upload.key, reason, UNNEEDED);

@@ -1,6 +1,7 @@
 //! What is taken away, when, and what never.
 
-use freezer_pipeline::store::Store;
+use freezer_pipeline::store::{ErrorKind, Store};
+use freezer_pipeline::testing::{Fault, Operation};
 
 use super::support::Bench;
 use crate::*;
@@ -113,4 +114,23 @@ fn without_times_nothing_is_removed() {
             .unwrap();
         assert_eq!(report.count(Fate::Young), 1);
     }
+}
+
+#[test]
+fn a_key_that_may_not_look_for_uploads_still_checks() {
+    let bench = Bench::encrypted();
+    bench.write("a", "x");
+    bench.backup();
+    bench.store.fail(Fault {
+        operation: Some(Operation::Pending),
+        call: 0,
+        kind: ErrorKind::Denied,
+        applied: false,
+    });
+    let report = bench.check(true);
+    assert_eq!((report.problem_count, report.notice_count), (0, 1), "{report:?}");
+    assert!(
+        report.problems[0].reason.contains("can't be looked for"),
+        "{report:?}"
+    );
 }

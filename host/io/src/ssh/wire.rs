@@ -3,11 +3,11 @@
 //! Written anew instead of using libssh2's own SFTP, which offers neither replacing renames nor a server's words, and can't
 //! keep requests of several files under way.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 
 use ssh2::{Channel, ErrorCode};
 
+use super::answers::Answers;
 use super::link::Link;
 use super::packet::{Fields, Reply, Request, kind, parse_reply, status};
 use crate::error::{Error, ErrorKind};
@@ -41,10 +41,7 @@ pub(super) struct Wire {
     pub(super) link: Link,
     channel: Channel,
     next: u32,
-    /// Answers that came before somebody asked for them.
-    arrived: BTreeMap<u32, Reply>,
-    /// Requests whose answers nobody wants any more.
-    abandoned: BTreeSet<u32>,
+    answers: Answers,
     inbox: Vec<u8>,
     pub(super) abilities: Abilities,
 }
@@ -73,8 +70,7 @@ impl Wire {
             link,
             channel,
             next: 0,
-            arrived: BTreeMap::new(),
-            abandoned: BTreeSet::new(),
+            answers: Answers::default(),
             inbox: Vec::new(),
             abilities: Abilities::default(),
         };
@@ -149,6 +145,7 @@ impl Wire {
         let number = self.next;
         self.next = self.next.wrapping_add(1);
         self.transmit(&request.finish(number))?;
+        self.answers.expect(number);
         Ok(number)
     }
 
@@ -158,27 +155,22 @@ impl Wire {
     /// `Unavailable`, `Cancelled`.
     pub(super) fn answer(&mut self, number: u32) -> Result<Reply, Error> {
         loop {
-            if let Some(reply) = self.arrived.remove(&number) {
+            if let Some(reply) = self.answers.fetch(number) {
                 return Ok(reply);
             }
             let packet = self.packet()?;
             let Some((request, reply)) = parse_reply(&packet) else {
                 return Err(self.link.lost("an answer of SFTP makes no sense"));
             };
-            if request == number {
-                return Ok(reply);
-            }
-            if !self.abandoned.remove(&request) {
-                self.arrived.insert(request, reply);
+            if !self.answers.arrived(request, reply) {
+                return Err(self.link.lost("it answers what wasn't asked by SFTP"));
             }
         }
     }
 
     /// Says that nobody will fetch this answer.
     pub(super) fn abandon(&mut self, number: u32) {
-        if self.arrived.remove(&number).is_none() {
-            self.abandoned.insert(number);
-        }
+        self.answers.abandon(number);
     }
 
     /// Closes a file's handle without waiting for the answer: nothing was written through it, or it was synced before.

@@ -39,10 +39,7 @@ pub(crate) fn of_response(response: &Response, access_key: &str) -> Error {
     if let Some(region) = response.header("x-amz-bucket-region") {
         refusal.region = quoted(region);
     }
-    let date = response.header("date").and_then(parse_date);
-    refusal.retry_after = response
-        .header("retry-after")
-        .and_then(|text| parse_wait(text, date));
+    refusal.retry_after = response.retry_after();
     refusal.error(access_key)
 }
 
@@ -200,15 +197,6 @@ fn quoted(text: &str) -> String {
         .filter(|letter| !letter.is_control())
         .take(QUOTED)
         .collect()
-}
-
-/// `Retry-After`: seconds, or a date that is compared with the answer's own.
-fn parse_wait(text: &str, now: Option<DateTime>) -> Option<Duration> {
-    if let Ok(seconds) = text.trim().parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let wait = parse_date(text)?.secs().checked_sub(now?.secs())?;
-    u64::try_from(wait).ok().map(Duration::from_secs)
 }
 
 /// A date as in headers.

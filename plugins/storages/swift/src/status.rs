@@ -7,8 +7,6 @@
 //! 412       already-exists    500 502 504       unavailable      507   other: no space left
 //! ```
 
-use std::time::Duration;
-
 use freezer_sdk::error::{Error, ErrorKind, Result};
 use freezer_sdk::host::http::Response;
 
@@ -25,7 +23,7 @@ pub(crate) fn is_success(status: u16) -> bool {
 /// The error that an answer means. Reads some of its content.
 pub(crate) fn error(response: &Response) -> Error {
     let status = response.status;
-    let wait = retry_after(response);
+    let wait = response.retry_after();
     let (kind, meaning) = match status {
         401 => (ErrorKind::Denied, "the login is not accepted"),
         403 => (ErrorKind::Denied, "not permitted"),
@@ -90,14 +88,10 @@ fn without_tags(text: &str) -> String {
     plain
 }
 
-/// How long the service asks to wait. A date instead of seconds can't be judged without a clock, so it is passed over.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.header("retry-after")?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use freezer_sdk::host::http::{Request, Trust, send};
     use freezer_sdk::testing::{FakeHost, FakeResponse};
@@ -159,6 +153,14 @@ mod tests {
         assert_eq!(
             (error.kind, error.retry_after),
             (ErrorKind::Busy, Some(Duration::from_secs(2)))
+        );
+        let headers = [
+            ("Date", "Wed, 21 Oct 2026 07:27:15 GMT"),
+            ("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT"),
+        ];
+        assert_eq!(
+            answer(503, &headers, "").retry_after,
+            Some(Duration::from_secs(45))
         );
         for odd in ["soon", "-1", "Wed, 21 Oct 2026 07:28:00 GMT"] {
             assert_eq!(answer(503, &[("retry-after", odd)], "").retry_after, None);

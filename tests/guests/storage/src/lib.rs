@@ -194,7 +194,7 @@ impl Storage for Hostile {
 
     fn begin(&self, key: &str, _size: Option<u64>) -> Result<String> {
         Ok(if key == "long" {
-            "x".repeat(2000)
+            "x".repeat(2049)
         } else {
             key.to_owned()
         })
