@@ -211,7 +211,7 @@ fn what_hooks_say_goes_to_the_log_and_never_into_a_document() {
     let sandbox = sandbox();
     let hooks = [
         "--hook-before",
-        "echo quiet words",
+        "echo qu''iet words",
         "--hook-after",
         "echo loud >&2; exit 1",
     ];
@@ -233,7 +233,7 @@ fn what_hooks_say_goes_to_the_log_and_never_into_a_document() {
         (Some("after"), Some(1))
     );
     assert_eq!(hooks[1]["last_lines"], serde_json::json!(["loud"]));
-    let said = sandbox.backup(&["--hook-before", "echo quiet words", "-v"]);
+    let said = sandbox.backup(&["--hook-before", "echo qu''iet words", "-v"]);
     assert!(said.stderr.contains("info: hook before: quiet words"), "{said}");
 }
 
