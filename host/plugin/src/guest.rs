@@ -84,7 +84,8 @@ impl PluginContext {
     /// A text in which each `{secret:NAME}` is replaced by that secret.
     ///
     /// # Errors
-    /// As [`PluginContext::secret`]; `invalid` for a name without its closing brace.
+    /// `denied`; `invalid` for a name without its closing brace, and for a secret that isn't set: `not-found` would be read as
+    /// the absence of what the text asks for.
     pub(crate) fn fill_secrets(&self, text: &str) -> Result<Zeroizing<String>, types::Error> {
         let mut filled = Zeroizing::new(String::new());
         let mut rest = text;
@@ -94,7 +95,11 @@ impl PluginContext {
                 return Err(convert::error(types::ErrorKind::Invalid, message));
             };
             filled.push_str(before);
-            filled.push_str(self.secret(secret)?);
+            let value = self.secret(secret).map_err(|error| match error.kind {
+                types::ErrorKind::NotFound => convert::error(types::ErrorKind::Invalid, error.message),
+                _ => error,
+            })?;
+            filled.push_str(value);
             rest = after;
         }
         filled.push_str(rest);

@@ -199,17 +199,7 @@ impl Made {
             );
             return Err(Error::new(ErrorKind::Corrupt, message));
         }
-        match mounts::mount_of(&self.directory) {
-            Ok(mounted) if mounted == view.mounted => Ok(()),
-            _ => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!(
-                    "{} isn't mounted in {} any more: it was unmounted while it was read",
-                    self.description(),
-                    self.directory.display()
-                ),
-            )),
-        }
+        mounts::check_still_mounted(&self.directory, view.mounted, &self.description())
     }
 
     /// Takes away what is there of it; nothing there is a success.

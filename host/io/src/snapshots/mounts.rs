@@ -166,6 +166,20 @@ pub(super) fn mount_of(path: &Path) -> std::io::Result<(u64, u64)> {
     ))
 }
 
+/// Fails if what was `mounted` in `directory` isn't any more; `what` it was is for the message.
+pub(super) fn check_still_mounted(directory: &Path, mounted: (u64, u64), what: &str) -> Result<(), Error> {
+    match mount_of(directory) {
+        Ok(now) if now == mounted => Ok(()),
+        _ => Err(Error::new(
+            ErrorKind::Corrupt,
+            format!(
+                "{what} isn't mounted in {} any more: it was unmounted while it was read",
+                directory.display()
+            ),
+        )),
+    }
+}
+
 /// Makes a directory to mount in, or takes an empty one that nobody else can write.
 pub(super) fn make_directory(path: &Path) -> Result<(), Error> {
     let failed = |why: String| {

@@ -4,6 +4,8 @@ use std::pin::Pin;
 
 use futures_util::TryStreamExt;
 use futures_util::stream::BoxStream;
+use sqlx::mysql::MySqlQueryResult;
+use sqlx::postgres::PgQueryResult;
 use sqlx::{AssertSqlSafe, Column, Database, Either, MySql, MySqlConnection, PgConnection, Postgres, Row};
 
 use super::postgres_value;
@@ -98,44 +100,45 @@ impl Collector {
 type Answers<'a, DB> =
     BoxStream<'a, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>>;
 
+/// Sends a statement, without parameters by the text protocol. A macro, since what sqlx wants of a value differs by driver.
+macro_rules! sent {
+    ($driver:expr, $statement:expr, $parameters:expr) => {
+        if $parameters.is_empty() {
+            sqlx::raw_sql(AssertSqlSafe($statement)).fetch_many($driver)
+        } else {
+            let mut query = sqlx::query(AssertSqlSafe($statement)).persistent(false);
+            for parameter in $parameters {
+                query = match parameter {
+                    Value::Null => query.bind(None::<String>),
+                    Value::Text(text) => query.bind(text),
+                    Value::Integer(number) => query.bind(number),
+                    Value::Real(number) => query.bind(number),
+                    Value::Bytes(bytes) => query.bind(bytes),
+                };
+            }
+            #[expect(
+                deprecated,
+                reason = "it is marked for those who send several statements at once"
+            )]
+            query.fetch_many($driver)
+        }
+    };
+}
+
 pub(super) async fn mysql(
     driver: &mut MySqlConnection,
     statement: String,
     parameters: Vec<Value>,
     collector: &mut Collector,
 ) -> Result<(), sqlx::Error> {
-    let mut answers: Answers<'_, MySql> = if parameters.is_empty() {
-        sqlx::raw_sql(AssertSqlSafe(statement)).fetch_many(driver)
-    } else {
-        let mut query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
-        for parameter in parameters {
-            query = match parameter {
-                Value::Null => query.bind(None::<String>),
-                Value::Text(text) => query.bind(text),
-                Value::Integer(number) => query.bind(number),
-                Value::Real(number) => query.bind(number),
-                Value::Bytes(bytes) => query.bind(bytes),
-            };
-        }
-        #[expect(
-            deprecated,
-            reason = "it is marked for those who send several statements at once"
-        )]
-        query.fetch_many(driver)
-    };
-    while let Some(answer) = Pin::new(&mut answers).try_next().await? {
-        match answer {
-            Either::Left(done) => {
-                collector.affected = collector.affected.saturating_add(done.rows_affected())
-            }
-            Either::Right(row) if collector.keep => collector.take(&row, value::mysql_row(&row)),
-            Either::Right(_) => {}
-        }
-        if collector.fault.is_some() {
-            break;
-        }
-    }
-    Ok(())
+    let answers: Answers<'_, MySql> = sent!(driver, statement, parameters);
+    collect::<MySql>(
+        answers,
+        collector,
+        MySqlQueryResult::rows_affected,
+        value::mysql_row,
+    )
+    .await
 }
 
 pub(super) async fn postgres(
@@ -144,31 +147,27 @@ pub(super) async fn postgres(
     parameters: Vec<Value>,
     collector: &mut Collector,
 ) -> Result<(), sqlx::Error> {
-    let mut answers: Answers<'_, Postgres> = if parameters.is_empty() {
-        sqlx::raw_sql(AssertSqlSafe(statement)).fetch_many(driver)
-    } else {
-        let mut query = sqlx::query(AssertSqlSafe(statement)).persistent(false);
-        for parameter in parameters {
-            query = match parameter {
-                Value::Null => query.bind(None::<String>),
-                Value::Text(text) => query.bind(text),
-                Value::Integer(number) => query.bind(number),
-                Value::Real(number) => query.bind(number),
-                Value::Bytes(bytes) => query.bind(bytes),
-            };
-        }
-        #[expect(
-            deprecated,
-            reason = "it is marked for those who send several statements at once"
-        )]
-        query.fetch_many(driver)
-    };
+    let answers: Answers<'_, Postgres> = sent!(driver, statement, parameters);
+    collect::<Postgres>(
+        answers,
+        collector,
+        PgQueryResult::rows_affected,
+        postgres_value::row,
+    )
+    .await
+}
+
+/// Takes the answers until they end or one can't be had.
+async fn collect<DB: Database>(
+    mut answers: Answers<'_, DB>,
+    collector: &mut Collector,
+    affected: fn(&DB::QueryResult) -> u64,
+    values: fn(&DB::Row) -> Result<Vec<Value>, String>,
+) -> Result<(), sqlx::Error> {
     while let Some(answer) = Pin::new(&mut answers).try_next().await? {
         match answer {
-            Either::Left(done) => {
-                collector.affected = collector.affected.saturating_add(done.rows_affected())
-            }
-            Either::Right(row) if collector.keep => collector.take(&row, postgres_value::row(&row)),
+            Either::Left(done) => collector.affected = collector.affected.saturating_add(affected(&done)),
+            Either::Right(row) if collector.keep => collector.take(&row, values(&row)),
             Either::Right(_) => {}
         }
         if collector.fault.is_some() {

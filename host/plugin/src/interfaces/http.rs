@@ -111,14 +111,6 @@ fn warn_of_anything(context: &PluginContext, setting: &str, url: &str) {
     ));
 }
 
-/// A secret that isn't set makes a request invalid: `not-found` would be read as the absence of what was asked for.
-fn unset(error: Error) -> Error {
-    match error.kind {
-        ErrorKind::NotFound => convert::error(ErrorKind::Invalid, error.message),
-        _ => error,
-    }
-}
-
 /// A header in whose value each `{secret:NAME}` is replaced.
 fn header(context: &PluginContext, field: Field) -> Result<Header, Error> {
     let Field { name, value } = field;
@@ -129,7 +121,7 @@ fn header(context: &PluginContext, field: Field) -> Result<Header, Error> {
             secret: false,
         });
     }
-    let filled = context.fill_secrets(&value).map_err(unset)?;
+    let filled = context.fill_secrets(&value)?;
     Ok(Header {
         name,
         value: filled,

@@ -12,14 +12,12 @@ use std::sync::Arc;
 use freezer_io::processes::{self, Input, OutputReader, Process};
 use freezer_io::stop::Stop;
 use wasmtime::component::Resource;
-use zeroize::Zeroizing;
 
 use super::bodies::used_up;
 use super::resources::{Body, Child};
 use crate::bindings::v1::imports::freezer::plugin::commands as wit;
 use crate::bindings::v1::imports::freezer::plugin::processes::Host;
-use crate::bindings::v1::imports::freezer::plugin::types::{Error, ErrorKind};
-use crate::convert;
+use crate::bindings::v1::imports::freezer::plugin::types::Error;
 use crate::guest::{GuestState, PluginContext};
 use crate::run::{Guard, Run};
 
@@ -145,13 +143,13 @@ fn native(context: &PluginContext, command: wit::Command) -> Result<processes::C
         program,
         arguments: command.arguments,
         environment: environment
-            .map(|field| Ok((field.name, fill(context, &field.value)?)))
+            .map(|field| Ok((field.name, context.fill_secrets(&field.value)?)))
             .collect::<Result<_, Error>>()?,
         directory: command.directory.map(Into::into),
         inputs: inputs
             .map(|field| {
                 Ok(Input {
-                    content: fill(context, &field.value)?,
+                    content: context.fill_secrets(&field.value)?,
                     name: field.name,
                 })
             })
@@ -159,12 +157,4 @@ fn native(context: &PluginContext, command: wit::Command) -> Result<processes::C
     };
     command.check()?;
     Ok(command)
-}
-
-/// The text with its secrets. One that isn't set makes the command invalid: `not-found` would mean the program.
-fn fill(context: &PluginContext, text: &str) -> Result<Zeroizing<String>, Error> {
-    context.fill_secrets(text).map_err(|error| match error.kind {
-        ErrorKind::NotFound => convert::error(ErrorKind::Invalid, error.message),
-        _ => error,
-    })
 }
