@@ -69,6 +69,7 @@ serve swift swift
 serve keystone keystone
 serve s3 s3
 TLS=yes serve mariadb mariadb
+TLS=yes serve postgres postgres
 if [ -n "${FREEZER_TEST_KEYSTONE:-}" ]; then
     KEYSTONE=$FREEZER_TEST_KEYSTONE serve keystone-swift swift
 fi

@@ -57,6 +57,7 @@ servers="
     swift-proxy-server:swift-proxy,swift-account,swift-container,swift-object,memcached,python3-swiftclient,curl,e2fsprogs
     sshd:openssh-server,openssh-client,e2fsprogs,util-linux
     mariadbd:mariadb-server,mariadb-client,mariadb-backup
+    pg_createcluster:postgresql,postgresql-client
     keystone-manage:keystone,uwsgi-core,uwsgi-plugin-python3,python3-keystonemiddleware,python3-openstackclient
 "
 # A kernel that has device-mapper, and what is done in there.

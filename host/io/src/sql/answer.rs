@@ -100,13 +100,14 @@ impl Collector {
 type Answers<'a, DB> =
     BoxStream<'a, Result<Either<<DB as Database>::QueryResult, <DB as Database>::Row>, sqlx::Error>>;
 
-/// Sends a statement, without parameters by the text protocol. A macro, since what sqlx wants of a value differs by driver.
+/// Sends a statement, without parameters by the text protocol. A macro, since what sqlx wants of a value differs by driver. `kept` is
+/// whether the prepared statement gets a name.
 macro_rules! sent {
-    ($driver:expr, $statement:expr, $parameters:expr) => {
+    ($driver:expr, $statement:expr, $parameters:expr, kept: $kept:expr) => {
         if $parameters.is_empty() {
             sqlx::raw_sql(AssertSqlSafe($statement)).fetch_many($driver)
         } else {
-            let mut query = sqlx::query(AssertSqlSafe($statement)).persistent(false);
+            let mut query = sqlx::query(AssertSqlSafe($statement)).persistent($kept);
             for parameter in $parameters {
                 query = match parameter {
                     Value::Null => query.bind(None::<String>),
@@ -131,7 +132,7 @@ pub(super) async fn mysql(
     parameters: Vec<Value>,
     collector: &mut Collector,
 ) -> Result<(), sqlx::Error> {
-    let answers: Answers<'_, MySql> = sent!(driver, statement, parameters);
+    let answers: Answers<'_, MySql> = sent!(driver, statement, parameters, kept: false);
     collect::<MySql>(
         answers,
         collector,
@@ -147,7 +148,8 @@ pub(super) async fn postgres(
     parameters: Vec<Value>,
     collector: &mut Collector,
 ) -> Result<(), sqlx::Error> {
-    let answers: Answers<'_, Postgres> = sent!(driver, statement, parameters);
+    // The library asks what a type is that it doesn't know, and by that a statement without a name is lost.
+    let answers: Answers<'_, Postgres> = sent!(driver, statement, parameters, kept: true);
     collect::<Postgres>(
         answers,
         collector,

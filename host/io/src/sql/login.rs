@@ -1,14 +1,17 @@
 //! How to connect and log in.
 
 use std::path::Path;
+use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{ConnectOptions, MySqlConnection, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection, PgConnection};
 
 use super::Target;
 use crate::http::Trust;
 
+/// How much later than here a server ends a statement: whose time it was is told here.
+const SERVER_DELAY: Duration = Duration::from_secs(1);
 /// What the name of a socket of PostgreSQL begins with; its port follows.
 const SOCKET_PREFIX: &str = ".s.PGSQL.";
 
@@ -43,7 +46,9 @@ pub(super) async fn mysql(target: &Target) -> Result<MySqlConnection, sqlx::Erro
     options.connect().await
 }
 
-pub(super) async fn postgres(target: &Target) -> Result<PgConnection, sqlx::Error> {
+/// Logs in. The server is told how long a statement may take, too: while it works it doesn't notice that a client is gone, and would
+/// go on with what nobody waits for.
+pub(super) async fn postgres(target: &Target, patience: Duration) -> Result<PgConnection, sqlx::Error> {
     let mode = match (&target.tls, target.host.starts_with('/')) {
         (None, _) => PgSslMode::Disable,
         (Some(_), true) => return Err(socket_with_tls()),
@@ -65,7 +70,13 @@ pub(super) async fn postgres(target: &Target) -> Result<PgConnection, sqlx::Erro
     if let Some(Trust::Certificates(path)) = &target.tls {
         options = options.ssl_root_cert(path);
     }
-    options.connect().await
+    let mut driver = options.connect().await?;
+    let limit = (patience + SERVER_DELAY).as_millis();
+    let statement = format!("SET statement_timeout = {limit}");
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(&mut driver)
+        .await?;
+    Ok(driver)
 }
 
 /// The directory of a socket and the port that its name holds.

@@ -102,21 +102,22 @@ impl Connection {
     /// database); `Invalid`; `Cancelled`.
     pub async fn open(target: &Target, stop: &Stop) -> Result<Self, Failure> {
         let place = target.place();
+        let patience = target.timeout_ms.map(|time| Duration::from_millis(time.into()));
+        let patience = patience.unwrap_or(STATEMENT).min(MAX_STATEMENT);
         let connecting = async {
             Ok(match target.engine {
                 Engine::MySql => Driver::MySql(login::mysql(target).await?),
-                Engine::Postgres => Driver::Postgres(login::postgres(target).await?),
+                Engine::Postgres => Driver::Postgres(login::postgres(target, patience).await?),
             })
         };
         let driver = within(CONNECT, stop, connecting).await.map_err(|ended| {
             let late = || format!("no connection within {} s", CONNECT.as_secs());
             ended.failure(&place, late)
         })?;
-        let patience = target.timeout_ms.map(|time| Duration::from_millis(time.into()));
         Ok(Self {
             driver: Mutex::new(Some(driver)),
             place,
-            patience: patience.unwrap_or(STATEMENT).min(MAX_STATEMENT),
+            patience,
         })
     }
 
