@@ -43,7 +43,7 @@ impl Access {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilesGrant {
-    /// An absolute path, or a hole.
+    /// An absolute path, a hole, or `named`: the path that the user named.
     pub root: String,
     /// How it may be used.
     pub access: Access,
@@ -220,6 +220,9 @@ fn fill(text: &str, settings: &Settings) -> Option<String> {
     Some(filled)
 }
 
+/// What stands for the path that the user named among the grants for files and snapshots.
+const NAMED_PATH: &str = "named";
+
 /// A place on the network, for a decision and its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Network {
@@ -276,8 +279,13 @@ impl Grants {
         }
     }
 
-    /// May it open this directory?
-    pub(crate) fn directory(&self, asked: &str, access: Access) -> Result<OpenableDirectory, Refusal> {
+    /// May it open this directory? `named` are the paths that the user named, and the views of them.
+    pub(crate) fn directory(
+        &self,
+        asked: &str,
+        access: Access,
+        named: &[PathBuf],
+    ) -> Result<OpenableDirectory, Refusal> {
         let line = || {
             format!(
                 "files = [{{ root = {asked:?}, access = \"{}\" }}]",
@@ -292,16 +300,17 @@ impl Grants {
                 line(),
             ));
         }
-        for grant in &self.granted.files {
-            if grant.access < access || !is_plain_absolute(Path::new(&grant.root)) {
-                continue;
-            }
-            if let Ok(below) = path.strip_prefix(&grant.root) {
-                return Ok(OpenableDirectory {
-                    root: PathBuf::from(&grant.root),
-                    below: below.to_owned(),
-                });
-            }
+        let allowing = self.granted.files.iter().filter(|grant| grant.access >= access);
+        let mut roots = allowing.flat_map(|grant| match grant.root == NAMED_PATH {
+            true => named.to_vec(),
+            false => vec![PathBuf::from(&grant.root)],
+        });
+        let below = |root: PathBuf| {
+            let below = path.strip_prefix(&root).ok()?.to_owned();
+            is_plain_absolute(&root).then_some(OpenableDirectory { root, below })
+        };
+        if let Some(openable) = roots.find_map(below) {
+            return Ok(openable);
         }
         Err(self.refuse(request(), line()))
     }
@@ -427,7 +436,7 @@ mod tests {
     #[test]
     fn nothing_is_granted_by_default() {
         let none = grants("");
-        assert!(none.directory("/", Access::ReadOnly).is_err());
+        assert!(none.directory("/", Access::ReadOnly, &[]).is_err());
         assert!(none.tree(Path::new("/srv"), &[]).is_err());
         assert!(none.target(Path::new("/srv"), None).is_err());
         assert!(none.bodies().is_err() && none.secret("x").is_err() && none.snapshot("/srv", &[]).is_err());
@@ -438,7 +447,7 @@ mod tests {
     fn holes_are_filled_from_settings_and_unset_ones_grant_nothing() {
         let filled =
             grants("files = [{ root = \"{path}\", access = \"read-write\" }]\nsql = [\"{host}:{port}\"]");
-        let opened = filled.directory("/srv/b/x/y", Access::ReadOnly).unwrap();
+        let opened = filled.directory("/srv/b/x/y", Access::ReadOnly, &[]).unwrap();
         assert_eq!(
             (opened.root, opened.below),
             (PathBuf::from("/srv/b"), PathBuf::from("x/y"))
@@ -449,23 +458,49 @@ mod tests {
             "a grant is for one kind"
         );
         let unset = grants("files = [{ root = \"{other}/\", access = \"read-write\" }]");
-        assert!(unset.directory("/", Access::ReadOnly).is_err());
+        assert!(unset.directory("/", Access::ReadOnly, &[]).is_err());
     }
 
     #[test]
     fn a_directory_is_compared_by_whole_names_and_by_access() {
         let read = grants("files = [{ root = \"/srv/b\", access = \"read-only\" }]");
-        assert!(read.directory("/srv/b", Access::ReadOnly).is_ok());
+        assert!(read.directory("/srv/b", Access::ReadOnly, &[]).is_ok());
         for asked in ["/srv/bad", "/srv", "/srv/b/../c", "srv/b", "", "/"] {
-            assert!(read.directory(asked, Access::ReadOnly).is_err(), "{asked}");
+            assert!(read.directory(asked, Access::ReadOnly, &[]).is_err(), "{asked}");
         }
-        let refusal = read.directory("/srv/b", Access::ReadWrite).unwrap_err();
+        let refusal = read.directory("/srv/b", Access::ReadWrite, &[]).unwrap_err();
         assert_eq!(
             refusal.line,
             "files = [{ root = \"/srv/b\", access = \"read-write\" }]"
         );
         let relative = grants("files = [{ root = \"srv\", access = \"read-only\" }]");
-        assert!(relative.directory("/srv", Access::ReadOnly).is_err());
+        assert!(relative.directory("/srv", Access::ReadOnly, &[]).is_err());
+    }
+
+    #[test]
+    fn the_named_path_may_be_opened_where_that_is_granted() {
+        let named = [PathBuf::from("/srv/data"), PathBuf::from("relative")];
+        let granted = grants("files = [{ root = \"named\", access = \"read-only\" }]");
+        let opened = granted
+            .directory("/srv/data/base", Access::ReadOnly, &named)
+            .unwrap();
+        assert_eq!(
+            (opened.root, opened.below),
+            (PathBuf::from("/srv/data"), PathBuf::from("base"))
+        );
+        assert!(granted.directory("/srv/data", Access::ReadWrite, &named).is_err());
+        for asked in ["/srv", "/srv/data2", "/srv/data/../x", "relative", "named"] {
+            assert!(
+                granted.directory(asked, Access::ReadOnly, &named).is_err(),
+                "{asked}"
+            );
+        }
+        assert!(granted.directory("/srv/data", Access::ReadOnly, &[]).is_err());
+        assert!(
+            grants("")
+                .directory("/srv/data", Access::ReadOnly, &named)
+                .is_err()
+        );
     }
 
     #[test]
@@ -496,7 +531,7 @@ mod tests {
         let granted = Grants::new("p", "00", &toml::from_str(text).unwrap(), &settings);
         let dump = |argument: &str| granted.command("/bin/dump", &[argument.to_owned()], &[]);
         assert!(dump("--db=*").is_ok() && dump("--db=other").is_err());
-        assert!(granted.directory("/etc", Access::ReadOnly).is_err());
+        assert!(granted.directory("/etc", Access::ReadOnly, &[]).is_err());
         assert!(granted.snapshot("/etc", &[]).is_err());
     }
 }

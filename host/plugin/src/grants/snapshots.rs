@@ -2,11 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Grants, is_plain_absolute, lies_in};
+use super::{Grants, NAMED_PATH, is_plain_absolute, lies_in};
 use crate::error::Refusal;
-
-/// What stands for the path that the user named among the grants for snapshots.
-const NAMED_PATH: &str = "named";
 
 impl Grants {
     /// May the volume of this path be frozen for it? It must lie in a granted path, links resolved: what is frozen can be read.

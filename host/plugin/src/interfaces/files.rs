@@ -21,7 +21,9 @@ impl Host for GuestState {
             Access::ReadOnly => (grants::Access::ReadOnly, directory::Access::ReadOnly),
             Access::ReadWrite => (grants::Access::ReadWrite, directory::Access::ReadWrite),
         };
-        let opened = match self.context.grants.directory(&root, asked) {
+        let run = &self.context.run;
+        let named = [run.named_paths(), &run.views()].concat();
+        let opened = match self.context.grants.directory(&root, asked, &named) {
             Ok(allowed) => Directory::open(&allowed.root, &allowed.below, native).map_err(Error::from),
             Err(refusal) => Err(refusal.into()),
         };
