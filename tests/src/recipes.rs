@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use freezer_agent::{
     AgentError, BackupOptions, BackupOutcome, BackupRow, CheckOptions, CheckReport, Excludes, Filter,
-    JournalOptions, Keyring, LeftoverOptions, LeftoverReport, ListOptions, OnFailure, PluginMode,
+    JournalOptions, Keyring, LeftoverOptions, LeftoverReport, ListOptions, OnFailure, OpenBackup, PluginMode,
     PruneOptions, PruneReport, RestoreOptions, Storage, Wanted, backup, check, leftovers, list, prune,
     restore,
 };
@@ -113,11 +113,11 @@ impl Recipes {
     pub fn restore(&self, store: &Arc<dyn Store>, at: Option<Timestamp>) -> Result<Listing, AgentError> {
         let number = self.targets.fetch_add(1, Ordering::Relaxed);
         let target = self.sandbox.path(format!("target{number}"));
+        let wanted = Wanted {
+            name: self.options.name.clone(),
+            at,
+        };
         let options = RestoreOptions {
-            wanted: Wanted {
-                name: self.options.name.clone(),
-                at,
-            },
             target: target.clone(),
             storage_directories: Vec::new(),
             paths: Vec::new(),
@@ -127,7 +127,10 @@ impl Recipes {
             workers: 1,
             memory_bytes: 64 << 20,
         };
-        let restored = self.run(|context| restore(store, &options, &self.keyring, None, context));
+        let restored = self.run(|context| {
+            let backup = OpenBackup::open(store, &wanted, &self.keyring)?;
+            restore(backup, &options, None, context)
+        });
         let listing = restored.map(|_| listing(&target));
         fs::remove_dir_all(&target).ok();
         listing
@@ -283,6 +286,7 @@ fn options(source: PathBuf) -> BackupOptions {
         segment_bytes: 64 << 10,
         memory_bytes: 64 << 20,
         workers: 1,
+        allow_empty: false,
         dry_run: false,
         on_failure: OnFailure::Continue,
         resume: false,

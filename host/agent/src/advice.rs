@@ -23,6 +23,12 @@ pub(crate) fn of_backup(error: &BackupError) -> String {
     match error {
         BackupError::Cancelled(_) => "run it again: nothing of this run counts".to_owned(),
         BackupError::Source { path, source, .. } => of_source(path, source),
+        BackupError::Stream { .. } => {
+            "mend what feeds the stream, then run it again: nothing of it was kept".to_owned()
+        }
+        BackupError::EmptyStream { .. } => {
+            "look at what should have fed it; give --allow-empty if nothing is right".to_owned()
+        }
         BackupError::Store(error) => of_store(error),
         BackupError::ParentIndex(_) | BackupError::ParentSnar(_) => {
             "begin a new chain with --full; freezer check names what is damaged".to_owned()
@@ -81,6 +87,9 @@ pub(crate) fn of_restore(error: &RestoreError) -> String {
         RestoreError::Object { source, .. } => return of_object(source),
         RestoreError::Target { source, .. } => return of_target(source),
         RestoreError::TargetNotEmpty { .. } => NOT_EMPTY,
+        RestoreError::NotAStream { .. } => {
+            "restore it into a directory with --target, or write one of its files out with freezer dump"
+        }
         RestoreError::IsSymlink { .. } => {
             "dump the file that it points to, or take the link itself out with freezer restore --path"
         }
@@ -94,7 +103,7 @@ pub(crate) fn of_restore(error: &RestoreError) -> String {
         RestoreError::Unreadable { .. } => {
             "take it from an earlier backup with --at; freezer list shows them"
         }
-        RestoreError::Output(_) => "check where standard output goes: room, permissions",
+        RestoreError::Output(_) => "check where the output goes: room, permissions",
         RestoreError::Spool(_) => TEMPORARY,
         // What was asked for isn't there, or is something else.
         _ => SHOW_PATHS,

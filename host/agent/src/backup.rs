@@ -1,10 +1,11 @@
-//! Backing up: decide the level, claim its place, let the mode freeze, send the bytes down the road, thaw, commit.
+//! Backing up: decide the level, let the mode freeze, claim a place, send the bytes down the road, thaw, commit.
 //!
 //! The mode is told the outcome before the manifest is written, since the manifest holds its note and a dump that
 //! failed must not become a backup. Whatever ends a run early leaves nothing that looks like a backup; the first
 //! cause is what the user sees.
 
 mod noted;
+mod offer;
 mod run;
 mod writing;
 
@@ -30,6 +31,9 @@ use run::Running;
 
 /// The manifest's option that holds the name which the mode gave to its source.
 pub(crate) const SOURCE_OPTION: &str = "source";
+
+/// The manifest's option that holds the name of the file that a stream is restored to.
+pub(crate) const STREAM_OPTION: &str = "stream";
 
 /// What is left out of a tree.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +89,8 @@ pub struct BackupOptions {
     pub memory_bytes: u64,
     /// Most threads that compress.
     pub workers: usize,
+    /// Whether a stream without a single byte is a backup.
+    pub allow_empty: bool,
     /// Whether everything is read and nothing written.
     pub dry_run: bool,
     /// What the failure of one of several storages means.
@@ -102,6 +108,8 @@ pub struct BackupOutcome {
     pub name: HostBackupName,
     /// Its place in the chain.
     pub id: LevelId,
+    /// The name of the file that it is restored to, if it is a stream.
+    pub stream: Option<String>,
     /// The level it was made against.
     pub parent: Option<LevelId>,
     /// Why a chain was begun; `None` for an increment.

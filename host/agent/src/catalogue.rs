@@ -70,6 +70,13 @@ pub(crate) struct StoredLevel {
     pub(crate) id: LevelId,
 }
 
+impl Place {
+    /// True for the places that this program writes to.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::New(engine) if engine.is_ours())
+    }
+}
+
 impl StoredLevel {
     /// Name, level and date, for messages.
     pub(crate) fn label(&self) -> String {
@@ -276,13 +283,16 @@ fn old_levels(store: &dyn Store, name: &HostBackupName) -> Result<Vec<LevelId>, 
     Ok(ids)
 }
 
+/// Where backups lie that can be restored.
+const READABLE: [Place; 3] = [Place::New(Engine::Tar), Place::New(Engine::Stream), Place::Old];
+
 /// The chains of a name wherever they lie: the new layout first, then the old one.
 ///
 /// # Errors
 /// [`AgentError::UnknownName`] suggests the nearest name; engines that can't be read yet are said so.
 pub(crate) fn find(store: &dyn Store, name: &HostBackupName) -> Result<Vec<NamedChains>, AgentError> {
     let mut found = Vec::new();
-    for place in [Place::New(Engine::Tar), Place::Old] {
+    for place in READABLE {
         let chains = chains_of(store, name, place)?;
         if !chains.chains.is_empty() {
             found.push(chains);
@@ -297,7 +307,7 @@ pub(crate) fn find(store: &dyn Store, name: &HostBackupName) -> Result<Vec<Named
 fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, AgentError> {
     let all = names(store)?;
     if let Some((_, Place::New(engine))) = all.iter().find(|(found, _)| found == name)
-        && *engine != Engine::Tar
+        && !engine.is_ours()
     {
         return Ok(AgentError::Unsupported {
             reason: format!("{name} was written by the {engine} engine, which this version can't read"),
@@ -332,11 +342,16 @@ fn as_options(store: &dyn Store, stored: String, asked: &HostBackupName) -> Resu
     let Ok(name) = HostBackupName::from_stored(&stored) else {
         return Ok(stored);
     };
-    let found = chains_of(store, &name, Place::New(Engine::Tar))?;
-    let Some(tip) = found.chains.last().and_then(Chain::tip) else {
+    let mut tip = None;
+    for engine in Engine::OURS {
+        let found = chains_of(store, &name, Place::New(engine))?;
+        let newest = found.chains.last().and_then(Chain::tip);
+        tip = tip.or(newest.map(|tip| found.level(tip)));
+    }
+    let Some(tip) = tip else {
         return Ok(stored);
     };
-    let bytes = read_small(store, &found.level(tip).keys().manifest(), MAX_MANIFEST_BYTES)?;
+    let bytes = read_small(store, &tip.keys().manifest(), MAX_MANIFEST_BYTES)?;
     let opened = bytes.and_then(|bytes| Manifest::open(&bytes, None).ok());
     let host = opened
         .as_ref()

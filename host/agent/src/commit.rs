@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use freezer_format::layout::{BackupKeys, Engine};
+use freezer_format::layout::BackupKeys;
 use freezer_format::manifest::Manifest;
 use freezer_format::metadata::{MAX_METADATA_BYTES, Metadata};
 use freezer_format::name::{HostBackupName, Timestamp};
@@ -45,7 +45,7 @@ pub(crate) fn claim(
     for _ in 0..CLAIM_TRIES {
         cancel.check()?;
         let _whole = cancel.mask();
-        let keys = BackupKeys::new(Engine::Tar, name, plan.id);
+        let keys = BackupKeys::new(plan.engine, name, plan.id);
         match claim_everywhere(sites, &keys, run, &label(name, plan.id)) {
             Ok(Claimed::Ours) => return Ok(keys),
             Ok(Claimed::Taken) if is_continued_anywhere(sites, run) => {

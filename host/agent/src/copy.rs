@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use freezer_format::chain::{SelectError, select};
-use freezer_format::layout::Engine;
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
@@ -183,7 +182,7 @@ fn state(
         at,
     };
     // What other engines of the original wrote has no manifests to go by.
-    if !matches!(place, Place::Old | Place::New(Engine::Tar)) {
+    if place != Place::Old && !place.is_ours() {
         let found = chains_of(store, name, place)?;
         let ids = select(&found.chains, at).unwrap_or_default();
         return Ok(ids.into_iter().map(|id| found.level(id)).collect());

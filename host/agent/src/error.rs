@@ -122,6 +122,15 @@ pub enum AgentError {
         #[source]
         source: RestoreError,
     },
+    /// The command that a stream is restored to failed, or ended before it had all of it.
+    #[error("the command that {backup} is restored to failed")]
+    SinkCommand {
+        /// Name, level and date.
+        backup: String,
+        /// How it ended.
+        #[source]
+        source: std::io::Error,
+    },
     /// Writing a backup failed. Nothing of it counts.
     #[error("backing up {backup} failed")]
     Backup {
@@ -244,6 +253,9 @@ impl AgentError {
             Self::Object { source, .. } => vec![advice::of_object(source)],
             Self::Restore { source, .. } => vec![advice::of_restore(source)],
             Self::Backup { source, .. } => vec![advice::of_backup(source)],
+            Self::SinkCommand { .. } => vec![
+                "mend the command, or write the stream to a file with -o: it is whole in the storage".to_owned(),
+            ],
             Self::Store(error) => vec![advice::of_store(error)],
             Self::TargetNotEmpty { .. } => vec![advice::NOT_EMPTY.to_owned()],
             Self::Target { source, .. } => vec![advice::of_target(source)],

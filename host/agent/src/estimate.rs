@@ -5,7 +5,6 @@
 
 use std::sync::atomic::Ordering;
 
-use freezer_format::layout::Engine;
 use freezer_format::manifest::{Counts, MAX_MANIFEST_BYTES, Manifest};
 use freezer_format::name::{HostBackupName, LevelId};
 use freezer_pipeline::counters::Counters;
@@ -28,7 +27,7 @@ pub(crate) fn estimate(store: &dyn Store, name: &HostBackupName, plan: &Plan, co
             level: link.level,
             time: link.time,
         };
-        let place = Place::New(Engine::Tar);
+        let place = Place::New(plan.engine);
         let name = name.clone();
         counted(store, &StoredLevel { name, place, id })
     });

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use freezer_format::chain_key::{ChainKey, Cipher, KeyInfo};
 use freezer_format::compression::Compression;
-use freezer_format::layout::Engine;
 use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError, Opened, StreamKdf};
 use freezer_format::metadata::{MAX_METADATA_BYTES, Metadata};
 use freezer_format::openssl::{Kdf, SALTED};
@@ -146,7 +145,7 @@ impl Level {
             return Ok(());
         };
         let agrees = metadata.manifest_sha256 == Some(opened.line_sha256)
-            && metadata.engine_name == Engine::Tar.dir()
+            && metadata.engine_name == manifest.engine.dir()
             && metadata.compression.as_deref() == Some(manifest.compression.name())
             && metadata.encryption == manifest.encryption.is_some()
             && metadata.key == manifest.key;

@@ -10,6 +10,7 @@ use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
 use serde::{Serialize, Serializer};
 
+use crate::backup::STREAM_OPTION;
 use crate::catalogue::{Filter, Place, StoredLevel, chains_of, names};
 use crate::error::AgentError;
 use crate::keys::Keyring;
@@ -56,7 +57,7 @@ pub struct BackupRow {
     /// Place in its chain.
     #[serde(flatten, serialize_with = "serialize_id")]
     pub id: LevelId,
-    /// What was backed up.
+    /// What was backed up: a path of the host, or the name of a stream.
     pub path: Option<String>,
     /// The mode that made it.
     pub mode: Option<String>,
@@ -202,7 +203,8 @@ fn fill(row: &mut BackupRow, level: &Level, store: &dyn Store) -> Result<(), Age
         row.host = host.to_owned();
         row.backup_name = rest.to_owned();
     }
-    row.path.clone_from(&manifest.path);
+    let stream = manifest.options.get(STREAM_OPTION).and_then(|name| name.as_str());
+    row.path = manifest.path.clone().or(stream.map(str::to_owned));
     row.mode = Some(manifest.mode.clone());
     row.stored_bytes = Some(manifest.data.bytes.saturating_add(manifest.index.bytes));
     row.bytes = Some(manifest.counts.bytes);

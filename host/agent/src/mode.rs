@@ -55,11 +55,12 @@ pub trait PreparedBackup {
 
 /// A mode that can be made ready for a restore.
 pub trait RestoreMode {
-    /// Prepares a restore of a backup that left this note, into the directory that the user named.
+    /// Prepares a restore of a backup that left this note, into the directory that the user named, if one was.
     ///
     /// # Errors
     /// Why the mode can't be prepared.
-    fn prepare(&self, target: PathBuf, note: String) -> Result<Box<dyn PreparedRestore>, PluginError>;
+    fn prepare(&self, target: Option<PathBuf>, note: String)
+    -> Result<Box<dyn PreparedRestore>, PluginError>;
 }
 
 /// A prepared restore; `finish` must be called on every outcome.
@@ -119,9 +120,13 @@ impl BackupMode for PluginMode<'_> {
 }
 
 impl RestoreMode for PluginMode<'_> {
-    fn prepare(&self, target: PathBuf, note: String) -> Result<Box<dyn PreparedRestore>, PluginError> {
+    fn prepare(
+        &self,
+        target: Option<PathBuf>,
+        note: String,
+    ) -> Result<Box<dyn PreparedRestore>, PluginError> {
         let request = RestoreRequest {
-            target: Some(target),
+            target,
             settings: self.settings.clone(),
             note,
         };

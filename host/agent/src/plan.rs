@@ -37,6 +37,8 @@ pub(crate) const HOST_OPTION: &str = "hostname";
 
 /// What will be written.
 pub(crate) struct Plan {
+    /// What kind of bytes, which decides the place.
+    pub(crate) engine: Engine,
     /// Its place in the chain.
     pub(crate) id: LevelId,
     /// Levels 0 to the parent; empty at level 0.
@@ -57,8 +59,9 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A new chain.
-    fn full(time: Timestamp, newest_time: Option<Timestamp>) -> Self {
+    fn full(engine: Engine, time: Timestamp, newest_time: Option<Timestamp>) -> Self {
         Self {
+            engine,
             id: LevelId {
                 zero: time,
                 level: LevelNumber(0),
@@ -147,10 +150,12 @@ pub(crate) fn decide(
     sites: &Arc<Sites>,
     options: &BackupOptions,
     keyring: &Keyring,
+    engine: Engine,
     context: &RunContext<'_>,
 ) -> Result<Plan, AgentError> {
     let decision = Decision {
         sites,
+        engine,
         options,
         keyring,
     };
@@ -181,6 +186,7 @@ fn blame<T>(number: SiteNumber, result: Result<T, AgentError>) -> Result<T, Blam
 
 struct Decision<'a> {
     sites: &'a Arc<Sites>,
+    engine: Engine,
     options: &'a BackupOptions,
     keyring: &'a Keyring,
 }
@@ -188,7 +194,7 @@ struct Decision<'a> {
 impl Decision<'_> {
     fn look<'s>(&self, number: SiteNumber, site: &'s Site) -> Result<Holding<'s>, AgentError> {
         let store = &*site.store;
-        let mut found = chains_of(store, &self.options.name, Place::New(Engine::Tar))?;
+        let mut found = chains_of(store, &self.options.name, Place::New(self.engine))?;
         drop_uncommitted_tips(store, &mut found)?;
         let newest_manifest = match newest(&found.chains) {
             Some(id) => read_small(store, &found.level(id).keys().manifest(), MAX_MANIFEST_BYTES)?,
@@ -219,7 +225,7 @@ impl Decision<'_> {
         let newest_time = levels.flat_map(|chain| &chain.levels).map(|id| id.time).max();
         let now = Timestamp((context.now)().seconds);
         let time = time_after(newest_time, now).map_err(own)?;
-        let mut plan = Plan::full(time, newest_time);
+        let mut plan = Plan::full(self.engine, time, newest_time);
         plan.warnings.extend(clock_warning(newest_time, now));
         let newest = reference.newest().zip(reference.newest_manifest.as_ref());
         if let Some((id, bytes)) = newest {
@@ -227,7 +233,11 @@ impl Decision<'_> {
             let warning = require_same_passphrase(bytes, &level, options, self.keyring).map_err(own)?;
             plan.warnings.extend(warning);
         }
-        match next_level(&options.policy, reference.found.chains.last(), now) {
+        let next = match self.engine {
+            Engine::Stream => NextLevel::Full(FullReason::Stream),
+            _ => next_level(&options.policy, reference.found.chains.last(), now),
+        };
+        match next {
             NextLevel::Full(reason) => plan.reason = Some(reason),
             NextLevel::Increment { level, parent, zero } => {
                 match self.open_parent(holdings, reference, parent)? {

@@ -292,7 +292,7 @@ impl Lines {
     }
 }
 
-fn is_for_later(error: &io::Error) -> bool {
+pub(crate) fn is_for_later(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
@@ -300,7 +300,7 @@ fn is_for_later(error: &io::Error) -> bool {
 }
 
 /// A pipe that answers at once that there is nothing, instead of waiting.
-fn patient(pipe: OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn patient(pipe: OwnedFd) -> io::Result<OwnedFd> {
     let flags = fcntl_getfl(pipe.as_fd())?;
     fcntl_setfl(pipe.as_fd(), flags | OFlags::NONBLOCK)?;
     Ok(pipe)

@@ -1,4 +1,4 @@
-//! The commands that restore a backup without freezer: openssl, a decompressor and GNU tar.
+//! The commands that restore a backup without freezer: openssl, a decompressor and GNU tar; for a stream the first two.
 //!
 //! Plain tools see neither a cut stream nor a wrong pass phrase, so sizes and digests are compared first, and a
 //! pipe's every member counts. What the script doesn't do is authenticate: it says so.
@@ -7,9 +7,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use freezer_format::compression::Compression;
+use freezer_format::layout::Engine;
 use freezer_format::manifest::{Encryption, Manifest, StreamKdf};
 use freezer_pipeline::store::Store;
 
+use crate::backup::STREAM_OPTION;
 use crate::catalogue::Place;
 use crate::error::AgentError;
 use crate::keys::Keyring;
@@ -39,7 +41,11 @@ fn write_script(out: &mut String, label: &str, url: &str, levels: &[Level]) -> s
     writeln!(out, "#!/usr/bin/env bash")?;
     writeln!(
         out,
-        "# Restores {label} into ./out with openssl, a decompressor and GNU tar."
+        "# Restores {label} into ./out with {}.",
+        match levels.iter().any(|level| stream_name(level).is_some()) {
+            true => "openssl and a decompressor",
+            false => "openssl, a decompressor and GNU tar",
+        }
     )?;
     writeln!(
         out,
@@ -76,6 +82,17 @@ fn write_script(out: &mut String, label: &str, url: &str, levels: &[Level]) -> s
         write_level(out, level)?;
     }
     Ok(())
+}
+
+/// The name of the file that a stream becomes.
+fn stream_name(level: &Level) -> Option<&str> {
+    let is_stream = level.stored.place == Place::New(Engine::Stream);
+    let manifest = level.manifest().filter(|_| is_stream)?;
+    let name = manifest.options.get(STREAM_OPTION).and_then(|name| name.as_str());
+    Some(
+        name.filter(|name| !matches!(*name, "" | "." | ".."))
+            .unwrap_or("stream"),
+    )
 }
 
 fn is_encrypted(level: &Level) -> bool {
@@ -149,7 +166,10 @@ fn write_level(out: &mut String, level: &Level) -> std::fmt::Result {
         .unwrap_or(Compression::Gzip)
         .decompress_command();
     // The original's archives need its own options; ours must not be extracted over existing files.
-    let extract = if level.manifest().is_some() {
+    let extract = if let Some(name) = stream_name(level) {
+        // Whatever the storage says, it is written below out and nowhere else.
+        &format!("{{ umask 077; cat > out/{}; }}", quote(&name.replace('/', "_")))
+    } else if level.manifest().is_some() {
         "tar -x -f - --incremental --xattrs --xattrs-include='*' --acls -C out"
     } else {
         "tar -x -f - --incremental --ignore-zeros --warning=none --overwrite -C out"

@@ -8,14 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use freezer_format::layout::Engine;
 use freezer_format::name::{HostBackupName, Level as LevelNumber, Timestamp};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::restore::{LevelData, RestoreJob, RestoreReport};
 use freezer_pipeline::store::Store;
 use freezer_plugin::{Destination, Outcome};
 
-use crate::backup::SOURCE_OPTION;
-use crate::catalogue::StoredLevel;
+use crate::backup::{SOURCE_OPTION, STREAM_OPTION};
+use crate::catalogue::{Place, StoredLevel};
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness};
@@ -26,8 +27,6 @@ use crate::select::{Wanted, ancestry, target};
 /// What is to be restored, and how.
 #[derive(Debug, Clone)]
 pub struct RestoreOptions {
-    /// Which state of which backup.
-    pub wanted: Wanted,
     /// The directory that receives the tree; made if absent.
     pub target: PathBuf,
     /// Directories of this machine in which the storage keeps its objects: nothing is restored there.
@@ -112,35 +111,81 @@ impl OpenedChain {
     }
 }
 
-/// Restores a tree.
+/// A backup that is read, authenticated and complete: what it takes to restore it is known, nothing is written.
+pub struct OpenBackup {
+    chain: OpenedChain,
+}
+
+impl OpenBackup {
+    /// Opens the wanted state.
+    ///
+    /// # Errors
+    /// Nothing matches, the chain is incomplete, damaged or not authentic.
+    pub fn open(store: &Arc<dyn Store>, wanted: &Wanted, keyring: &Keyring) -> Result<Self, AgentError> {
+        let chain = OpenedChain::open(store, wanted, keyring)?;
+        Ok(Self { chain })
+    }
+
+    /// The mode that made it, if it left a note for its restore.
+    #[must_use]
+    pub fn mode(&self) -> Option<&str> {
+        let manifest = self.chain.newest().manifest()?;
+        manifest.note.as_ref().map(|_| manifest.mode.as_str())
+    }
+
+    /// The name of its file, if it is a stream.
+    #[must_use]
+    pub fn stream(&self) -> Option<&str> {
+        let level = self.chain.newest();
+        let is_stream = level.stored.place == Place::New(Engine::Stream);
+        let name = level
+            .manifest()
+            .and_then(|manifest| manifest.options.get(STREAM_OPTION)?.as_str());
+        is_stream.then_some(name.unwrap_or("stream"))
+    }
+
+    pub(crate) fn newest(&self) -> &Level {
+        self.chain.newest()
+    }
+
+    /// The data of the newest level, which is all there is of a stream.
+    pub(crate) fn newest_data(&self) -> Option<&LevelData> {
+        self.chain.data.last()
+    }
+
+    pub(crate) fn is_authentic(&self) -> bool {
+        self.chain.levels.iter().all(Level::is_authentic)
+    }
+
+    /// The name that the mode gave to its source, and its note.
+    pub(crate) fn note(&self) -> Option<(String, String)> {
+        let manifest = self.newest().manifest()?;
+        let source = manifest
+            .options
+            .get(SOURCE_OPTION)
+            .and_then(|source| source.as_str());
+        Some((source.unwrap_or_default().to_owned(), manifest.note.clone()?))
+    }
+}
+
+/// Restores a tree, or the file of a stream, into a directory.
 ///
 /// # Errors
-/// Nothing matches, the chain is incomplete, damaged or not authentic, the target isn't usable (in all of these
-/// cases nothing was written), or writing failed.
+/// The target isn't usable (then nothing was written), or reading or writing failed.
 pub fn restore(
-    store: &Arc<dyn Store>,
+    backup: OpenBackup,
     options: &RestoreOptions,
-    keyring: &Keyring,
     mode: Option<&dyn RestoreMode>,
     context: &RunContext<'_>,
 ) -> Result<RestoreOutcome, AgentError> {
     own_storage::refuse_target(&options.target, &options.storage_directories)?;
-    let chain = OpenedChain::open(store, &options.wanted, keyring)?;
     if !options.dry_run && !options.overwrite {
         require_empty(&options.target)?;
     }
     context.cancel.check()?;
-    let newest = chain.newest();
-    let stored = newest.stored.clone();
-    let authentic = chain.levels.iter().all(Level::is_authentic);
-    let note = newest.manifest().and_then(|manifest| {
-        let source = manifest
-            .options
-            .get(SOURCE_OPTION)
-            .and_then(|source| source.as_str())
-            .unwrap_or_default();
-        Some((source.to_owned(), manifest.note.clone()?))
-    });
+    let newest = backup.newest();
+    let (stored, authentic) = (newest.stored.clone(), backup.is_authentic());
+    let note = backup.note().filter(|_| backup.stream().is_none());
     let root = newest.manifest().and_then(|manifest| manifest.path.as_deref());
     let running = Running {
         options,
@@ -152,10 +197,11 @@ pub fn restore(
         context,
         stored: &stored,
     };
+    let data = backup.chain.data;
     let report = match (mode, note) {
         // Backups without a note are plain trees, the original's among them: no mode has to put them in place.
-        (Some(mode), Some(note)) if !options.dry_run => restore_by_mode(mode, note, chain.data, &running),
-        _ => running.run(chain.data, options.target.clone()),
+        (Some(mode), Some(note)) if !options.dry_run => restore_by_mode(mode, note, data, &running),
+        _ => running.run(data, options.target.clone()),
     }?;
     Ok(RestoreOutcome {
         name: stored.name,
@@ -174,7 +220,7 @@ fn restore_by_mode(
     data: Vec<LevelData>,
     running: &Running<'_>,
 ) -> Result<RestoreReport, AgentError> {
-    let mut prepared = mode.prepare(running.options.target.clone(), note)?;
+    let mut prepared = mode.prepare(Some(running.options.target.clone()), note)?;
     let result = match prepared.destination(&source) {
         Ok(Destination::Directory(directory)) => running.run(data, directory),
         Ok(Destination::Skip) => Ok(RestoreReport::default()),
@@ -196,10 +242,14 @@ fn restore_by_mode(
 
 /// How a mode is told about a result.
 pub(crate) fn outcome_of<T>(result: &Result<T, AgentError>) -> Outcome {
-    match result {
-        Ok(_) => Outcome::Done,
-        Err(error) if error.exit_class() == ExitClass::Interrupted => Outcome::Cancelled,
-        Err(error) => Outcome::Failed {
+    result.as_ref().err().map_or(Outcome::Done, told)
+}
+
+/// How a mode is told about a failure.
+pub(crate) fn told(error: &AgentError) -> Outcome {
+    match error.exit_class() {
+        ExitClass::Interrupted => Outcome::Cancelled,
+        _ => Outcome::Failed {
             kind: error.kind(),
             message: crate::level::chain_text(error),
         },

@@ -84,6 +84,7 @@ impl RunIdentity {
     fn head(&self, plan: &Plan, (options, limits): (&BackupOptions, &Limits)) -> RunHead {
         RunHead {
             run: self.run.clone(),
+            engine: plan.engine,
             name: options.name.to_string(),
             id: plan.id,
             parent: parent_digest(plan),
@@ -143,6 +144,8 @@ fn obstacle(
 ) -> Option<&'static str> {
     if head.name != options.name.as_str() {
         Some("it is another one's")
+    } else if head.engine != Engine::Tar || plan.engine != Engine::Tar {
+        Some("a stream doesn't come twice")
     } else if head.id.level != plan.id.level || head.parent != parent_digest(plan) {
         Some("it was made against another backup than this one must be")
     } else if head.id.level.0 > 0 && head.id.zero != plan.id.zero {
@@ -237,7 +240,7 @@ pub(crate) fn begin(
             }
         };
         sites.settle(number, begun.map_err(AgentError::from))?;
-        journal.keep(options.resume);
+        journal.keep(options.resume && plan.engine == Engine::Tar);
     }
     Ok(notes)
 }
@@ -248,7 +251,7 @@ fn continue_at(
     options: &BackupOptions,
     notes: &mut Vec<String>,
 ) -> Result<(), StoreError> {
-    let keys = BackupKeys::new(Engine::Tar, &options.name, plan.id);
+    let keys = BackupKeys::new(plan.engine, &options.name, plan.id);
     // What became visible beside the data is written anew: the place is this run's by its claim.
     journal.remove(&[keys.index(), keys.engine_metadata()])?;
     if journal.continue_run(&keys.data())? == 0 {
@@ -290,7 +293,7 @@ fn discard(
     options: &BackupOptions,
     cancel: &Cancel,
 ) {
-    let keys = BackupKeys::new(Engine::Tar, &options.name, head.id);
+    let keys = BackupKeys::new(head.engine, &options.name, head.id);
     let is_ours = head.name == options.name.as_str()
         && matches!(read_small(store, &keys.claim(), commit::MAX_CLAIM_BYTES), Ok(Some(holder)) if holder == head.run.as_bytes())
         && matches!(store.stat(&keys.metadata()), Ok(None));

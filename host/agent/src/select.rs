@@ -22,17 +22,25 @@ pub struct Wanted {
     pub at: Option<Timestamp>,
 }
 
-/// Finds the newest committed level at or before the date.
+/// Finds the newest committed level at or before the date, wherever the name's backups lie.
 pub(crate) fn target(store: &dyn Store, wanted: &Wanted) -> Result<(NamedChains, StoredLevel), AgentError> {
     let mut first_error = None;
+    let mut newest: Option<(NamedChains, StoredLevel)> = None;
     for mut found in find(store, &wanted.name)? {
         loop {
             match select(&found.chains, wanted.at) {
                 Ok(levels) => {
                     let Some(id) = levels.last().copied() else { break };
                     let level = found.level(id);
+                    let is_older = newest
+                        .as_ref()
+                        .is_some_and(|(_, newest)| newest.id.time >= id.time);
+                    if is_older {
+                        break;
+                    }
                     if is_committed(store, &level)? {
-                        return Ok((found, level));
+                        newest = Some((found, level));
+                        break;
                     }
                     forget(&mut found.chains, id);
                 }
@@ -42,6 +50,9 @@ pub(crate) fn target(store: &dyn Store, wanted: &Wanted) -> Result<(NamedChains,
                 }
             }
         }
+    }
+    if let Some(newest) = newest {
+        return Ok(newest);
     }
     Err(AgentError::Select {
         name: wanted.name.to_string(),

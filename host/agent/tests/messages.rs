@@ -131,6 +131,14 @@ fn damage() -> Vec<Row> {
 fn failures() -> Vec<Row> {
     vec![
         (
+            AgentError::SinkCommand {
+                backup: backup(),
+                source: std::io::Error::other("its command ended with exit status 3"),
+            },
+            "the command that h_t level 1 (2026-03-01T02:00:00Z) is restored to failed",
+            "mend the command, or write the stream to a file with -o: it is whole in the storage",
+        ),
+        (
             AgentError::Backup {
                 backup: backup(),
                 source: BackupError::Store(store(ErrorKind::Unavailable)),

@@ -17,10 +17,11 @@ mod priority;
 mod prune;
 mod restore;
 mod storage;
+mod stream;
 mod tag;
 mod values;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 
@@ -142,6 +143,16 @@ pub(crate) enum Verb {
     Completions(CompletionsArgs),
     /// Print a manual page, or write all of them
     Man(ManArgs),
+}
+
+impl Args {
+    /// True if a restore writes its stream to standard output.
+    pub(crate) fn writes_to_stdout(&self) -> bool {
+        match &self.verb {
+            Some(Verb::Restore(restore)) => restore.output.as_deref() == Some(Path::new("-")),
+            _ => false,
+        }
+    }
 }
 
 impl Verb {

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use freezer_agent::{Change, CopyWhich, DropCaches, Hooks, OnFailure};
+use freezer_agent::{Change, CopyWhich, DropCaches, Hooks, OnFailure, StreamFeed};
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::Timestamp;
@@ -139,11 +139,24 @@ pub(crate) struct Resources {
     pub(crate) memory_bytes: u64,
 }
 
+/// A stream and what feeds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StreamSpec {
+    /// The name of the file that it is restored as.
+    pub(crate) name: String,
+    /// What feeds it.
+    pub(crate) feed: StreamFeed,
+}
+
 /// A backup to make.
 #[derive(Debug)]
 pub(crate) struct Backup {
-    /// The directory or file.
-    pub(crate) path: PathBuf,
+    /// The directory or file; modes may do without, streams do.
+    pub(crate) path: Option<PathBuf>,
+    /// The stream that is taken instead.
+    pub(crate) stream: Option<StreamSpec>,
+    /// Let an empty stream be a backup.
+    pub(crate) allow_empty: bool,
     /// Host part of its name.
     pub(crate) host: String,
     /// Its name.
@@ -231,13 +244,28 @@ pub(crate) struct Selection {
     pub(crate) at: Option<Timestamp>,
 }
 
+/// Where a restore goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RestoreGoal {
+    /// Into a directory.
+    Directory(PathBuf),
+    /// A stream to a file; `-` is standard output.
+    File(PathBuf),
+    /// A stream to the standard input of a line for `sh -c`.
+    Command(OsString),
+    /// A stream to the mode that is named.
+    Mode,
+}
+
 /// A restore.
 #[derive(Debug)]
 pub(crate) struct Restore {
     /// Which backup.
     pub(crate) selection: Selection,
     /// Where to.
-    pub(crate) target: PathBuf,
+    pub(crate) goal: RestoreGoal,
+    /// The mode plugin, if one was named.
+    pub(crate) mode: Option<String>,
     /// Paths below the backup's root; none for all.
     pub(crate) paths: Vec<Vec<u8>>,
     /// Into a directory that isn't empty.

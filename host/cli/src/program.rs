@@ -45,7 +45,7 @@ fn own(arguments: &[OsString]) -> u8 {
         style: if global.json { Style::Json } else { Style::Text },
         quiet: global.quiet,
         verb,
-        stdout_is_content: ["dump", "completions", "man"].contains(&verb),
+        stdout_is_content: ["dump", "completions", "man"].contains(&verb) || args.writes_to_stdout(),
     };
     if args.version {
         // Before anything else is read: it must be fast, and work whatever the configuration says.

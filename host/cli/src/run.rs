@@ -12,6 +12,7 @@ mod hooks;
 mod plugins;
 mod prune;
 mod restore;
+mod restore_stream;
 mod session;
 mod storage;
 mod tag;

@@ -10,7 +10,7 @@
 //! metadata/E/HN/Z/L_T/metadata     the commit point, written last
 //! ```
 //!
-//! `E` engine, `HN` host and backup name, `Z` level-0 time, `L_T` level and time. Keys are relative to the
+//! `E` engine, in ours `tar` or `stream`; `HN` host and backup name, `Z` level-0 time, `L_T` level and time. Keys are relative to the
 //! container. Names that don't fit are someone else's and are passed over, never an error.
 
 use std::fmt;
@@ -33,11 +33,23 @@ pub enum Engine {
     Glance,
     /// A volume by way of os-brick.
     Osbrick,
+    /// Ours: the bytes of a dump, an image or a command as they came, without an archive around them.
+    Stream,
 }
 
 impl Engine {
     /// All engines.
-    pub const ALL: [Self; 5] = [Self::Tar, Self::Rsync, Self::Nova, Self::Glance, Self::Osbrick];
+    pub const ALL: [Self; 6] = [
+        Self::Tar,
+        Self::Rsync,
+        Self::Nova,
+        Self::Glance,
+        Self::Osbrick,
+        Self::Stream,
+    ];
+
+    /// The engines that this program writes and reads.
+    pub const OURS: [Self; 2] = [Self::Tar, Self::Stream];
 
     /// The folder name.
     pub fn dir(self) -> &'static str {
@@ -47,7 +59,13 @@ impl Engine {
             Self::Nova => "nova",
             Self::Glance => "glance",
             Self::Osbrick => "osbrick",
+            Self::Stream => "stream",
         }
+    }
+
+    /// True if this program reads what the engine wrote.
+    pub fn is_ours(self) -> bool {
+        Self::OURS.contains(&self)
     }
 
     /// The engine of a folder name.

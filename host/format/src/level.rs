@@ -48,6 +48,8 @@ impl Default for LevelPolicy {
 pub enum FullReason {
     /// It was asked for.
     Requested,
+    /// Streams have no increments.
+    Stream,
     /// The name has no backup yet.
     FirstBackup,
     /// `max_level` is reached.
@@ -81,6 +83,7 @@ impl fmt::Display for FullReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Requested => f.write_str("a full backup was asked for"),
+            Self::Stream => f.write_str("a stream is stored whole each time"),
             Self::FirstBackup => f.write_str("it is the first backup of this name"),
             Self::MaxLevel(level) => write!(f, "the chain reached level {level}"),
             Self::AlwaysLevel(level) => write!(f, "the chain goes above the level {level} to be kept"),

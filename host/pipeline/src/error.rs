@@ -28,6 +28,21 @@ pub enum BackupError {
         #[source]
         source: io::Error,
     },
+    /// What feeds a stream failed, or said at its end that it had.
+    #[error("can't read {name:?} to its end")]
+    Stream {
+        /// The name that the stream's file was to have.
+        name: String,
+        /// What its reader said.
+        #[source]
+        source: io::Error,
+    },
+    /// A stream ended before its first byte, which mostly means that what feeds it went wrong.
+    #[error("{name:?} is empty: nothing came before its end")]
+    EmptyStream {
+        /// The name that the stream's file was to have.
+        name: String,
+    },
     /// The storage failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -45,6 +45,36 @@ pub struct BackupJob<'a> {
     pub context: &'a RunContext<'a>,
 }
 
+/// A stream of unknown length, to be written to one storage as a level 0.
+pub struct StreamJob<'a> {
+    /// The bytes. An error at its end, instead of the end, keeps anything from being committed.
+    pub content: Box<dyn Read + Send + 'a>,
+    /// The name of the file that it becomes when it is restored: one component.
+    pub file_name: String,
+    /// The time that the file gets.
+    pub time: Time,
+    /// Whether a stream without a single byte is a backup.
+    pub allow_empty: bool,
+    /// Where it goes.
+    pub store: Arc<dyn Store>,
+    /// The keys of the objects that are written; no snapshot file is.
+    pub keys: ObjectKeys,
+    /// How the bytes are encoded.
+    pub encoding: Encoding,
+    /// The salt of the data object, never used before with this cipher.
+    pub data_salt: [u8; 8],
+    /// Bytes of a segment of the data object; brought within the storage's limits.
+    pub segment_bytes: u64,
+    /// Bytes of buffers that the road may hold; see `memory.rs` for the sum.
+    pub memory_bytes: u64,
+    /// Most threads that compress; fewer run if the memory doesn't suffice.
+    pub workers: usize,
+    /// The index's levels table: this level's row alone, with zeros as its manifest digest.
+    pub levels: Vec<LevelRow>,
+    /// Randomness, counters and the way to the user.
+    pub context: &'a RunContext<'a>,
+}
+
 /// The state that a level is compared with.
 pub enum Parent {
     /// Nothing: everything is dumped.
@@ -87,7 +117,7 @@ pub enum Dereference {
 /// The keys of the objects that a backup writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectKeys {
-    /// The stream of tar frames.
+    /// The frames: of a tar archive, or of a stream as it came.
     pub data: String,
     /// The index.
     pub index: String,
@@ -139,8 +169,8 @@ pub struct BackupReport {
     pub warning_count: u64,
     /// Whether something isn't in this level as it should be.
     pub partial: bool,
-    /// The file system of the root, for the next level's `parent_file_system`.
-    pub file_system: FileSystemId,
+    /// The file system of the root, for the next level's `parent_file_system`; streams lie on none.
+    pub file_system: Option<FileSystemId>,
 }
 
 /// The data object as the manifest describes it.
@@ -148,7 +178,7 @@ pub struct BackupReport {
 pub struct DataFacts {
     /// Bytes stored.
     pub bytes: u64,
-    /// Bytes of the tar stream.
+    /// Bytes before compression.
     pub plain: u64,
     /// Bytes of a segment (the last may be shorter), after the storage's limits were applied.
     pub segment: u64,

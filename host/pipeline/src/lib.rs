@@ -7,10 +7,13 @@ pub mod cancel;
 pub mod counters;
 mod job;
 mod backup;
+mod backup_stream;
+mod road;
 mod error;
 pub mod source;
 mod memory;
 mod archive;
+mod framing;
 mod channel;
 mod compress;
 mod encrypt;
@@ -25,10 +28,11 @@ mod decompress;
 pub mod restore;
 
 pub use backup::backup;
+pub use backup_stream::backup_stream;
 pub use error::BackupError;
 pub use job::{
     BackupJob, BackupReport, Counts, DataFacts, Dereference, Encoding, IndexFacts, ObjectFacts, ObjectKeys,
-    Parent, RunContext, TreeSource,
+    Parent, RunContext, StreamJob, TreeSource,
 };
 pub use memory::least_memory;
 pub use transfer::{Announced, TransferError, TransferJob, transfer};

@@ -20,6 +20,8 @@ use crate::shared_buffer::SharedBuffer;
 pub(crate) struct OutputPlan<'a> {
     pub(crate) keys: &'a ObjectKeys,
     pub(crate) levels: &'a [LevelRow],
+    /// Marks of the index's header.
+    pub(crate) flags: u32,
     pub(crate) plan: Plan,
     pub(crate) frame_bytes: u64,
     pub(crate) data_cipher: Option<&'a Cipher>,
@@ -125,7 +127,7 @@ impl<'o, 'a> Output<'o, 'a> {
         let engine_metadata =
             engine_metadata.map(|key| outlet.open(key, sizes.side_segment_bytes, DigestOf::Whole));
         let header = Header {
-            flags: 0,
+            flags: plan.flags,
             frame_size: plan.frame_bytes,
             segment_size: sizes.segment_bytes,
         };

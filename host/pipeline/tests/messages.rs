@@ -76,6 +76,19 @@ fn of_backups() {
                 },
                 "can't open the source \"/srv/data\"",
             ),
+            (
+                &BackupError::Stream {
+                    name: "db.sql".to_owned(),
+                    source: io(),
+                },
+                "can't read \"db.sql\" to its end",
+            ),
+            (
+                &BackupError::EmptyStream {
+                    name: "db.sql".to_owned(),
+                },
+                "\"db.sql\" is empty: nothing came before its end",
+            ),
             (&BackupError::Store(store()), STORE),
             (
                 &BackupError::ParentIndex(IndexError::Io(io())),
@@ -211,6 +224,10 @@ fn of_restores() {
             (
                 &RestoreError::NotFound { path: path() },
                 "the backup doesn't hold \"etc/hosts\"",
+            ),
+            (
+                &RestoreError::NotAStream { level: 0 },
+                "level 0 holds a tree of files, no stream",
             ),
             (
                 &RestoreError::NotAFile {

@@ -35,8 +35,8 @@ use crate::run::Run;
 
 /// Where the name of a secret begins in a text that the host fills in.
 pub(crate) const SECRET: &str = "{secret:";
-/// The least time for a call under a bandwidth limit.
-const LIMITED_CALL: Duration = Duration::from_secs(24 * 3600);
+/// The time for a call that lasts as long as the bytes that pass it: under a bandwidth limit, or as a whole stream.
+pub(crate) const LONG_CALL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What all instances of one plugin in one run share.
 pub(crate) struct PluginContext {
@@ -231,7 +231,7 @@ impl Guest {
         let mut time = within.unwrap_or(context.limits.call);
         if context.run.bandwidth().is_limited() {
             // A call that the user slows down takes as long as it takes; what stalls is still noticed.
-            time = time.max(LIMITED_CALL);
+            time = time.max(LONG_CALL);
         }
         let state = self.store.data_mut();
         state.cancelling = cancelling;

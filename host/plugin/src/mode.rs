@@ -13,6 +13,7 @@ use freezer_pipeline::store::ErrorKind;
 
 use crate::bindings::v1::mode::exports::freezer::plugin::mode as wit;
 use crate::error::PluginError;
+use crate::guest::LONG_CALL;
 use crate::interfaces::resources::{Body, Origin};
 use crate::settings::Settings;
 
@@ -262,9 +263,11 @@ impl ModeRestore {
             .push(Body::stream(content, None, Origin::Backup));
         let body =
             pushed.map_err(|error| opener.broken(CALL, format!("its handles are used up: {error}")))?;
-        self.session.call(CALL, async |mode, store, handle| {
-            mode.restore().call_receive(store, handle, source, body).await
-        })
+        // It takes as long as all the bytes do; who waits for nothing else can press Ctrl-C.
+        self.session
+            .call_within(CALL, Some(LONG_CALL), async |mode, store, handle| {
+                mode.restore().call_receive(store, handle, source, body).await
+            })
     }
 
     /// Ends the restore.

@@ -3,6 +3,7 @@
 
 mod database;
 mod refusals;
+mod streams;
 
 use database::{Database, Mounted, server_on};
 use freezer_tests::{Sandbox, Server, backups};

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use freezer_format::layout::BackupKeys;
+use freezer_format::layout::{BackupKeys, Engine};
 use freezer_format::level::FullReason;
 use freezer_pipeline::counters::Warning;
+use freezer_pipeline::store::Limits;
 use freezer_pipeline::{BackupError, BackupReport, RunContext};
 
 use super::noted::{Noted, source_warning};
+use super::offer::Offer;
 use super::writing::Writing;
 use super::{BackupOptions, BackupOutcome};
 use crate::catalogue::label;
@@ -16,7 +18,7 @@ use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::mode::BackupMode;
 use crate::plan::{Plan, decide};
-use crate::resume;
+use crate::resume::{self, Chosen, RunIdentity};
 use crate::several::{Fan, Site, SiteNumber, Sites};
 
 /// A backup that is being made.
@@ -32,55 +34,99 @@ impl Running<'_> {
     /// Makes it, from the level decision to the last document. `continues` takes over an interrupted run.
     pub(super) fn attempt(&self, continues: bool) -> Result<BackupOutcome, AgentError> {
         let (sites, options, context) = (&self.sites, self.options, self.context);
-        let mut plan = decide(sites, options, self.keyring, context)?;
+        let mut plan = decide(sites, options, self.keyring, Engine::Tar, context)?;
         check_source(options, &plan)?;
         let limits = sites.limits()?;
         let kind = (options, &limits);
-        let chosen = resume::choose(sites, &mut plan, kind, (self.keyring, continues), context.random);
-        let run = &chosen.identity.run;
+        let mut chosen = resume::choose(sites, &mut plan, kind, (self.keyring, continues), context.random);
+        context.cancel.check()?;
+        let offer = Offer::ask(self.mode, &plan)?;
+        if offer.engine() != plan.engine {
+            // Only now it is known that this is no tree: nothing was claimed for one.
+            match self.replan(offer.engine(), continues) {
+                Ok(other) => (plan, chosen) = other,
+                Err(error) => return Err(offer.give_up(error)),
+            }
+        }
         // A storage that failed before this was never written to: nothing there is this run's.
         let claimed: Vec<SiteNumber> = sites.live().into_iter().map(|(number, _)| number).collect();
-        let keys = commit::claim(sites, &options.name, &mut plan, (run, context.cancel))?;
-        // Warnings from all sides go into the manifest; the road reports only its own.
-        let noted = Noted::new(context);
-        let target = Fan::over(sites, limits);
-        let writing = Writing {
-            sites,
-            target: &target,
-            options,
-            keyring: self.keyring,
-            context,
-            keys: &keys,
-            identity: &chosen.identity,
-            noted: &noted,
+        let run = &chosen.identity.run;
+        let keys = match commit::claim(sites, &options.name, &mut plan, (run, context.cancel)) {
+            Ok(keys) => keys,
+            Err(error) => return Err(offer.give_up(error)),
         };
-        plan_warnings(&plan, options, self.keyring)
-            .into_iter()
-            .for_each(|warning| noted.add(warning));
-        chosen
-            .notes
-            .into_iter()
-            .for_each(|text| noted.tell(&source_warning(text)));
-        let begun = resume::begin(sites, &plan, &chosen.identity, kind, context.cancel);
-        let written = begun.and_then(|notes| {
-            notes
-                .into_iter()
-                .for_each(|text| noted.tell(&source_warning(text)));
-            writing.write(&mut plan, self.mode)
-        });
         let place = Place {
             backup: label(&options.name, plan.id),
             keys: &keys,
             run,
             claimed,
         };
-        match written {
-            Ok(report) => Ok(self.outcome(&plan, &place, report, &noted)),
+        // Warnings from all sides go into the manifest; the road reports only its own.
+        let noted = Noted::new(context);
+        match self.fill(&mut plan, offer, (&chosen, &limits, &keys), &noted) {
+            Ok((stream, report)) => Ok(BackupOutcome {
+                stream,
+                ..self.outcome(&plan, &place, report, &noted)
+            }),
             Err(error) => {
-                self.give_up(&place, &error, &noted);
+                self.give_up(&plan, &place, &error, &noted);
                 Err(error)
             }
         }
+    }
+
+    /// The decision for another kind of place than was thought.
+    fn replan(&self, engine: Engine, continues: bool) -> Result<(Plan, Chosen), AgentError> {
+        if self.options.compat {
+            return Err(AgentError::Unsupported {
+                reason: "the original can't read streams".to_owned(),
+                next: "leave out --compat".to_owned(),
+            });
+        }
+        let plan = decide(&self.sites, self.options, self.keyring, engine, self.context)?;
+        let mut chosen = Chosen {
+            identity: RunIdentity::new(self.context.random),
+            notes: Vec::new(),
+        };
+        if continues {
+            chosen
+                .notes
+                .push("a stream doesn't come twice, so --resume has no part in it".to_owned());
+        }
+        Ok((plan, chosen))
+    }
+
+    /// Fills the claimed place. Answers the name of a stream's file, and what the road reports.
+    fn fill(
+        &self,
+        plan: &mut Plan,
+        offer: Offer,
+        (chosen, limits, keys): (&Chosen, &Limits, &BackupKeys),
+        noted: &Noted<'_>,
+    ) -> Result<(Option<String>, BackupReport), AgentError> {
+        let (sites, options, context) = (&self.sites, self.options, self.context);
+        plan_warnings(plan, options, self.keyring)
+            .into_iter()
+            .for_each(|warning| noted.add(warning));
+        let tell = |text: &String| noted.tell(&source_warning(text.clone()));
+        chosen.notes.iter().for_each(tell);
+        let begun = resume::begin(sites, plan, &chosen.identity, (options, limits), context.cancel);
+        match begun {
+            Ok(notes) => notes.iter().for_each(tell),
+            Err(error) => return Err(offer.give_up(error)),
+        }
+        let target = Fan::over(sites, *limits);
+        let writing = Writing {
+            sites,
+            target: &target,
+            options,
+            keyring: self.keyring,
+            context,
+            keys,
+            identity: &chosen.identity,
+            noted,
+        };
+        writing.write(plan, offer)
     }
 
     /// Tidies up after a success and says what it was.
@@ -101,6 +147,7 @@ impl Running<'_> {
             }
         }
         BackupOutcome {
+            stream: None,
             mode_note: noted.mode(),
             name: options.name.clone(),
             id: plan.id,
@@ -121,10 +168,11 @@ impl Running<'_> {
     }
 
     /// Takes away what a failed run wrote, or keeps it for the next one.
-    fn give_up(&self, place: &Place<'_>, error: &AgentError, noted: &Noted<'_>) {
-        let is_resumable = error.exit_class() == ExitClass::Interrupted || error.kind().is_retryable();
+    fn give_up(&self, plan: &Plan, place: &Place<'_>, error: &AgentError, noted: &Noted<'_>) {
+        let is_tree = plan.engine == Engine::Tar;
+        let is_passing = error.exit_class() == ExitClass::Interrupted || error.kind().is_retryable();
         let has_journal = self.sites.all().any(|(_, site)| site.journal.is_some());
-        if self.options.resume && is_resumable && has_journal && !self.sites.is_beyond_resuming() {
+        if self.options.resume && is_tree && is_passing && has_journal && !self.sites.is_beyond_resuming() {
             noted.tell(&source_warning(format!(
                 "what is stored so far of {} is kept: freezer backup --resume goes on with it",
                 place.backup

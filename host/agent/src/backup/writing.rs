@@ -1,22 +1,27 @@
-//! Filling a claimed place: the mode's tree goes down the road, the manifest says what it was.
+//! Filling a claimed place: the mode's tree or stream goes down the road, the manifest says what it was.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use freezer_format::chain_key::Cipher;
-use freezer_format::layout::{BackupKeys, Engine};
+use freezer_format::layout::BackupKeys;
 use freezer_format::manifest::{
     Encryption, FORMAT, FileSystem, IndexFacts, MAX_WARNINGS, Manifest, ObjectFacts, ParentLink, Status,
     StreamKdf,
 };
 use freezer_format::openssl::Kdf;
+use freezer_format::time::Time;
 use freezer_pipeline::counters::Warning;
 use freezer_pipeline::source::{ExcludeRules, FileSystemId};
 use freezer_pipeline::store::Store;
-use freezer_pipeline::{BackupJob, BackupReport, Encoding, ObjectKeys, RunContext, TreeSource};
+use freezer_pipeline::{
+    BackupError, BackupJob, BackupReport, Encoding, ObjectKeys, RunContext, StreamJob, TreeSource,
+};
 use freezer_plugin::ModeSource;
 
 use super::noted::{Noted, source_warning};
-use super::{BackupOptions, SOURCE_OPTION};
+use super::offer::Offer;
+use super::{BackupOptions, SOURCE_OPTION, STREAM_OPTION};
 use crate::catalogue::label;
 use crate::commit;
 use crate::continuity::{KIND_OPTION, source_kind};
@@ -24,13 +29,22 @@ use crate::error::AgentError;
 use crate::estimate::estimate;
 use crate::facts::{counts, data_facts, noted_warning};
 use crate::keys::Keyring;
-use crate::mode::{BackupMode, PreparedBackup};
+use crate::mode::PreparedBackup;
 use crate::own_storage;
 use crate::plan::{HOST_OPTION, Plan};
 use crate::prune::require_staying;
 use crate::restore::outcome_of;
 use crate::resume::RunIdentity;
 use crate::several::{FailedStorage, Sites};
+
+/// What was sent down the road.
+struct Sent {
+    /// The name that the mode gave to it.
+    source: String,
+    /// The name of the file that a stream is restored to.
+    file_name: Option<String>,
+    report: BackupReport,
+}
 
 /// A claimed place and all that is needed to fill it.
 pub(super) struct Writing<'a> {
@@ -46,26 +60,27 @@ pub(super) struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    pub(super) fn write(&self, plan: &mut Plan, mode: &dyn BackupMode) -> Result<BackupReport, AgentError> {
-        self.context.cancel.check()?;
-        for (number, site) in self.sites.live() {
-            let staying = require_staying(&*site.store, &self.options.name, &plan.ancestors);
-            self.sites.settle(number, staying)?;
+    /// Writes everything. Answers the name of a stream's file, and what the road reports.
+    pub(super) fn write(
+        &self,
+        plan: &mut Plan,
+        mut offer: Offer,
+    ) -> Result<(Option<String>, BackupReport), AgentError> {
+        if let Err(error) = self.require_staying(plan) {
+            return Err(offer.give_up(error));
         }
-        let parent_note = plan.parent().and_then(|parent| parent.manifest()?.note.clone());
-        let mut prepared = mode.prepare(plan.id.level.0, parent_note)?;
-        let sent = self.send(plan, &mut *prepared).and_then(|sent| {
-            prepared.verify()?;
+        let sent = self.send(plan, &mut offer).and_then(|sent| {
+            offer.prepared.verify()?;
             Ok(sent)
         });
-        let finished = prepared.finish(&outcome_of(&sent));
-        let (source, report) = sent?;
+        let finished = offer.finish(&outcome_of(&sent));
+        let sent = sent?;
         let note = finished?;
         self.noted.keep_mode(&note);
         self.noted.lacking(self.sites);
         let told = self.sites.failed().len();
         let warnings = self.noted.all();
-        let manifest = self.manifest(plan, &report, (source, note), &warnings);
+        let manifest = self.manifest(plan, &sent, note, &warnings);
         let mac_key = plan.key.as_ref().map(|(key, _)| key.mac_key());
         let sealed = manifest.seal(mac_key.as_ref());
         self.context.cancel.check()?;
@@ -78,16 +93,83 @@ impl Writing<'_> {
                 ..source_warning(format!("{storage} doesn't get this backup: {reason}"))
             });
         }
-        Ok(report)
+        Ok((sent.file_name, sent.report))
     }
 
-    /// Sends the mode's one tree down the road. Answers the name that the mode gave to it.
-    fn send(
+    fn require_staying(&self, plan: &Plan) -> Result<(), AgentError> {
+        self.context.cancel.check()?;
+        for (number, site) in self.sites.live() {
+            let staying = require_staying(&*site.store, &self.options.name, &plan.ancestors);
+            self.sites.settle(number, staying)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the mode's one source down the road.
+    fn send(&self, plan: &mut Plan, offer: &mut Offer) -> Result<Sent, AgentError> {
+        let sent = match offer.take_source()? {
+            ModeSource::Stream {
+                name,
+                suffix,
+                content,
+            } => self.send_stream(plan, (name, suffix), content)?,
+            source => self.send_tree(plan, source, &*offer.prepared)?,
+        };
+        offer.require_end()?;
+        Ok(sent)
+    }
+
+    fn send_stream(
+        &self,
+        plan: &Plan,
+        (name, suffix): (String, String),
+        content: Box<dyn Read + Send>,
+    ) -> Result<Sent, AgentError> {
+        let file_name = match suffix.as_str() {
+            "" => name.clone(),
+            suffix => format!("{name}.{suffix}"),
+        };
+        let job = StreamJob {
+            content,
+            file_name: file_name.clone(),
+            time: Time::new(plan.id.time.0, 0),
+            allow_empty: self.options.allow_empty,
+            store: Arc::clone(self.target),
+            keys: ObjectKeys {
+                engine_metadata: None,
+                ..self.object_keys()
+            },
+            encoding: self.encoding(plan),
+            data_salt: self.identity.salt,
+            segment_bytes: self.options.segment_bytes,
+            memory_bytes: self.options.memory_bytes,
+            workers: self.options.workers,
+            levels: plan.level_rows(self.options),
+            context: self.context,
+        };
+        estimate(&**self.target, &self.options.name, plan, self.context.counters);
+        let report = freezer_pipeline::backup_stream(job).map_err(|error| self.failed(plan, error))?;
+        Ok(Sent {
+            source: name,
+            file_name: Some(file_name),
+            report,
+        })
+    }
+
+    fn failed(&self, plan: &Plan, source: BackupError) -> AgentError {
+        AgentError::Backup {
+            backup: label(&self.options.name, plan.id),
+            source,
+        }
+    }
+
+    fn send_tree(
         &self,
         plan: &mut Plan,
-        prepared: &mut dyn PreparedBackup,
-    ) -> Result<(String, BackupReport), AgentError> {
-        let (name, source) = self.tree(prepared)?;
+        source: ModeSource,
+        prepared: &dyn PreparedBackup,
+    ) -> Result<Sent, AgentError> {
+        let (name, source) = self.tree(source, prepared)?;
         estimate(&**self.target, &self.options.name, plan, self.context.counters);
         let parent = plan.take_parent_state(&**self.target)?;
         let file_system = plan.parent().and_then(|parent| parent.manifest()?.file_system);
@@ -106,27 +188,30 @@ impl Writing<'_> {
             parent_file_system: file_system.map(|FileSystem { id, kind }| FileSystemId { kind, id }),
             context: self.context,
         };
-        let report = freezer_pipeline::backup(job).map_err(|source| AgentError::Backup {
-            backup: label(&self.options.name, plan.id),
-            source,
-        })?;
-        match prepared.next_source()? {
-            None => Ok((name, report)),
-            Some(_) => Err(not_yet("several sources")),
-        }
+        let report = freezer_pipeline::backup(job).map_err(|error| self.failed(plan, error))?;
+        Ok(Sent {
+            source: name,
+            file_name: None,
+            report,
+        })
     }
 
-    fn tree(&self, prepared: &mut dyn PreparedBackup) -> Result<(String, TreeSource), AgentError> {
-        let (name, root, one_file_system, exclude) = match prepared.next_source()? {
-            Some(ModeSource::Tree {
-                name,
-                root,
-                one_file_system,
-                exclude,
-            }) => (name, root, one_file_system, exclude),
-            Some(ModeSource::Stream { .. }) => return Err(not_yet("a stream")),
-            Some(ModeSource::External { .. }) => return Err(not_yet("data that the service keeps")),
-            None => return Err(not_yet("no source at all")),
+    fn tree(
+        &self,
+        source: ModeSource,
+        prepared: &dyn PreparedBackup,
+    ) -> Result<(String, TreeSource), AgentError> {
+        let ModeSource::Tree {
+            name,
+            root,
+            one_file_system,
+            exclude,
+        } = source
+        else {
+            return Err(AgentError::Unsupported {
+                reason: "the mode offers no tree of files".to_owned(),
+                next: "use another mode".to_owned(),
+            });
         };
         let excludes = &self.options.excludes;
         let live = prepared.live_path(&root);
@@ -185,17 +270,14 @@ impl Writing<'_> {
         }
     }
 
-    fn manifest(
-        &self,
-        plan: &Plan,
-        report: &BackupReport,
-        (source, note): (String, String),
-        noted: &[Warning],
-    ) -> Manifest {
-        let options = self.options;
+    fn manifest(&self, plan: &Plan, sent: &Sent, note: String, noted: &[Warning]) -> Manifest {
+        let (options, report) = (self.options, &sent.report);
         let mut recorded = options.options.clone();
         recorded.insert(HOST_OPTION.to_owned(), options.host.clone().into());
-        recorded.insert(SOURCE_OPTION.to_owned(), source.into());
+        recorded.insert(SOURCE_OPTION.to_owned(), sent.source.clone().into());
+        if let Some(file_name) = &sent.file_name {
+            recorded.insert(STREAM_OPTION.to_owned(), file_name.clone().into());
+        }
         if let Some(kind) = options.path.as_deref().and_then(source_kind) {
             recorded.insert(KIND_OPTION.to_owned(), kind.into());
         }
@@ -203,7 +285,7 @@ impl Writing<'_> {
         Manifest {
             format: FORMAT,
             run: self.identity.run.clone(),
-            engine: Engine::Tar,
+            engine: plan.engine,
             name: options.name.clone(),
             zero: plan.id.zero,
             level: plan.id.level,
@@ -242,10 +324,9 @@ impl Writing<'_> {
                 bytes: facts.bytes,
                 sha256: facts.sha256,
             }),
-            file_system: Some(FileSystem {
-                id: report.file_system.id,
-                kind: report.file_system.kind,
-            }),
+            file_system: report
+                .file_system
+                .map(|FileSystemId { kind, id }| FileSystem { id, kind }),
             counts: counts(report),
             warnings: noted
                 .iter()
@@ -256,12 +337,5 @@ impl Writing<'_> {
             status: if partial { Status::Partial } else { Status::Whole },
             note: Some(note),
         }
-    }
-}
-
-fn not_yet(what: &str) -> AgentError {
-    AgentError::Unsupported {
-        reason: format!("the mode offers {what}; this version backs up exactly one tree of files"),
-        next: "use mode fs, or a version that knows this mode".to_owned(),
     }
 }

@@ -14,20 +14,21 @@ use crate::error::AgentError;
 
 impl Checker<'_> {
     pub(super) fn check_garbage(&mut self) -> Result<(), AgentError> {
-        let prefix = data_names_prefix(Engine::Tar);
-        for folder in folders(&**self.store, &prefix)? {
-            let Ok(name) = HostBackupName::from_stored(&folder) else {
-                continue;
-            };
-            if self.options.filter.matches(&name) {
-                self.check_data_of(&name)?;
+        for engine in Engine::OURS {
+            for folder in folders(&**self.store, &data_names_prefix(engine))? {
+                let Ok(name) = HostBackupName::from_stored(&folder) else {
+                    continue;
+                };
+                if self.options.filter.matches(&name) {
+                    self.check_data_of(engine, &name)?;
+                }
             }
         }
         self.check_uploads()
     }
 
-    fn check_data_of(&mut self, name: &HostBackupName) -> Result<(), AgentError> {
-        let prefix = format!("{}{name}/", data_names_prefix(Engine::Tar));
+    fn check_data_of(&mut self, engine: Engine, name: &HostBackupName) -> Result<(), AgentError> {
+        let prefix = format!("{}{name}/", data_names_prefix(engine));
         for folder in folders(&**self.store, &prefix)? {
             let Some(zero) = parse_zero_directory(&folder) else {
                 continue;
@@ -38,7 +39,7 @@ impl Checker<'_> {
                     continue;
                 };
                 let id = LevelId { zero, level, time };
-                let directory = BackupKeys::new(Engine::Tar, name, id).data_directory();
+                let directory = BackupKeys::new(engine, name, id).data_directory();
                 if !self.committed.contains(&directory) {
                     self.check_uncommitted(directory)?;
                 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use freezer_format::layout::Engine;
 use freezer_format::manifest::Manifest;
 use freezer_format::name::LevelId;
 use freezer_pipeline::restore::RestoreError;
@@ -44,14 +43,14 @@ impl LevelCheck<'_, '_> {
         let store = Arc::clone(self.checker.store);
         match self.level.require_object(&*store, &data_key, expected) {
             // What other engines wrote can't be looked into yet.
-            Ok(_) if self.checker.options.read_data && self.is_tar() => self.read_data(&data_key),
+            Ok(_) if self.checker.options.read_data && self.is_readable() => self.read_data(&data_key),
             Ok(_) => Ok(()),
             Err(error) => self.finding(error),
         }
     }
 
-    fn is_tar(&self) -> bool {
-        matches!(self.found.place, Place::Old | Place::New(Engine::Tar))
+    fn is_readable(&self) -> bool {
+        self.found.place == Place::Old || self.found.place.is_ours()
     }
 
     fn damage(&mut self, object: &str, reason: impl Into<String>) {

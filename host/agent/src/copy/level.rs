@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use freezer_format::layout::Engine;
 use freezer_format::legacy::LegacyKeys;
 use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use freezer_format::metadata::MAX_METADATA_BYTES;
@@ -343,6 +344,7 @@ fn head_of(level: &Level) -> RunHead {
         run: level
             .manifest()
             .map_or_else(String::new, |manifest| manifest.run.clone()),
+        engine: level.manifest().map_or(Engine::Tar, |manifest| manifest.engine),
         name: level.stored.name.to_string(),
         id: level.stored.id,
         parent: None,

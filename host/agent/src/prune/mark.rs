@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use freezer_format::layout::{Engine, marks_key};
+use freezer_format::layout::marks_key;
 use freezer_format::name::{HostBackupName, Level, LevelId, Timestamp};
 use freezer_pipeline::store::{Existing, Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,10 @@ pub(crate) fn is_going(
     name: &HostBackupName,
     levels: &[BackupLevel],
 ) -> Result<bool, StoreError> {
-    let marks = Marks::read(store, name, Place::New(Engine::Tar))?;
+    let Some(tip) = levels.last() else {
+        return Ok(false);
+    };
+    let marks = Marks::read(store, name, tip.stored.place)?;
     Ok(levels.iter().any(|level| marks.since(level.stored.id).is_some()))
 }
 

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use freezer_format::chain_key::KeyInfo;
+use freezer_format::layout::Engine;
 use freezer_format::name::LevelId;
 use rustix::fs::{FlockOperation, OFlags};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct RunHead {
     /// The run's name, as in the claim.
     pub(crate) run: String,
+    /// What kind of bytes, which decides the place.
+    #[serde(default = "trees")]
+    pub(crate) engine: Engine,
     /// The stored name.
     pub(crate) name: String,
     /// Chain, level and time.
@@ -55,6 +59,11 @@ pub(crate) struct RunHead {
     pub(crate) salt: String,
     /// Digest of the options that shape the bytes, in hex.
     pub(crate) fingerprint: String,
+}
+
+/// What journals without an engine are of.
+fn trees() -> Engine {
+    Engine::Tar
 }
 
 /// A level's id as numbers.
@@ -352,6 +361,7 @@ mod tests {
     fn head() -> RunHead {
         RunHead {
             run: "0011223344556677".to_owned(),
+            engine: Engine::Tar,
             name: "h_n".to_owned(),
             id: LevelId {
                 zero: Timestamp(1),

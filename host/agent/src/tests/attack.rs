@@ -92,12 +92,9 @@ fn another_name_s_backup_of_the_same_key_is_refused() {
         name: HostBackupName::new("web01", "usr").unwrap(),
         at: None,
     };
-    let options = RestoreOptions {
-        wanted,
-        ..restore_options(bench.target())
-    };
+    let options = restore_options(bench.target());
     let error = bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| restore_from(&bench.store(), (&wanted, &options), &bench.keyring(), context))
         .unwrap_err();
     assert!(error.to_string().contains("belongs to another backup"), "{error}");
     assert_eq!(error.exit_class(), ExitClass::Damaged);

@@ -162,7 +162,14 @@ fn nothing_is_restored_into_the_storage(#[case] below: &str) {
         ..restore_options(storage.join(below))
     };
     let error = bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| {
+            restore_from(
+                &bench.store(),
+                (&bench.wanted(None), &options),
+                &bench.keyring(),
+                context,
+            )
+        })
         .unwrap_err();
     assert!(error.to_string().contains("lies in the storage"), "{error}");
     assert_eq!(tree(&storage).len(), 0);
@@ -172,10 +179,13 @@ fn nothing_is_restored_into_the_storage(#[case] below: &str) {
 fn a_wrong_host_is_told_the_right_one() {
     let bench = Bench::new();
     bench.backup();
-    let mut options = restore_options(bench.target());
-    options.wanted.name = HostBackupName::new("elsewhere", "etc").unwrap();
+    let options = restore_options(bench.target());
+    let wanted = Wanted {
+        name: HostBackupName::new("elsewhere", "etc").unwrap(),
+        at: None,
+    };
     let error = bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| restore_from(&bench.store(), (&wanted, &options), &bench.keyring(), context))
         .unwrap_err();
     assert_eq!(error.next()[0], "did you mean --name etc --host web01?");
 }

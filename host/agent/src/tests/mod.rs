@@ -12,6 +12,7 @@ mod prune;
 mod resume;
 mod round;
 mod several;
+mod streams;
 mod support;
 mod tags;
 mod trial;

@@ -71,12 +71,9 @@ fn expected(list: &str) -> BTreeMap<String, String> {
 
 fn restored(bench: &Bench, at: Option<Timestamp>) -> BTreeMap<String, String> {
     let target = bench.target();
-    let options = RestoreOptions {
-        wanted: bench.wanted(at),
-        ..restore_options(target.clone())
-    };
+    let (wanted, options) = (bench.wanted(at), restore_options(target.clone()));
     bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| restore_from(&bench.store(), (&wanted, &options), &bench.keyring(), context))
         .unwrap();
     let mut found = BTreeMap::new();
     for name in tree(&target).into_keys() {
@@ -151,12 +148,9 @@ fn single_files_of_the_original_are_written_from_our_next_level() {
     let kept: BTreeMap<_, _> = files.into_iter().take(5).collect();
     let target = bench.target();
     let options = restore_options(target.clone());
-    let options = RestoreOptions {
-        wanted: bench.wanted(None),
-        ..options
-    };
+    let (wanted, options) = (bench.wanted(None), options);
     bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| restore_from(&bench.store(), (&wanted, &options), &bench.keyring(), context))
         .unwrap();
     let ours = bench.backup_by(&Directory::new(target)).unwrap();
     assert_eq!(ours.id.level.0, 3);
@@ -202,12 +196,9 @@ fn of_a_repeated_level_the_newest_counts() {
 fn a_chain_of_the_original_is_continued() {
     let bench = bench("tar-gzip");
     let target = bench.target();
-    let options = RestoreOptions {
-        wanted: bench.wanted(None),
-        ..restore_options(target.clone())
-    };
+    let (wanted, options) = (bench.wanted(None), restore_options(target.clone()));
     bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| restore_from(&bench.store(), (&wanted, &options), &bench.keyring(), context))
         .unwrap();
     fs::remove_dir_all(bench.source()).unwrap();
     fs::rename(&target, bench.source()).unwrap();

@@ -192,7 +192,14 @@ fn a_full_directory_is_refused_without_overwrite() {
     fs::write(target.join("mine"), "keep").unwrap();
     let options = restore_options(target.clone());
     let error = bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| {
+            restore_from(
+                &bench.store(),
+                (&bench.wanted(None), &options),
+                &bench.keyring(),
+                context,
+            )
+        })
         .unwrap_err();
     let expected = format!("the restore directory {} is not empty", target.display());
     assert_eq!(error.to_string(), expected);
@@ -201,7 +208,14 @@ fn a_full_directory_is_refused_without_overwrite() {
         ..options
     };
     bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| {
+            restore_from(
+                &bench.store(),
+                (&bench.wanted(None), &options),
+                &bench.keyring(),
+                context,
+            )
+        })
         .unwrap();
     assert_eq!(tree(&target).get("mine").map(String::as_str), Some("keep"));
 }
@@ -214,12 +228,9 @@ fn an_unknown_name_suggests_the_nearest() {
         name: freezer_format::name::HostBackupName::new("web01", "ect").unwrap(),
         at: None,
     };
-    let options = RestoreOptions {
-        wanted,
-        ..restore_options(bench.target())
-    };
+    let options = restore_options(bench.target());
     let error = bench
-        .run(|context| restore(&bench.store(), &options, &bench.keyring(), None, context))
+        .run(|context| restore_from(&bench.store(), (&wanted, &options), &bench.keyring(), context))
         .unwrap_err();
     assert!(
         error

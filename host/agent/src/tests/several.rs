@@ -55,13 +55,13 @@ impl Several {
             .run(|context| list(&store, &ListOptions::default(), &keyring(None, false), context))
             .unwrap();
         for row in &rows {
-            let options = RestoreOptions {
-                wanted: self.bench.wanted(Some(row.id.time)),
-                ..restore_options(self.bench.target())
-            };
+            let (wanted, options) = (
+                self.bench.wanted(Some(row.id.time)),
+                restore_options(self.bench.target()),
+            );
             let restored = self
                 .bench
-                .run(|context| restore(&store, &options, &self.bench.keyring(), None, context));
+                .run(|context| restore_from(&store, (&wanted, &options), &self.bench.keyring(), context));
             assert!(
                 restored.is_ok(),
                 "{case}: {:?} of {}: {restored:?}",
@@ -75,12 +75,9 @@ impl Several {
     fn newest(&self, store: &MemoryStore) -> std::collections::BTreeMap<String, String> {
         let store: Arc<dyn Store> = Arc::new(store.clone());
         let target = self.bench.target();
-        let options = RestoreOptions {
-            wanted: self.bench.wanted(None),
-            ..restore_options(target.clone())
-        };
+        let (wanted, options) = (self.bench.wanted(None), restore_options(target.clone()));
         self.bench
-            .run(|context| restore(&store, &options, &self.bench.keyring(), None, context))
+            .run(|context| restore_from(&store, (&wanted, &options), &self.bench.keyring(), context))
             .unwrap();
         tree(&target)
     }

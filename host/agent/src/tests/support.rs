@@ -123,11 +123,9 @@ impl Bench {
         at: Option<Timestamp>,
     ) -> Result<BTreeMap<String, String>, (AgentError, BTreeMap<String, String>)> {
         let target = self.target();
-        let options = RestoreOptions {
-            wanted: self.wanted(at),
-            ..restore_options(target.clone())
-        };
-        let result = self.run(|context| restore(&self.store(), &options, &self.keyring(), None, context));
+        let (wanted, options) = (self.wanted(at), restore_options(target.clone()));
+        let result =
+            self.run(|context| restore_from(&self.store(), (&wanted, &options), &self.keyring(), context));
         result
             .map(|_| tree(&target))
             .map_err(|error| (error, tree(&target)))
@@ -212,6 +210,7 @@ pub(super) fn options() -> BackupOptions {
         segment_bytes: 4 << 20,
         memory_bytes: 64 << 20,
         workers: 2,
+        allow_empty: false,
         dry_run: false,
         on_failure: OnFailure::Continue,
         resume: false,
@@ -219,12 +218,18 @@ pub(super) fn options() -> BackupOptions {
     }
 }
 
+/// Opens a backup and restores it without a mode.
+pub(super) fn restore_from(
+    store: &Arc<dyn Store>,
+    (wanted, options): (&Wanted, &RestoreOptions),
+    keyring: &Keyring,
+    context: &RunContext<'_>,
+) -> Result<RestoreOutcome, AgentError> {
+    crate::restore(OpenBackup::open(store, wanted, keyring)?, options, None, context)
+}
+
 pub(super) fn restore_options(target: PathBuf) -> RestoreOptions {
     RestoreOptions {
-        wanted: Wanted {
-            name: options().name,
-            at: None,
-        },
         target,
         storage_directories: Vec::new(),
         paths: Vec::new(),

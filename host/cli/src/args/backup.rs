@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::hooks::{HookArgs, MemoryArgs};
 use super::login::LoginArgs;
 use super::snapshot::SnapshotArgs;
+use super::stream::StreamArgs;
 use super::values::{CompressionText, Days, DereferenceText, PairText, StorageFailureText, StorageText};
 use crate::config::size::Size;
 
@@ -27,6 +28,9 @@ pub(crate) struct BackupArgs {
     /// Setting of the storage plugin, NAME=VALUE; may be given several times
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Plugins")]
     pub(crate) storage_option: Vec<PairText>,
+    /// What to take instead of PATH.
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
     /// How to log in to a cloud.
     #[command(flatten)]
     pub(crate) login: LoginArgs,

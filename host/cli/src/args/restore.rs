@@ -14,12 +14,22 @@ pub(crate) struct RestoreArgs {
     #[command(flatten)]
     pub(crate) source: SourceArgs,
     /// Directory to restore into; made if absent
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["output", "to_command"])]
     pub(crate) target: Option<PathBuf>,
+    /// Write a stream to this file, or to standard output if it is -
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["to_command", "path"])]
+    pub(crate) output: Option<PathBuf>,
+    /// Feed a stream to CMD, a line for sh, which must end with exit status 0
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["path", "overwrite"])]
+    pub(crate) to_command: Option<OsString>,
+    /// Mode plugin that takes the backup back; without --target it gets the stream
+    /// [default: for trees the one that made it]
+    #[arg(long, value_name = "MODE", help_heading = "Plugins", conflicts_with_all = ["output", "to_command"])]
+    pub(crate) mode: Option<String>,
     /// Restore only this path and what is below it; may be given several times
     #[arg(long, value_name = "PATH")]
     pub(crate) path: Vec<OsString>,
-    /// Restore into a directory that isn't empty, replacing what has the same name
+    /// Restore into a directory that isn't empty, or to a file that is there, replacing what has the same name
     #[arg(long)]
     pub(crate) overwrite: bool,
     /// Restore files that were unreadable at that date as an earlier backup of the chain has them

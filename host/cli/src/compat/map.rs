@@ -14,7 +14,9 @@ use super::parse::{OptionMap, shown};
 use super::storage::{self, NamedOptions};
 use super::{Era, document, removal};
 use crate::args::{CompressionText, Days, DereferenceText, LimitText, RateText, StorageText};
-use crate::command::{Backup, Command, ExcludeStyle, Exec, Info, Reading, Restore, Selection, StorageSpec};
+use crate::command::{
+    Backup, Command, ExcludeStyle, Exec, Info, Reading, Restore, RestoreGoal, Selection, StorageSpec,
+};
 use crate::config::Config;
 use crate::config::date::DateText;
 use crate::config::hooks::HookLayer;
@@ -397,7 +399,8 @@ fn restore(options: &Options<'_>, config: &Config) -> Result<Restore, Failure> {
             name,
             at,
         },
-        target: config.expand_home(target),
+        goal: RestoreGoal::Directory(config.expand_home(target)),
+        mode: None,
         paths: Vec::new(),
         overwrite: options.flag("overwrite"),
         stale: false,

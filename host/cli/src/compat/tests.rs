@@ -42,7 +42,7 @@ fn a_seed_era_backup_line_is_done() {
     let line = "--file-to-backup /etc --container /srv/b --backup-name etc --storage local --exclude *.tmp \
                 --max-level 3 --dereference-symlink soft --encrypt-pass-file /pass --compression xz -M 1048576";
     let backup = backup(Era::Freezerc, line);
-    assert_eq!(backup.path, Path::new("/etc"));
+    assert_eq!(backup.path.as_deref(), Some(Path::new("/etc")));
     assert_eq!((backup.host.as_str(), backup.name.as_str()), ("machine", "etc"));
     assert_eq!(backup.storages[0].url, "local:/srv/b");
     assert!(backup.storages[0].settings.is_empty());
@@ -68,7 +68,7 @@ fn increments_are_made_as_each_era_did(#[case] era: Era, #[case] options: &str, 
     let line = format!("-F ~/x -N n -C /srv --storage local {options}");
     let backup = backup(era, &line);
     assert_eq!(backup.policy.incremental, incremental);
-    assert_eq!(backup.path, Path::new("/home/u/x"));
+    assert_eq!(backup.path.as_deref(), Some(Path::new("/home/u/x")));
 }
 
 #[rstest]
@@ -221,7 +221,7 @@ fn snapshots_are_settings_of_the_mode(
     #[case] settings: &[(&str, &str)],
 ) {
     let backup = backup(era, &format!("{line} --storage local"));
-    assert_eq!(backup.path, Path::new(path));
+    assert_eq!(backup.path.as_deref(), Some(Path::new(path)));
     let given = backup.mode.settings.iter();
     let given: Vec<_> = given
         .map(|(name, setting)| (name.as_str(), setting.text.as_str()))
@@ -247,7 +247,7 @@ fn the_command_line_wins_over_the_ini_file() {
     };
     assert_eq!((backup.name.as_str(), backup.host.as_str()), ("cli", "machine"));
     assert_eq!(backup.storages[0].url, "local:/ini");
-    assert_eq!(backup.path, Path::new("/ini/%x"));
+    assert_eq!(backup.path.as_deref(), Some(Path::new("/ini/%x")));
     assert_eq!(backup.policy.max_level, Some(2));
 }
 

@@ -1,6 +1,6 @@
 //! Judges `freezer backup`.
 
-use freezer_agent::OnFailure;
+use freezer_agent::{OnFailure, StreamFeed};
 use freezer_format::compression::Compression;
 use freezer_format::level::LevelPolicy;
 use freezer_format::name::HostBackupName;
@@ -8,7 +8,7 @@ use freezer_format::name::HostBackupName;
 use super::Config;
 use super::layer::Layer;
 use crate::args::{BackupArgs, CompressionText, DereferenceText, StorageFailureText};
-use crate::command::{Backup, ExcludeStyle, Excludes, Links, ModeSpec, Resources, StorageSpec};
+use crate::command::{Backup, ExcludeStyle, Excludes, Links, ModeSpec, Resources, StorageSpec, StreamSpec};
 use crate::exit::Failure;
 
 /// The unit of upload and retry; the original's default too.
@@ -60,12 +60,15 @@ impl Config {
                 "--name NAME, or one [backup.NAME] in the configuration file",
             )
         })?;
-        let path = layer.path.clone().ok_or_else(|| {
-            missing(
+        let stream = stream(&layer, &name);
+        let mode = layer.mode.clone();
+        if layer.path.is_none() && stream.is_none() && mode.is_none() {
+            return Err(missing(
                 "what to back up",
-                "a PATH after the verb, or path = \"PATH\" in its [backup.NAME] of the configuration file",
-            )
-        })?;
+                "a PATH after the verb, or path = \"PATH\" in its [backup.NAME] of the configuration file; or --stdin or \
+                 --from-command",
+            ));
+        }
         let host = self.host(layer.host.as_deref(), &name)?;
         let storages = match storages {
             Some(storages) => storages,
@@ -78,14 +81,19 @@ impl Config {
             return Err(Failure::usage("--max-segment-size is 0").advise("leave it out for 32M"));
         }
         Ok(Backup {
-            path,
+            mode: ModeSpec {
+                name: match &stream {
+                    Some(stream) => stream.feed.mode().to_owned(),
+                    None => mode.unwrap_or_else(|| "fs".to_owned()),
+                },
+                settings: layer.mode_options.clone().into_iter().collect(),
+            },
+            path: layer.path.clone().filter(|_| stream.is_none()),
+            stream,
+            allow_empty: layer.allow_empty.unwrap_or(false),
             host,
             name,
             storages,
-            mode: ModeSpec {
-                name: layer.mode.clone().unwrap_or_else(|| "fs".to_owned()),
-                settings: layer.mode_options.clone().into_iter().collect(),
-            },
             policy: policy(&layer),
             cross_file_systems: layer.cross_file_systems.unwrap_or(false),
             links: match layer.dereference {
@@ -154,6 +162,21 @@ impl Config {
             workers: workers.map_or(self.environment.processors.max(1), usize::from),
             memory_bytes: memory.map_or(MEMORY_BYTES, |size| size.0),
         })
+    }
+}
+
+/// The stream that is to be taken, if one is.
+fn stream(layer: &Layer, name: &str) -> Option<StreamSpec> {
+    match (&layer.stdin, &layer.from_command) {
+        (Some(name), _) => Some(StreamSpec {
+            name: name.clone(),
+            feed: StreamFeed::Stdin,
+        }),
+        (None, Some(line)) => Some(StreamSpec {
+            name: layer.stream_name.clone().unwrap_or_else(|| name.to_owned()),
+            feed: StreamFeed::Command(line.clone()),
+        }),
+        (None, None) => None,
     }
 }
 
@@ -231,8 +254,8 @@ mod tests {
     fn a_named_backup_brings_its_own_options() {
         let backup = backup(&config(FILE), &["--name", "etc"]).expect("judged");
         assert_eq!(
-            (backup.path.as_path(), backup.host.as_str()),
-            (Path::new("/etc"), "from-backup")
+            (backup.path.as_deref(), backup.host.as_str()),
+            (Some(Path::new("/etc")), "from-backup")
         );
         assert_eq!(backup.storages[0].url, "local:/srv/nas");
         assert_eq!(

@@ -23,6 +23,16 @@ use crate::args::{
 pub(crate) struct Layer {
     /// What to back up.
     pub(crate) path: Option<PathBuf>,
+    /// Standard input is backed up, under this name; only the command line can say so.
+    #[serde(skip)]
+    pub(crate) stdin: Option<String>,
+    /// The output of this command is backed up.
+    #[serde(deserialize_with = "command")]
+    pub(crate) from_command: Option<OsString>,
+    /// Under this name.
+    pub(crate) stream_name: Option<String>,
+    /// Let an empty stream be a backup.
+    pub(crate) allow_empty: Option<bool>,
     /// Name of the backup.
     pub(crate) name: Option<String>,
     /// Host part of its name.
@@ -190,8 +200,15 @@ impl Layer {
         self.plugins_dir.extend(below.plugins_dir);
         // A request for one kind of level on the command line overrules the other kind in a file.
         let kind_given = self.full.is_some() || self.differential.is_some();
+        // Who names one source doesn't mean the other kind that a file names.
+        let source_given = self.path.is_some() || self.stdin.is_some() || self.from_command.is_some();
+        let below_path = below.path.filter(|_| !source_given);
         Layer {
-            path: self.path.or(below.path),
+            path: self.path.or(below_path),
+            stdin: self.stdin.or(below.stdin),
+            from_command: self.from_command.or(below.from_command.filter(|_| !source_given)),
+            stream_name: self.stream_name.or(below.stream_name),
+            allow_empty: self.allow_empty.or(below.allow_empty),
             name: self.name.or(below.name),
             host: self.host.or(below.host),
             // Not joined: who names a storage means this one, not this one too.
@@ -252,6 +269,7 @@ impl From<BackupArgs> for Layer {
             host,
             to,
             storage_option,
+            stream,
             login,
             mode,
             mode_option,
@@ -277,6 +295,10 @@ impl From<BackupArgs> for Layer {
             .extend(frozen.map(|(name, text)| (name.to_owned(), Setting::new(text, Origin::CommandLine))));
         Layer {
             path,
+            stdin: stream.stdin,
+            from_command: stream.from_command,
+            stream_name: stream.stream_name,
+            allow_empty: flag(stream.allow_empty),
             name,
             host,
             storages: to,
@@ -454,6 +476,11 @@ fn storages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StorageTex
     };
     let parsed: Result<Vec<StorageText>, String> = texts.iter().map(|text| text.parse()).collect();
     parsed.map_err(serde::de::Error::custom)
+}
+
+/// A line for a shell.
+fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OsString>, D::Error> {
+    String::deserialize(deserializer).map(|line| Some(line.into()))
 }
 
 /// One pattern or a list of them.

@@ -10,7 +10,7 @@ use super::backup::missing;
 use super::date::DateText;
 use super::layer::{Layer, flag, settings};
 use crate::args::{CheckArgs, DumpArgs, ListArgs, LsArgs, RestoreArgs, SourceArgs, StorageArgs};
-use crate::command::{Check, Dump, Filter, List, Ls, Reading, Restore, Selection};
+use crate::command::{Check, Dump, Filter, List, Ls, Reading, Restore, RestoreGoal, Selection};
 use crate::exit::Failure;
 
 impl Config {
@@ -22,13 +22,23 @@ impl Config {
         let below = self.below(args.source.name.as_deref());
         let resources = self.resources(args.workers.or(below.workers), args.memory.or(below.memory))?;
         let selection = self.selection(args.source)?;
-        let target = args
-            .target
-            .ok_or_else(|| missing("where to restore to", "--target DIR"))?;
+        let goal = match (args.target, args.output, args.to_command, &args.mode) {
+            (Some(target), ..) => RestoreGoal::Directory(target),
+            (_, Some(file), ..) => RestoreGoal::File(file),
+            (.., Some(line), _) => RestoreGoal::Command(line),
+            (.., Some(_)) => RestoreGoal::Mode,
+            _ => {
+                return Err(missing(
+                    "where to restore to",
+                    "--target DIR; a stream can go to a file with -o FILE, or to a command with --to-command CMD",
+                ));
+            }
+        };
         let mode_settings = settings(args.mode_option).into_iter().collect();
         Ok(Restore {
             selection,
-            target,
+            goal,
+            mode: args.mode,
             paths: args.path.into_iter().map(below_root_or_source).collect(),
             overwrite: args.overwrite,
             stale: args.stale,

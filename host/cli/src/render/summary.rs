@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use freezer_agent::{BackupOutcome, RestoreOutcome};
+use freezer_agent::{BackupOutcome, RestoreOutcome, StreamOutcome};
+use freezer_pipeline::Counts;
 use freezer_pipeline::counters::Warning;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
@@ -55,19 +56,10 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
     let mut lines = Lines(String::new());
     let verb = if outcome.dry_run { "would be" } else { "backup" };
     lines.add(verb, &which(outcome, zone));
-    let others = counts.symlinks + counts.hard_links + counts.others;
-    lines.add(
-        "tree",
-        &tree(counts.files, counts.directories, others, counts.bytes),
-    );
-    let changes = [
-        (counts.new, "new"),
-        (counts.changed, "changed"),
-        (counts.removed, "removed"),
-        (counts.unchanged, "unchanged"),
-    ];
-    let changes = changes.map(|(number, what)| format!("{} {what}", units::count(number)));
-    lines.add("changes", &changes.join(", "));
+    match &outcome.stream {
+        Some(name) => lines.add("stream", &stream_line(name, counts.bytes)),
+        None => add_tree(&mut lines, counts),
+    }
     lines.add("stored", &stored(outcome));
     if outcome.reused_bytes > 0 {
         let reused = units::bytes(outcome.reused_bytes);
@@ -109,6 +101,28 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -
         lines.add("next", &advice);
     }
     lines.0
+}
+
+/// What a tree holds, and what became of it since the level before.
+fn add_tree(lines: &mut Lines, counts: &Counts) {
+    let others = counts.symlinks + counts.hard_links + counts.others;
+    lines.add(
+        "tree",
+        &tree(counts.files, counts.directories, others, counts.bytes),
+    );
+    let changes = [
+        (counts.new, "new"),
+        (counts.changed, "changed"),
+        (counts.removed, "removed"),
+        (counts.unchanged, "unchanged"),
+    ];
+    let changes = changes.map(|(number, what)| format!("{} {what}", units::count(number)));
+    lines.add("changes", &changes.join(", "));
+}
+
+/// The file that a stream is.
+fn stream_line(name: &str, bytes: u64) -> String {
+    format!("{}, {}", text::escape(name.as_bytes()), units::bytes(bytes))
 }
 
 /// How a storage that lacks the backup gets it.
@@ -183,6 +197,7 @@ pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value 
         "level": outcome.id.level.0,
         "time": outcome.id.time.0,
         "date": units::instant(outcome.id.time),
+        "stream": outcome.stream,
         "parent": outcome.parent.map(|parent| json!({ "level": parent.level.0, "time": parent.time.0 })),
         "full_reason": outcome.full_reason.as_ref().map(ToString::to_string),
         "storage": outcome.storages.first(),
@@ -302,6 +317,55 @@ pub(crate) fn restore_document(outcome: &RestoreOutcome, took: Duration) -> Valu
     };
     map.extend(facts);
     Value::Object(map)
+}
+
+/// The summary of a stream's restore to a place that is no directory.
+pub(crate) fn stream(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration, zone: &TimeZone) -> String {
+    let mut lines = Lines(String::new());
+    let verb = if goal.dry_run { "would be" } else { "restored" };
+    let name = text::escape(outcome.name.as_str().as_bytes());
+    let authentic = if outcome.authentic { ", authenticated" } else { "" };
+    let date = units::date(outcome.time, zone);
+    lines.add(
+        verb,
+        &format!("{name} level {} of {date}{authentic}", outcome.level.0),
+    );
+    lines.add("stream", &stream_line(&outcome.file_name, outcome.bytes));
+    lines.add(
+        "took",
+        &format!("{}, {}", units::duration(took), units::rate(outcome.bytes, took)),
+    );
+    lines.end(&Tail {
+        place: goal.place.clone(),
+        dry_run: goal.dry_run,
+        left_out: &[],
+        partial: None,
+    });
+    lines.0
+}
+
+/// Where a stream went.
+pub(crate) struct StreamPlace {
+    /// Already escaped.
+    pub(crate) place: String,
+    /// Nothing went there.
+    pub(crate) dry_run: bool,
+}
+
+/// The document of a stream's restore to a place that is no directory.
+pub(crate) fn stream_document(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration) -> Value {
+    json!({
+        "name": outcome.name.as_str(),
+        "level": outcome.level.0,
+        "time": outcome.time.0,
+        "date": units::instant(outcome.time),
+        "stream": outcome.file_name,
+        "place": goal.place,
+        "authentic": outcome.authentic,
+        "dry_run": goal.dry_run,
+        "bytes": outcome.bytes,
+        "seconds": seconds(took),
+    })
 }
 
 /// `3 unreadable, 1 vanished`: what isn't zero.

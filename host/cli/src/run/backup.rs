@@ -1,10 +1,12 @@
 //! `backup`: from the judged command to the recipe, and its outcome to the user.
 
-use std::io::BufRead;
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use freezer_agent::{
-    BackupOptions, BackupOutcome, DropCaches, Excludes as Patterns, Keyring, PluginMode, Storage,
+    BackupMode, BackupOptions, BackupOutcome, DropCaches, Excludes as Patterns, Keyring, PluginMode, Storage,
+    StreamFeed, StreamMode,
 };
 use freezer_format::manifest::PluginUse;
 use freezer_format::name::HostBackupName;
@@ -36,30 +38,109 @@ pub(super) fn run(backup: &Backup, context: &Context) -> Result<Exit, Failure> {
 
 /// Makes the backup, without what is around it.
 fn make(backup: &Backup, context: &Context) -> Result<(BackupOutcome, Exit), Failure> {
-    let path = absolute(&backup.path)?;
+    let path = backup.path.as_deref().map(absolute).transpose()?;
     let keyring = Keyring::new(
         passphrase(backup.pass_file.as_deref(), &context.output)?,
         backup.compat,
     );
     let excludes = patterns(&backup.excludes)?;
-    let session = Session::start(context, vec![path.clone()])?;
+    let session = Session::start(context, path.iter().cloned().collect())?;
     let opened = session.open_all(&backup.storages)?;
-    let (mode, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
+    let mode = Mode::find(backup, path.as_deref(), &session, context)?;
     session.undo_leftovers();
     flush(backup, context);
     warn_of_odd_options(backup, &excludes, &opened.storages, context);
+    let name =
+        HostBackupName::new(&backup.host, &backup.name).map_err(|error| Failure::usage(error.to_string()))?;
     let options = BackupOptions {
-        name: HostBackupName::new(&backup.host, &backup.name)
-            .map_err(|error| Failure::usage(error.to_string()))?,
+        journal: session.journal(),
+        plugins: plugin_uses(&opened.plugins, mode.plugin()),
+        storage_directories: opened.directories,
+        ..options(backup, (name, path), excludes)
+    };
+    let result = session.with_context(|recipe| {
+        freezer_agent::backup(opened.storages, &options, &keyring, mode.as_mode(), recipe)
+    });
+    drop(mode);
+    match result {
+        Ok(outcome) => {
+            let exit = session.end_with(failure::exit(outcome.exit_class()));
+            Ok((outcome, exit))
+        }
+        Err(error) => {
+            drop(session.end());
+            Err(failure::of_agent(&error))
+        }
+    }
+}
+
+/// What prepares the source.
+enum Mode<'a> {
+    Plugin(Box<PluginMode<'a>>),
+    Stream(StreamMode),
+}
+
+impl<'a> Mode<'a> {
+    fn find(
+        backup: &Backup,
+        path: Option<&Path>,
+        session: &'a Session<'_>,
+        context: &Context,
+    ) -> Result<Self, Failure> {
+        let Some(stream) = &backup.stream else {
+            let (plugin, settings) = session.mode(&backup.mode.name, &backup.mode.settings)?;
+            return Ok(Self::Plugin(Box::new(PluginMode {
+                host: &session.host,
+                plugin,
+                settings,
+                path: path.map(Path::to_owned),
+                run: std::sync::Arc::clone(&session.run),
+            })));
+        };
+        if stream.feed == StreamFeed::Stdin && std::io::stdin().is_terminal() {
+            return Err(
+                Failure::usage("standard input is a terminal, so there is no stream to back up").advise(
+                    "pipe something into it: pg_dump db | freezer backup --stdin db.sql --name db --to URL",
+                ),
+            );
+        }
+        let hidden = hooks::secret_variables(context)?;
+        let mode = StreamMode::new(&stream.name, stream.feed.clone(), hidden, session.cancel());
+        mode.map(Self::Stream).map_err(|error| failure::of_agent(&error))
+    }
+
+    fn plugin(&self) -> Option<&Plugin> {
+        match self {
+            Self::Plugin(mode) => Some(&mode.plugin),
+            Self::Stream(_) => None,
+        }
+    }
+
+    fn as_mode(&self) -> &dyn BackupMode {
+        match self {
+            Self::Plugin(mode) => &**mode,
+            Self::Stream(mode) => mode,
+        }
+    }
+}
+
+/// The options as the recipe takes them, but for what the session knows.
+fn options(
+    backup: &Backup,
+    (name, path): (HostBackupName, Option<PathBuf>),
+    excludes: Patterns,
+) -> BackupOptions {
+    BackupOptions {
+        name,
         host: backup.host.clone(),
         policy: backup.policy.clone(),
-        path: Some(path.clone()),
+        path,
         mode: backup.mode.name.clone(),
-        plugins: plugin_uses(&opened.plugins, &mode),
+        plugins: Vec::new(),
         tool: format!("freezer {}", env!("CARGO_PKG_VERSION")),
         options: recorded(backup),
         excludes,
-        storage_directories: opened.directories,
+        storage_directories: Vec::new(),
         one_file_system: !backup.cross_file_systems,
         dereference: match backup.links {
             Links::Keep => Dereference::None,
@@ -74,31 +155,12 @@ fn make(backup: &Backup, context: &Context) -> Result<(BackupOutcome, Exit), Fai
         segment_bytes: backup.segment_bytes,
         memory_bytes: backup.resources.memory_bytes,
         workers: backup.resources.workers,
+        allow_empty: backup.allow_empty,
         dry_run: backup.dry_run,
         on_failure: backup.on_storage_failure,
         gives_memory_back: backup.drop_caches != DropCaches::None,
         resume: backup.resume,
-        journal: session.journal(),
-    };
-    let mode = PluginMode {
-        host: &session.host,
-        plugin: mode,
-        settings,
-        path: Some(path),
-        run: std::sync::Arc::clone(&session.run),
-    };
-    let result = session
-        .with_context(|recipe| freezer_agent::backup(opened.storages, &options, &keyring, &mode, recipe));
-    drop(mode.plugin);
-    match result {
-        Ok(outcome) => {
-            let exit = session.end_with(failure::exit(outcome.exit_class()));
-            Ok((outcome, exit))
-        }
-        Err(error) => {
-            drop(session.end());
-            Err(failure::of_agent(&error))
-        }
+        journal: None,
     }
 }
 
@@ -139,7 +201,10 @@ fn tell(backup: &Backup, hooked: &Hooked, started: Instant, context: &Context) -
         (Style::Original(_), Some(document)) => {
             let facts = Facts {
                 level: outcome.id.level.0,
-                path: backup.path.to_string_lossy().into_owned(),
+                path: backup
+                    .path
+                    .as_deref()
+                    .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
                 time: outcome.id.time.0,
             };
             match (&document.target, document.to_stdout()) {
@@ -268,9 +333,9 @@ fn recorded(backup: &Backup) -> Map<String, Value> {
 }
 
 /// All plugins of a run as the manifest names them, each once.
-fn plugin_uses(storages: &[Plugin], mode: &Plugin) -> Vec<PluginUse> {
+fn plugin_uses(storages: &[Plugin], mode: Option<&Plugin>) -> Vec<PluginUse> {
     let mut uses: Vec<PluginUse> = Vec::with_capacity(storages.len() + 1);
-    for plugin in storages.iter().chain([mode]) {
+    for plugin in storages.iter().chain(mode) {
         let one = plugin_use(plugin);
         if !uses.contains(&one) {
             uses.push(one);

@@ -3,6 +3,7 @@
 //! A failing hook before the backup is a failed run. The backup itself is not undone by what fails afterwards: then the
 //! result is partial. Hooks are told the same document that `--json` prints, in an envelope of its own (`freezer-hook/1`).
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use freezer_agent::{BackupOutcome, CommandEnd, HookFacts, HookKind, HookReport, Stops, run_hooks};
@@ -242,7 +243,7 @@ impl<'a> Told<'a> {
             "backup": {
                 "name": backup.name,
                 "host": backup.host,
-                "path": backup.path.to_string_lossy(),
+                "path": backup.path.as_deref().map(Path::to_string_lossy),
                 "mode": backup.mode.name,
                 "storages": urls(backup),
             },
@@ -265,7 +266,13 @@ impl<'a> Told<'a> {
         let mut all = vec![
             ("FREEZER_BACKUP_NAME", backup.name.clone()),
             ("FREEZER_BACKUP_HOST", backup.host.clone()),
-            ("FREEZER_BACKUP_PATH", backup.path.to_string_lossy().into_owned()),
+            (
+                "FREEZER_BACKUP_PATH",
+                backup
+                    .path
+                    .as_deref()
+                    .map_or_else(String::new, |path| path.to_string_lossy().into_owned()),
+            ),
             ("FREEZER_BACKUP_MODE", backup.mode.name.clone()),
             ("FREEZER_BACKUP_STORAGES", urls(backup).join("\n")),
         ];

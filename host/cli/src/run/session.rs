@@ -83,7 +83,7 @@ pub(super) struct Session<'a> {
     cancel: Cancel,
     counters: Arc<Counters>,
     teller: Arc<Teller>,
-    context: &'a Context,
+    pub(super) context: &'a Context,
     // Kept for its end: from then on a signal ends the process again.
     _signals: Signals,
 }
@@ -263,6 +263,11 @@ impl<'a> Session<'a> {
                 ),
             }
         }
+    }
+
+    /// What asks the run to stop.
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.cancel
     }
 
     /// Runs `work` with what recipes ask for.

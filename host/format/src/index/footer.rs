@@ -32,15 +32,23 @@ const BLOCK_STORED_MAX: u64 = BLOCK_PAYLOAD_MAX as u64 + 1024;
 /// What an index says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Header {
-    /// Marks of optional features; no bit has a meaning yet, and unknown ones are refused.
+    /// Marks: [`Header::STREAM`], or none. Unknown ones are refused.
     pub flags: u32,
-    /// Bytes of tar per frame of the level's own archive: frame number = offset ÷ this.
+    /// Bytes of tar, or of the stream, per frame of the level's own archive: frame number = offset ÷ this.
     pub frame_size: u64,
     /// Bytes per segment of the level's own data object.
     pub segment_size: u64,
 }
 
 impl Header {
+    /// The data object is no archive but the content of the one file that the index lists.
+    pub const STREAM: u32 = 1;
+
+    /// True if the data object is a plain stream.
+    pub fn is_stream(&self) -> bool {
+        self.flags & Self::STREAM != 0
+    }
+
     /// Returns the header as it begins the body.
     pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
@@ -172,7 +180,7 @@ impl Footer {
             frame_size: u64::from_le_bytes(take.array()?),
             segment_size: u64::from_le_bytes(take.array()?),
         };
-        if header.flags != 0 {
+        if header.flags & !Header::STREAM != 0 {
             return Err(IndexError::Newer("the header has an unknown flag"));
         }
         let levels = take_levels(&mut take)?;

@@ -11,7 +11,6 @@ mod judge;
 mod links;
 mod parent;
 mod snar;
-mod stream;
 mod walk;
 mod warnings;
 mod write;
@@ -23,12 +22,12 @@ use freezer_format::tar::snar::SnarWriter;
 use crate::channel::{Halt, Inlet, Item};
 use crate::counters::{Warning, WarningKind};
 use crate::error::BackupError;
+use crate::framing::FrameWriter;
 use crate::job::{Counts, RunContext, TreeSource};
 use crate::shared_buffer::SharedBuffer;
 use crate::source::{AttributeReader, FileSystemId, Lister, Owners, ReadAhead, Scouting, Stat};
 use incremental::Rule;
 use links::{FileKey, Links};
-use stream::TarStream;
 use warnings::Warnings;
 
 pub(crate) use incremental::ParentState;
@@ -79,7 +78,7 @@ struct Archiver<'a> {
     rule: Rule,
     file_system: FileSystemId,
     root: Stat,
-    tar: TarStream<'a>,
+    tar: FrameWriter<'a>,
     rows: EntryBlocks,
     snar: Option<(SnarWriter<SharedBuffer>, SharedBuffer)>,
     links: Links,
@@ -132,7 +131,7 @@ impl<'a> Archiver<'a> {
             rule,
             file_system,
             root: root.stat,
-            tar: TarStream::new(inlet, plan.frame_bytes),
+            tar: FrameWriter::new(inlet, plan.frame_bytes),
             rows: EntryBlocks::new(),
             snar,
             links: Links::default(),

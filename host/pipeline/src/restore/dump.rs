@@ -1,5 +1,5 @@
 //! Writes the content of one file to an output: by the index from its one or two frames, else by reading levels
-//! from the newest back until one holds it.
+//! from the newest back until one holds it. The one file of a stream is all of it.
 
 use std::io::Write;
 
@@ -34,6 +34,9 @@ pub(super) fn dump(
         return scan(levels, path, out, context);
     };
     let entry = find(newest, index, path)?;
+    if index.header().is_stream() {
+        return super::stream::write(newest, out, context);
+    }
     if entry.unindexed {
         let without: usize = levels.iter().take_while(|level| level.index.is_none()).count();
         return scan(&levels[..without], path, out, context);

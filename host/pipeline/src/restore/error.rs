@@ -55,6 +55,12 @@ pub enum RestoreError {
         /// What is wrong there.
         reason: String,
     },
+    /// A stream was asked for where a tree is stored.
+    #[error("level {level} holds a tree of files, no stream")]
+    NotAStream {
+        /// The level.
+        level: u32,
+    },
     /// The target as a whole can't be used, or is full.
     #[error("can't {operation} {path:?}")]
     Target {

@@ -1,7 +1,8 @@
 //! The way back: from stored levels to a tree of files, one file on an output, or a verdict.
 //!
 //! With an index, [`restore`] plans from the newest one and writes each file once, in parallel (`indexed`); without
-//! one it replays the levels front to back as GNU tar would (`sequential`). Everything is created below one open
+//! one it replays the levels front to back as GNU tar would (`sequential`); a stream becomes one file or goes to an
+//! output (`stream`). Everything is created below one open
 //! directory (`target`), never through a link, and each file gets its name when it is complete and verified.
 //! Which levels belong together, and whether they are authentic, the caller has settled before.
 
@@ -17,6 +18,7 @@ mod report;
 mod selection;
 mod sequential;
 mod spool;
+mod stream;
 mod target;
 mod unit;
 mod verify;
@@ -138,6 +140,9 @@ pub fn restore(job: RestoreJob<'_>) -> Result<RestoreReport, RestoreError> {
         reporter.warn(b"", WarningKind::Refused, text.to_owned(), false);
     }
     match &newest.index {
+        Some(index) if index.header().is_stream() => {
+            stream::restore(&job, (newest, index), &selection, &reporter, &run)?;
+        }
         Some(index) if !job.sequential => indexed::restore(&job, index, &selection, &reporter, &run)?,
         _ => sequential::restore(&job, &selection, &reporter, &run)?,
     }
@@ -162,6 +167,19 @@ pub fn dump(
     context: &RunContext<'_>,
 ) -> Result<u64, RestoreError> {
     dump::dump(levels, path, out, context)
+}
+
+/// Writes a stored stream to an output, as it came. Answers the number of bytes.
+///
+/// # Errors
+/// The level holds no stream, something stored is missing or damaged, the output fails or the run was cancelled. Only an
+/// answer says that what was written is all of it.
+pub fn write_stream(
+    level: &LevelData,
+    out: &mut dyn Write,
+    context: &RunContext<'_>,
+) -> Result<u64, RestoreError> {
+    stream::write(level, out, context)
 }
 
 /// One damaged place.

@@ -158,7 +158,10 @@ fn verify_indexed(
         failure: None,
     };
     skipped.map_err(|error| checker.read_error(error))?;
-    let followed = follow_archive(&mut checker, index, findings);
+    let followed = match index.header().is_stream() {
+        true => follow_stream(&mut checker, level, index),
+        false => follow_archive(&mut checker, index, findings),
+    };
     let failure = checker.failure.take();
     match (followed, failure) {
         // The damage that ended the archive is noted already; the digests of the rest are still worth having.
@@ -174,6 +177,24 @@ fn verify_indexed(
         drop(io::copy(&mut stored, &mut io::sink()));
     }
     stored.into_inner().finish()
+}
+
+/// Holds the length of a stream against the index's one row.
+fn follow_stream(
+    checker: &mut FrameChecker<'_, '_>,
+    level: &LevelData,
+    index: &StoredIndex,
+) -> Result<(), RestoreError> {
+    let expected = super::stream::row(level, index)?.size;
+    let whole = io::copy(&mut *checker, &mut io::sink());
+    // What ended it early is noted as damage of a frame.
+    let Ok(bytes) = whole else { return Ok(()) };
+    checker.findings.count(|report| report.members += 1);
+    if bytes != expected {
+        let text = format!("the stream has {bytes} bytes, its index says {expected}");
+        checker.findings.note(checker.head + checker.offset, text);
+    }
+    Ok(())
 }
 
 /// Holds each member against its row.

@@ -154,7 +154,7 @@ impl Chain {
             context: &context,
         })?;
         self.levels = levels;
-        self.file_system = Some(report.file_system);
+        self.file_system = report.file_system;
         self.reports.push(report);
         Ok(&self.reports[level])
     }

@@ -10,5 +10,6 @@ mod limits;
 mod mixed;
 mod requests;
 mod round_trip;
+mod streams;
 mod support;
 mod unreadable;

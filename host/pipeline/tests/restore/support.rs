@@ -335,7 +335,7 @@ impl Backups {
                 level: number,
                 levels: (0..=number).map(row).collect(),
                 parent,
-                parent_file_system: self.reports.last().map(|report| report.file_system),
+                parent_file_system: self.reports.last().and_then(|report| report.file_system),
                 context: &context,
             })
             .unwrap()

@@ -155,11 +155,25 @@ impl Session {
             ResourceAny,
         ) -> wasmtime::Result<Result<T, types::Error>>,
     ) -> Result<T, PluginError> {
+        self.call_within(call, None, make)
+    }
+
+    /// The same within a time of its own.
+    pub(super) fn call_within<T>(
+        &mut self,
+        call: &'static str,
+        within: Option<Duration>,
+        make: impl AsyncFnOnce(
+            &ModeExports,
+            &mut Store<GuestState>,
+            ResourceAny,
+        ) -> wasmtime::Result<Result<T, types::Error>>,
+    ) -> Result<T, PluginError> {
         let Some(live) = &mut self.live else {
             return Err(gone(&self.opener, self.lost.as_deref(), call));
         };
         let (mode, handle) = (live.exports.freezer_plugin_mode(), live.handle);
-        let answer = live.guest.call(call, Cancelling::Heeded, None, async |store| {
+        let answer = live.guest.call(call, Cancelling::Heeded, within, async |store| {
             make(mode, store, handle).await
         });
         let answer = answer.inspect_err(|error| {

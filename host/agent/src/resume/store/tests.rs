@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use freezer_format::layout::Engine;
 use freezer_format::name::{Level, LevelId, Timestamp};
 use freezer_pipeline::testing::MemoryStore;
 
@@ -17,6 +18,7 @@ fn journaled(directory: &Path, store: &MemoryStore) -> JournalStore {
 fn head() -> RunHead {
     RunHead {
         run: "0011223344556677".to_owned(),
+        engine: Engine::Tar,
         name: "h_n".to_owned(),
         id: LevelId {
             zero: Timestamp(1),

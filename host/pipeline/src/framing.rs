@@ -1,11 +1,11 @@
-//! The tar stream as frames: bytes go straight into the buffer of the frame that is being filled.
+//! A stream as frames: bytes go straight into the buffer of the frame that is being filled.
 
 use freezer_format::tar::padding;
 
 use crate::channel::{FrameBuffers, Halt, Inlet};
 
-/// Writes the tar stream, cut into frames of equal size.
-pub(super) struct TarStream<'a> {
+/// Writes a stream, cut into frames of equal size.
+pub(crate) struct FrameWriter<'a> {
     inlet: &'a Inlet,
     frame_bytes: usize,
     buffers: Option<FrameBuffers>,
@@ -14,8 +14,8 @@ pub(super) struct TarStream<'a> {
     sent: u64,
 }
 
-impl<'a> TarStream<'a> {
-    pub(super) fn new(inlet: &'a Inlet, frame_bytes: u64) -> Self {
+impl<'a> FrameWriter<'a> {
+    pub(crate) fn new(inlet: &'a Inlet, frame_bytes: u64) -> Self {
         let frame_bytes = usize::try_from(frame_bytes).unwrap_or(usize::MAX);
         Self {
             inlet,
@@ -27,12 +27,12 @@ impl<'a> TarStream<'a> {
     }
 
     /// Bytes written so far: where the next member begins.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.sent + self.filled as u64
     }
 
-    /// Lends room for at least one byte; [`TarStream::advance`] tells how much of it was used.
-    pub(super) fn room(&mut self) -> Result<&mut [u8], Halt> {
+    /// Lends room for at least one byte; [`FrameWriter::advance`] tells how much of it was used.
+    pub(crate) fn room(&mut self) -> Result<&mut [u8], Halt> {
         if self.buffers.is_none() {
             let mut buffers = self.inlet.buffers()?;
             buffers.raw.resize(self.frame_bytes, 0);
@@ -45,8 +45,8 @@ impl<'a> TarStream<'a> {
         }
     }
 
-    /// Counts bytes that were put into [`TarStream::room`].
-    pub(super) fn advance(&mut self, bytes: usize) -> Result<(), Halt> {
+    /// Counts bytes that were put into [`FrameWriter::room`].
+    pub(crate) fn advance(&mut self, bytes: usize) -> Result<(), Halt> {
         self.filled += bytes;
         if self.filled == self.frame_bytes {
             self.flush()
@@ -55,7 +55,7 @@ impl<'a> TarStream<'a> {
         }
     }
 
-    pub(super) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Halt> {
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), Halt> {
         while !bytes.is_empty() {
             let room = self.room()?;
             let taken = room.len().min(bytes.len());
@@ -66,7 +66,7 @@ impl<'a> TarStream<'a> {
         Ok(())
     }
 
-    pub(super) fn zeros(&mut self, mut count: u64) -> Result<(), Halt> {
+    pub(crate) fn zeros(&mut self, mut count: u64) -> Result<(), Halt> {
         while count > 0 {
             let room = self.room()?;
             let taken = room.len().min(usize::try_from(count).unwrap_or(usize::MAX));
@@ -78,12 +78,12 @@ impl<'a> TarStream<'a> {
     }
 
     /// Fills content of so many bytes up to a whole block.
-    pub(super) fn pad(&mut self, content_bytes: u64) -> Result<(), Halt> {
+    pub(crate) fn pad(&mut self, content_bytes: u64) -> Result<(), Halt> {
         self.zeros(padding(content_bytes) as u64)
     }
 
     /// Sends the frame as it is; only the last one may be shorter than the others.
-    pub(super) fn flush(&mut self) -> Result<(), Halt> {
+    pub(crate) fn flush(&mut self) -> Result<(), Halt> {
         if let Some(mut buffers) = self.buffers.take() {
             buffers.raw_bytes = self.filled;
             self.sent += self.filled as u64;
