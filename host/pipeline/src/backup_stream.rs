@@ -95,7 +95,7 @@ impl StreamPlan<'_> {
             return Err(BackupError::EmptyStream { name }.into());
         }
         // Also of nothing there is a frame: a decompressor refuses an empty file.
-        if bytes == 0 || bytes % self.frame_bytes != 0 {
+        if bytes == 0 || !bytes.is_multiple_of(self.frame_bytes) {
             frames.flush()?;
         }
         self.list(bytes, inlet)?;

@@ -6,7 +6,7 @@ use std::path::Path;
 use rstest::rstest;
 
 use super::*;
-use crate::command::{Backup, ExcludeStyle, Links, Restore};
+use crate::command::{Backup, ExcludeStyle, Links, Restore, RestoreGoal};
 use document::Facts;
 
 fn environment() -> Environment {
@@ -118,7 +118,7 @@ fn a_restore_is_read(#[case] era: Era, #[case] date: &str, #[case] seconds: Opti
          --restore-from-date {date} --overwrite"
     );
     let restore = restore(era, &line);
-    assert_eq!(restore.target, Path::new("/r"));
+    assert_eq!(restore.goal, RestoreGoal::Directory("/r".into()));
     assert_eq!(restore.selection.host, "h");
     assert!(restore.overwrite && restore.selection.reading.compat);
     // The first era reads dates in local time, which the machine that runs this test decides.

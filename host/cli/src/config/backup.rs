@@ -61,14 +61,7 @@ impl Config {
             )
         })?;
         let stream = stream(&layer, &name);
-        let mode = layer.mode.clone();
-        if layer.path.is_none() && stream.is_none() && mode.is_none() {
-            return Err(missing(
-                "what to back up",
-                "a PATH after the verb, or path = \"PATH\" in its [backup.NAME] of the configuration file; or --stdin or \
-                 --from-command",
-            ));
-        }
+        let mode = mode(&layer, stream.as_ref())?;
         let host = self.host(layer.host.as_deref(), &name)?;
         let storages = match storages {
             Some(storages) => storages,
@@ -81,13 +74,7 @@ impl Config {
             return Err(Failure::usage("--max-segment-size is 0").advise("leave it out for 32M"));
         }
         Ok(Backup {
-            mode: ModeSpec {
-                name: match &stream {
-                    Some(stream) => stream.feed.mode().to_owned(),
-                    None => mode.unwrap_or_else(|| "fs".to_owned()),
-                },
-                settings: layer.mode_options.clone().into_iter().collect(),
-            },
+            mode,
             path: layer.path.clone().filter(|_| stream.is_none()),
             stream,
             allow_empty: layer.allow_empty.unwrap_or(false),
@@ -178,6 +165,26 @@ fn stream(layer: &Layer, name: &str) -> Option<StreamSpec> {
         }),
         (None, None) => None,
     }
+}
+
+/// The mode that prepares the source.
+fn mode(layer: &Layer, stream: Option<&StreamSpec>) -> Result<ModeSpec, Failure> {
+    let name = match (stream, &layer.mode) {
+        (Some(stream), _) => stream.feed.mode().to_owned(),
+        (None, Some(mode)) => mode.clone(),
+        (None, None) if layer.path.is_some() => "fs".to_owned(),
+        (None, None) => {
+            return Err(missing(
+                "what to back up",
+                "a PATH after the verb, or path = \"PATH\" in its [backup.NAME] of the configuration file; or --stdin or \
+                 --from-command",
+            ));
+        }
+    };
+    Ok(ModeSpec {
+        name,
+        settings: layer.mode_options.clone().into_iter().collect(),
+    })
 }
 
 /// Something that must be given and isn't.

@@ -111,7 +111,8 @@ impl<P: Read + AsFd> Read for Until<P> {
             if is_readable(&self.pipe)? {
                 return self.pipe.read(buffer);
             }
-            if self.shared.is_gone() {
+            // What it said just before its end is still in the pipe.
+            if self.shared.is_gone() && !is_readable(&self.pipe)? {
                 return Ok(0);
             }
         }

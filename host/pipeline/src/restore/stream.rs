@@ -175,7 +175,7 @@ fn read(
     context: &RunContext<'_>,
 ) -> Result<(), RestoreError> {
     let mut reader = FrameReader::new(frames, context);
-    reader.plan([0..size.max(1)]);
+    reader.plan(std::iter::once(0..size.max(1)));
     let (mut held, mut total) = (None, 0);
     loop {
         let piece = next_piece(&mut reader, frames)?;
