@@ -16,6 +16,7 @@ mod entry;
 mod error;
 mod footer;
 mod number;
+mod parts;
 mod path;
 mod read;
 mod reverse;
@@ -29,11 +30,12 @@ pub use block::{Block, BlockKind, EntryBlocks, FrameRows, SegmentRows, WarningRo
 pub use entry::{Entry, EntryKind, State};
 pub use error::IndexError;
 pub use footer::{Header, LevelRow};
+pub use parts::{Part, Parts};
 pub use path::{NAME_BYTES_MAX, PATH_BYTES_MAX, PATH_DEPTH_MAX, compare_paths, path_excess};
 pub use read::{IndexReader, ReadRange};
 pub use reverse::EntriesReversed;
 pub use row_blocks::RowBlocks;
-pub use rows::{Entries, Rows, Subtree};
+pub use rows::{Entries, Rows};
 pub use tables::{FrameRow, Frames, SegmentRow, Segments, Warnings};
 pub use write::{Finished, IndexWriter};
 

@@ -6,11 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::block::BlockKind;
 use super::footer::{Footer, Trailer};
-use super::window::Sources;
-use super::{Entry, Header, IndexError, LevelRow, TRAILER_BYTES};
+use super::window::{Sources, Tail};
+use super::{Entry, Header, IndexError, LevelRow, Part, TRAILER_BYTES};
 
 /// Largest body in bytes that is fetched at once on opening: one request instead of three for a small tree.
 const WHOLE_MAX: u64 = 128 * 1024;
+
+/// What is fetched before the footer of a larger one, in bytes: the table of frames lies there unless the archive has
+/// gigabytes, and comes without a request of its own.
+const TAIL_BYTES: u64 = 48 * 1024;
 
 /// The plain body of an index object, read by ranges.
 pub trait ReadRange {
@@ -55,13 +59,13 @@ impl<R: ReadRange> IndexReader<R> {
         let mut sources = Sources {
             own,
             places: Default::default(),
-            whole: None,
+            tail: Tail::default(),
         };
         let trailer_offset = body_bytes
             .checked_sub(TRAILER_BYTES as u64)
             .ok_or(IndexError::Damaged("it is shorter than a trailer"))?;
         if body_bytes <= WHOLE_MAX {
-            sources.whole = Some(sources.read(0, 0, body_bytes)?);
+            sources.keep_from(0, body_bytes)?;
         }
         let trailer = match trailer {
             Some(bytes) => *bytes,
@@ -71,6 +75,9 @@ impl<R: ReadRange> IndexReader<R> {
                 .map_err(|_| IndexError::Damaged("it is shorter than a trailer"))?,
         };
         let trailer = Trailer::parse(&trailer, body_bytes)?;
+        if body_bytes > WHOLE_MAX {
+            sources.keep_from(trailer.footer_offset.saturating_sub(TAIL_BYTES), trailer_offset)?;
+        }
         let stored = sources.read(0, trailer.footer_offset, u64::from(trailer.footer_length))?;
         if <[u8; 32]>::from(Sha256::digest(&stored)) != trailer.footer_sha256 {
             return Err(IndexError::Damaged("the footer's digest doesn't match"));
@@ -123,12 +130,8 @@ impl<R: ReadRange> IndexReader<R> {
     /// # Errors
     /// [`IndexError::Damaged`], [`IndexError::Newer`], [`IndexError::MissingPlace`], [`IndexError::Io`].
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, IndexError> {
-        let mut rows = self.subtree(path)?;
-        match rows.next() {
-            Some(Ok(entry)) if entry.path == path => Ok(Some(entry)),
-            Some(Err(error)) => Err(error),
-            _ => Ok(None),
-        }
+        let mut rows = self.parts(vec![Part::only(path)])?;
+        rows.next().transpose()
     }
 }
 

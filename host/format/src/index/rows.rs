@@ -1,12 +1,13 @@
-//! Streams of rows in order: entries, entries with states, and those below one path.
+//! Streams of rows in order: entries, and entries with states.
 //!
 //! Each stream lends its current row (`advance`, `entry`) so that a pass over millions of rows allocates nothing per
 //! row; as iterators they hand out clones.
 
+use std::ops::Range;
+
 use super::block::BlockKind;
 use super::entry::EntryCursor;
 use super::number::Take;
-use super::path::{compare_paths, is_within};
 use super::window::BlockStream;
 use super::{Entry, IndexError, IndexReader, ReadRange, State};
 
@@ -16,7 +17,8 @@ impl<R: ReadRange> IndexReader<R> {
     /// # Errors
     /// [`IndexError::Io`] when no decompressor can be made. Errors of reading come with the rows.
     pub fn entries(&self) -> Result<Entries<'_, R>, IndexError> {
-        Entries::new(self, 0)
+        let all = 0..self.footer.blocks(BlockKind::Entries).len();
+        Entries::new(self, vec![all], true)
     }
 
     /// Streams all entries with their states in order.
@@ -25,26 +27,10 @@ impl<R: ReadRange> IndexReader<R> {
     /// [`IndexError::Io`] when no decompressor can be made. Errors of reading come with the rows.
     pub fn rows(&self) -> Result<Rows<'_, R>, IndexError> {
         Ok(Rows {
-            entries: Entries::new(self, 0)?,
+            entries: self.entries()?,
             states: Vec::new(),
             at: 0,
             state: State::ZERO,
-        })
-    }
-
-    /// Streams the entry of a path and all below it, in order; nothing if there are none.
-    ///
-    /// # Errors
-    /// [`IndexError::Io`] when no decompressor can be made. Errors of reading come with the rows.
-    pub fn subtree(&self, path: &[u8]) -> Result<Subtree<'_, R>, IndexError> {
-        let blocks = self.footer.blocks(BlockKind::Entries);
-        let after =
-            blocks.partition_point(|block| compare_paths(self.footer.first_path(block), path).is_le());
-        let entries = Entries::new(self, after.saturating_sub(1))?;
-        Ok(Subtree {
-            entries,
-            root: path.to_vec(),
-            is_over: false,
         })
     }
 }
@@ -60,8 +46,11 @@ impl<R> IndexReader<R> {
 pub struct Entries<'a, R> {
     reader: &'a IndexReader<R>,
     stream: BlockStream<'a, R>,
-    /// Number of the block that comes next.
+    /// Number of the block that comes next, and where the stretch of blocks ends that it lies in.
     block: usize,
+    stretch_end: usize,
+    /// The stretches after it, the next one last.
+    stretches: Vec<Range<usize>>,
     payload: Vec<u8>,
     at: usize,
     cursor: EntryCursor,
@@ -72,16 +61,25 @@ pub struct Entries<'a, R> {
 }
 
 impl<'a, R: ReadRange> Entries<'a, R> {
-    fn new(reader: &'a IndexReader<R>, block: usize) -> Result<Entries<'a, R>, IndexError> {
+    /// Streams the rows of stretches of blocks, which rise and don't overlap.
+    pub(super) fn new(
+        reader: &'a IndexReader<R>,
+        mut stretches: Vec<Range<usize>>,
+        is_whole: bool,
+    ) -> Result<Entries<'a, R>, IndexError> {
+        stretches.reverse();
+        let first = stretches.pop().unwrap_or_default();
         Ok(Entries {
             reader,
             stream: BlockStream::new(&reader.sources)?,
-            block,
+            block: first.start,
+            stretch_end: first.end,
+            stretches,
             payload: Vec::new(),
             at: 0,
             cursor: EntryCursor::new(),
             count: 0,
-            is_whole: block == 0,
+            is_whole,
             failed: false,
         })
     }
@@ -137,13 +135,23 @@ impl<'a, R: ReadRange> Entries<'a, R> {
 
     /// Fetches the next block; `false` when there is none.
     fn next_block(&mut self, states: Option<&mut Vec<u8>>) -> Result<bool, IndexError> {
+        if self.block == self.stretch_end {
+            let Some(next) = self.stretches.pop() else {
+                return Ok(false);
+            };
+            (self.block, self.stretch_end) = (next.start, next.end);
+        }
         let footer = &self.reader.footer;
-        let entries = &footer.blocks(BlockKind::Entries)[self.block..];
-        let Some((block, later)) = entries.split_first() else {
+        let blocks = footer.blocks(BlockKind::Entries);
+        let Some((block, later)) = blocks[self.block..self.stretch_end].split_first() else {
             return Ok(false);
         };
         match states {
-            None => self.stream.fetch(block, later.iter(), &mut self.payload)?,
+            None => {
+                let further = self.stretches.iter().rev().flat_map(|part| &blocks[part.clone()]);
+                self.stream
+                    .fetch(block, later.iter().chain(further), &mut self.payload)?;
+            }
             Some(payload) => {
                 let states = &footer.blocks(BlockKind::State)[self.block..];
                 let (state, later_states) = states
@@ -232,6 +240,7 @@ impl<R: ReadRange> Rows<'_, R> {
         self.entries.cursor = EntryCursor::new();
         self.entries.count = state.first_row;
         self.entries.block = number;
+        self.entries.stretch_end = states.len();
         self.entries.payload.clear();
         self.entries.at = 0;
         self.entries.is_whole = false;
@@ -261,49 +270,6 @@ impl<R: ReadRange> Iterator for Rows<'_, R> {
     fn next(&mut self) -> Option<Self::Item> {
         match self.advance() {
             Ok(true) => Some(Ok((self.entry().clone(), self.state()))),
-            Ok(false) => None,
-            Err(error) => Some(Err(error)),
-        }
-    }
-}
-
-/// The entry of a path and those below it, in order.
-pub struct Subtree<'a, R> {
-    entries: Entries<'a, R>,
-    root: Vec<u8>,
-    is_over: bool,
-}
-
-impl<R: ReadRange> Subtree<'_, R> {
-    /// Goes to the next row; `false` at the end.
-    ///
-    /// # Errors
-    /// [`IndexError::Damaged`], [`IndexError::Newer`], [`IndexError::MissingPlace`], [`IndexError::Io`]. The stream is
-    /// over then.
-    pub fn advance(&mut self) -> Result<bool, IndexError> {
-        while !self.is_over && self.entries.advance()? {
-            if is_within(&self.entries.entry().path, &self.root) {
-                return Ok(true);
-            }
-            // Rows before the path share its block; the first one after it ends the subtree, which is contiguous.
-            self.is_over = compare_paths(&self.entries.entry().path, &self.root).is_gt();
-        }
-        self.is_over = true;
-        Ok(false)
-    }
-
-    /// Lends the row that [`Subtree::advance`] went to last.
-    pub fn entry(&self) -> &Entry {
-        self.entries.entry()
-    }
-}
-
-impl<R: ReadRange> Iterator for Subtree<'_, R> {
-    type Item = Result<Entry, IndexError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match self.advance() {
-            Ok(true) => Some(Ok(self.entry().clone())),
             Ok(false) => None,
             Err(error) => Some(Err(error)),
         }

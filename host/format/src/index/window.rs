@@ -23,22 +23,38 @@ const GAP_MAX: u64 = 256 * 1024;
 pub(super) struct Sources<R> {
     pub(super) own: R,
     pub(super) places: BTreeMap<u32, R>,
-    /// The whole body, when it is so small that one read fetched it.
-    pub(super) whole: Option<Vec<u8>>,
+    /// What opening fetched: the whole body if it is small.
+    pub(super) tail: Tail,
+}
+
+/// Bytes of an index's own object that are at hand.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Tail {
+    fn get(&self, offset: u64, length: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(start..start.checked_add(length)?)
+    }
 }
 
 impl<R: ReadRange> Sources<R> {
+    /// Fetches the bytes from `start` to `end` and keeps them.
+    pub(super) fn keep_from(&mut self, start: u64, end: u64) -> Result<(), IndexError> {
+        let bytes = self.read(0, start, end.saturating_sub(start))?;
+        self.tail = Tail { start, bytes };
+        Ok(())
+    }
+
     pub(super) fn read(&self, place: u32, offset: u64, length: u64) -> Result<Vec<u8>, IndexError> {
         let length = usize::try_from(length).map_err(|_| IndexError::Damaged("a block is too large"))?;
         if place == 0
-            && let Some(whole) = &self.whole
+            && let Some(bytes) = self.tail.get(offset, length)
         {
-            let start = usize::try_from(offset).unwrap_or(usize::MAX);
-            let end = start.saturating_add(length);
-            let range = whole
-                .get(start..end)
-                .ok_or(IndexError::Damaged("a block lies outside of the index"))?;
-            return Ok(range.to_vec());
+            return Ok(bytes.to_vec());
         }
         let source = match place {
             0 => &self.own,

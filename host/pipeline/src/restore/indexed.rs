@@ -15,7 +15,7 @@ use super::finish::{count_unmade, finish_directories, make_links, make_specials}
 use super::frames::{LevelFrames, WINDOW_BYTES};
 use super::plan::{Row, Unit, UnitBuilder};
 use super::report::Reporter;
-use super::selection::{Selection, for_people};
+use super::selection::{KeptRows, Selection, for_people};
 use super::spool::Spool;
 use super::target::{Target, TargetWriter};
 use super::unit::{Later, Shared, Worker};
@@ -40,6 +40,8 @@ struct Survey {
     bytes: u64,
     /// For each path asked for, whether it is there.
     found: Vec<bool>,
+    /// The selected rows, as long as they are few: the passes then read none of them again.
+    rows: KeptRows,
 }
 
 /// A restore by index under way.
@@ -122,7 +124,8 @@ impl<'r, 'a> Run<'r, 'a> {
             found: vec![false; self.selection.paths().len()],
             ..Survey::default()
         };
-        self.for_each(|entry| {
+        self.for_each(None, |entry| {
+            survey.rows.keep(entry);
             if let Some(root) = self.selection.root_of(&entry.path) {
                 survey.found[root] = true;
             }
@@ -156,8 +159,15 @@ impl<'r, 'a> Run<'r, 'a> {
         Ok(opened)
     }
 
-    fn for_each(&self, visit: impl FnMut(&Entry) -> Result<(), RestoreError>) -> Result<(), RestoreError> {
-        let mut visit = visit;
+    /// Visits the selected rows: those kept, else out of the index.
+    fn for_each(
+        &self,
+        kept: Option<&[Entry]>,
+        mut visit: impl FnMut(&Entry) -> Result<(), RestoreError>,
+    ) -> Result<(), RestoreError> {
+        if let Some(rows) = kept {
+            return rows.iter().try_for_each(visit);
+        }
         self.selection
             .for_each(self.index, |entry| visit(entry).map_err(Stop::Restore))
             .map_err(|stop| match stop {
@@ -281,7 +291,7 @@ impl<'r, 'a> Run<'r, 'a> {
         for frames in numbers {
             let mut builder =
                 frames.map(|frames| UnitBuilder::new(frames.level, frames.frame_bytes(), unit_bytes));
-            self.for_each(|entry| {
+            self.for_each(survey.rows.all(), |entry| {
                 self.reporter.context.cancel.check()?;
                 if is_first {
                     self.prepare(entry, making)?;

@@ -1,6 +1,6 @@
 //! Which paths of a backup are wanted, and the index rows that they select.
 
-use freezer_format::index::{Entry, EntryKind, IndexError, compare_paths};
+use freezer_format::index::{Entry, EntryKind, IndexError, Part, compare_paths};
 
 use super::target::path::is_within;
 use crate::object::StoredIndex;
@@ -68,25 +68,61 @@ impl Selection {
             }
             return Ok(());
         }
+        let mut wanted = index.parts(self.parts())?;
+        while wanted.advance()? {
+            let entry = wanted.entry();
+            if entry.kind == EntryKind::Directory || self.contains(&entry.path) {
+                visit(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wanted of an index: each path with what lies below it, and the directories above.
+    fn parts(&self) -> Vec<Part> {
+        let mut parts = Vec::new();
         let mut before: &[u8] = b"";
         for root in &self.paths {
             for (at, _) in root.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
                 let above = &root[..at];
-                if is_within(before, above) {
-                    continue;
-                }
-                match index.find(above)? {
-                    Some(entry) if entry.kind == EntryKind::Directory => visit(&entry)?,
-                    _ => {}
+                if !is_within(before, above) {
+                    parts.push(Part::only(above));
                 }
             }
-            let mut entries = index.subtree(root)?;
-            while entries.advance()? {
-                visit(entries.entry())?;
-            }
+            parts.push(Part::below(root));
             before = root;
         }
-        Ok(())
+        parts
+    }
+}
+
+/// Rows that a look over the index keeps for the passes after it.
+#[derive(Default)]
+pub(super) struct KeptRows {
+    rows: Vec<Entry>,
+    bytes: usize,
+    /// There are more than are kept.
+    is_cut: bool,
+}
+
+impl KeptRows {
+    /// Most bytes of rows and their paths: some thousand rows.
+    const BYTES_MAX: usize = 1 << 20;
+
+    pub(super) fn keep(&mut self, entry: &Entry) {
+        self.bytes += size_of::<Entry>() + entry.path.len() + entry.link.len();
+        if self.bytes > Self::BYTES_MAX {
+            self.is_cut = true;
+            self.rows = Vec::new();
+        }
+        if !self.is_cut {
+            self.rows.push(entry.clone());
+        }
+    }
+
+    /// All rows, if all were kept.
+    pub(super) fn all(&self) -> Option<&[Entry]> {
+        (!self.is_cut).then_some(&self.rows)
     }
 }
 

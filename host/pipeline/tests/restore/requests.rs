@@ -64,9 +64,8 @@ fn content_that_is_superseded_is_not_fetched() {
     );
 }
 
-/// An index that no reader fetches at once: dumping one small file still costs a handful of requests.
-#[rstest]
-fn a_file_out_of_a_large_index_costs_few_requests(#[values(0, 1)] newest: u32) {
+/// A tree whose index no reader fetches at once, and two levels of it; the second one has another file.
+fn large_index(wanted: &[u8]) -> Backups {
     let source = tempfile::tempdir().unwrap();
     for directory in 0..40u64 {
         let folder = source.path().join(format!("{directory}"));
@@ -80,15 +79,23 @@ fn a_file_out_of_a_large_index_costs_few_requests(#[values(0, 1)] newest: u32) {
             fs::write(folder.join(format!("{name}-{number}")), b"small").unwrap();
         }
     }
-    let wanted = noise(7000, 1);
-    fs::write(source.path().join("23/wanted"), &wanted).unwrap();
+    fs::write(source.path().join("23/wanted"), wanted).unwrap();
     let mut backups = Backups::new(Compression::Zstd, Some(cipher()));
     backups.back_up(source.path());
     fs::write(source.path().join("0/new"), b"new").unwrap();
     backups.back_up(source.path());
-    let bytes = backups.reports[newest as usize].index.bytes;
-    assert!(bytes > 128 << 10, "the index has only {bytes} bytes");
+    for report in &backups.reports {
+        let bytes = report.index.bytes;
+        assert!(bytes > 128 << 10, "the index has only {bytes} bytes");
+    }
     backups.store.reset_requests();
+    backups
+}
+
+#[rstest]
+fn a_file_out_of_a_large_index_costs_few_requests(#[values(0, 1)] newest: u32) {
+    let wanted = noise(7000, 1);
+    let backups = large_index(&wanted);
     let mut out = Vec::new();
     Surroundings::default()
         .with(|context| dump(&backups.levels(newest), b"23/wanted", &mut out, context))
@@ -96,4 +103,24 @@ fn a_file_out_of_a_large_index_costs_few_requests(#[values(0, 1)] newest: u32) {
     assert_eq!(out, wanted);
     let requests = backups.store.requests();
     assert!(requests.total() <= REQUESTS_MAX, "{requests:?}");
+}
+
+/// Restoring it needs the rows and members of the directories above it, too.
+#[rstest]
+fn restoring_one_file_of_a_large_index_costs_few_requests(#[values(0, 1)] newest: u32) {
+    let wanted = noise(7000, 1);
+    let backups = large_index(&wanted);
+    let target = tempfile::tempdir().unwrap();
+    restore_into(
+        backups.levels(newest),
+        target.path(),
+        &Surroundings::default(),
+        |job| job.paths = vec![b"23/wanted".to_vec()],
+    )
+    .unwrap();
+    assert_eq!(fs::read(target.path().join("23/wanted")).unwrap(), wanted);
+    let requests = backups.store.requests();
+    assert!(requests.total() <= REQUESTS_MAX, "{requests:?}");
+    let frames = 2 * (Compression::Zstd.frame_bytes() + Compression::Zstd.frame_bytes() / 16);
+    assert!(requests.bytes_read <= frames + 200_000, "{requests:?}");
 }
