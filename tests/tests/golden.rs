@@ -137,6 +137,89 @@ fn the_originals_backups_are_listed_and_checked() {
         .expect(0);
 }
 
+/// The paths of a golden list, as listings show them.
+fn golden_paths(list: &str) -> Vec<String> {
+    let text = fs::read_to_string(golden(list)).expect("golden list");
+    let path = |line: &str| {
+        let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        entry["path"].as_str().expect("path").to_owned()
+    };
+    // Paths that listings write otherwise are left to the tests of the readers.
+    let mut paths: Vec<String> = text
+        .lines()
+        .map(path)
+        .filter(|path| !path.contains('%'))
+        .collect();
+    paths.retain(|path| !path.is_empty());
+    paths.sort();
+    paths
+}
+
+#[rstest]
+#[case::gzip("tar-gzip", &[])]
+#[case::encrypted("tar-gzip-enc", &["--encrypt-pass-file", "PASS", "--compat"])]
+#[case::old_layout("legacy-tar-liberty", &[])]
+fn files_of_the_originals_backups_are_listed_by_reading_the_streams(
+    #[case] variant: &str,
+    #[case] options: &[&str],
+) {
+    let sandbox = Sandbox::new();
+    let pass = golden("pass").display().to_string();
+    let container = golden(variant);
+    let url = format!("local:{}", container.display());
+    for (level, time) in times(&container).iter().enumerate() {
+        let at = time.to_string();
+        let listed = sandbox
+            .freezer([
+                "ls", "-R", "--json", "--name", "gold", "--host", "node1", "--from", &url,
+            ])
+            .args(["--at", &at])
+            .args(
+                options
+                    .iter()
+                    .map(|word| if *word == "PASS" { pass.as_str() } else { word }),
+            )
+            .run()
+            .expect(0);
+        let mut paths: Vec<String> = listed
+            .text()
+            .lines()
+            .filter_map(|line| {
+                let entry: serde_json::Value = serde_json::from_str(line).expect("JSON");
+                Some(entry["path"].as_str()?.to_owned())
+            })
+            .collect();
+        let expected = golden_paths(&format!("{variant}.level{level}.jsonl"));
+        paths.retain(|path| expected.contains(path));
+        paths.sort();
+        assert_eq!(paths, expected, "{variant} level {level}");
+    }
+}
+
+#[test]
+fn a_listing_that_reads_the_streams_says_so() {
+    let sandbox = Sandbox::new();
+    let url = format!("local:{}", golden("tar-gzip").display());
+    let words = ["ls", "--name", "gold", "--host", "node1", "--from", &url];
+    let listed = sandbox
+        .freezer(words)
+        .arg("renamed")
+        .run()
+        .expect(0)
+        .says("has no index: the streams of its levels are read to their end");
+    assert!(
+        listed.text().contains("renamed/seq") && !listed.text().contains("deep"),
+        "{listed}"
+    );
+    sandbox
+        .freezer(words)
+        .arg("deep/seq")
+        .run()
+        .no_crash()
+        .expect(4)
+        .says("deep/seq");
+}
+
 /// The chain of the original goes on with our level, in a copy.
 #[test]
 fn a_chain_of_the_original_is_continued() {

@@ -1,7 +1,7 @@
 //! Looking into a backup by its index: listing files, and one file's content with the few frames it needs.
 //!
 //! Only the wanted level's manifest and index are read; a level that holds content is trusted by its digest in
-//! that index. The original's backups have no index: a file of theirs is found by reading the stream, none is listed.
+//! that index. The original's backups have no index: to list them or find a file, their streams are read.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -40,18 +40,35 @@ pub struct LsEntry {
     pub content: Option<LevelId>,
 }
 
+/// What a listing tells.
+#[derive(Debug, Clone, Copy)]
+pub enum Listed<'a> {
+    /// There is no index: before anything is listed, the streams of all levels are read to their end.
+    ReadsStreams {
+        /// The backup, for people.
+        backup: &'a str,
+        /// Bytes of all streams as they are stored.
+        bytes: u64,
+    },
+    /// One entry.
+    Entry(&'a LsEntry),
+}
+
 /// Lists the files of a backup in the order of their paths, handing each to `visit`. Answers their number.
 ///
 /// # Errors
-/// Nothing matches, the index is missing, damaged or not authentic, or `visit` fails, which ends the listing.
+/// Nothing matches, something needed is missing, damaged or not authentic, or `visit` fails, which ends the listing.
 pub fn ls(
     store: &Arc<dyn Store>,
     options: &LsOptions,
     keyring: &Keyring,
     context: &RunContext<'_>,
-    visit: &mut dyn FnMut(&LsEntry) -> std::io::Result<()>,
+    visit: &mut dyn FnMut(Listed<'_>) -> std::io::Result<()>,
 ) -> Result<u64, AgentError> {
-    let (found, level, index) = open_newest(store, &options.wanted, keyring)?;
+    let (found, level) = read_newest(store, &options.wanted, keyring)?;
+    let Some(index) = level.index(store)? else {
+        return ls_unindexed(store, options, keyring, context, visit);
+    };
     let failed = |source| {
         let number = level.stored.id.level.0;
         restore_error(
@@ -78,18 +95,67 @@ pub fn ls(
             entry: entry.clone(),
             content: content_level(&index, &found, &level, entry.level),
         };
-        visit(&listed).map_err(|source| restore_error(&level, RestoreError::Output(source)))?;
+        visit(Listed::Entry(&listed))
+            .map_err(|source| restore_error(&level, RestoreError::Output(source)))?;
     }
-    if seen {
-        Ok(count)
-    } else {
-        Err(restore_error(
-            &level,
-            RestoreError::NotFound {
-                path: path.escape_ascii().to_string(),
-            },
-        ))
+    match seen {
+        true => Ok(count),
+        false => Err(restore_error(&level, not_found(path))),
     }
+}
+
+/// The same for levels of the original: they are read front to back.
+fn ls_unindexed(
+    store: &Arc<dyn Store>,
+    options: &LsOptions,
+    keyring: &Keyring,
+    context: &RunContext<'_>,
+    visit: &mut dyn FnMut(Listed<'_>) -> std::io::Result<()>,
+) -> Result<u64, AgentError> {
+    let chain = OpenedChain::open(store, &options.wanted, keyring)?;
+    let failed = |source| restore_error(chain.newest(), source);
+    let output = |source| failed(RestoreError::Output(source));
+    visit(Listed::ReadsStreams {
+        backup: &chain.newest().stored.label(),
+        bytes: chain.data.iter().map(|level| level.data_bytes).sum(),
+    })
+    .map_err(output)?;
+    let path = trim(&options.path);
+    let (mut count, mut seen) = (0, false);
+    let mut show = |entry: &Entry| {
+        if !is_within(&entry.path, path) {
+            return Ok(());
+        }
+        seen = true;
+        if !is_shown(entry, path, options.recursive) {
+            return Ok(());
+        }
+        count += 1;
+        let number = freezer_format::name::Level(entry.level);
+        let level = chain.levels.iter().find(|level| level.stored.id.level == number);
+        let listed = LsEntry {
+            entry: entry.clone(),
+            content: level.map(|level| level.stored.id),
+        };
+        visit(Listed::Entry(&listed)).map_err(RestoreError::Output)
+    };
+    freezer_pipeline::restore::list(&chain.data, &mut show, context).map_err(failed)?;
+    match seen {
+        true => Ok(count),
+        false => Err(failed(not_found(path))),
+    }
+}
+
+fn not_found(path: &[u8]) -> RestoreError {
+    RestoreError::NotFound {
+        path: path.escape_ascii().to_string(),
+    }
+}
+
+/// Whether `path` is `directory` or lies below it.
+fn is_within(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| directory.is_empty() || rest.is_empty() || rest[0] == b'/')
 }
 
 /// Of a directory its children, of anything else itself.
@@ -202,25 +268,6 @@ fn read_newest(
     let (found, stored) = target(&**store, wanted)?;
     let level = Level::read(&**store, stored, keyring, Strictness::Enforce)?;
     Ok((found, level))
-}
-
-fn open_newest(
-    store: &Arc<dyn Store>,
-    wanted: &Wanted,
-    keyring: &Keyring,
-) -> Result<(NamedChains, Level, StoredIndex), AgentError> {
-    let (found, level) = read_newest(store, wanted, keyring)?;
-    match level.index(store)? {
-        Some(index) => Ok((found, level, index)),
-        None => Err(AgentError::Unsupported {
-            reason: format!(
-                "{} was written by the original and has no index to look into",
-                level.stored.label()
-            ),
-            next: "freezer dump writes a single file of it, freezer restore --path takes out parts"
-                .to_owned(),
-        }),
-    }
 }
 
 fn content_level(index: &StoredIndex, found: &NamedChains, newest: &Level, number: u32) -> Option<LevelId> {

@@ -45,7 +45,7 @@ mod tags;
 mod trial;
 
 pub use backup::{BackupOptions, BackupOutcome, Excludes, backup};
-pub use browse::{LsEntry, LsOptions, dump, ls};
+pub use browse::{Listed, LsEntry, LsOptions, dump, ls};
 pub use catalogue::Filter;
 pub use check::{CheckOptions, CheckReport, Problem, Severity, check};
 pub use copy::{CopiedLevel, CopyOptions, CopyReport, CopyState, CopyWhich, copy};

@@ -152,8 +152,10 @@ fn ls_shows_children_or_everything() {
             recursive,
         };
         let mut names = Vec::new();
-        let mut visit = |entry: &LsEntry| {
-            names.push(String::from_utf8(entry.entry.path.clone()).unwrap());
+        let mut visit = |listed: Listed<'_>| {
+            if let Listed::Entry(entry) = listed {
+                names.push(String::from_utf8(entry.entry.path.clone()).unwrap());
+            }
             Ok(())
         };
         bench

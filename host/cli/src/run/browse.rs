@@ -2,14 +2,14 @@
 
 use std::io::{BufWriter, Write};
 
-use freezer_agent::{AgentError, BackupRow, Keyring, ListOptions, LsEntry, LsOptions};
+use freezer_agent::{AgentError, BackupRow, Keyring, ListOptions, Listed, LsOptions};
 use serde_json::json;
 
 use super::session::{Session, passphrase};
 use super::{Context, failure, filter, wanted};
 use crate::command::{Dump, List, Ls, Selection};
 use crate::exit::{Exit, Failure};
-use crate::render::{self, Style, listing, text};
+use crate::render::{self, Style, listing, text, units};
 
 /// Lists backups, or prints the commands that restore one without this program.
 ///
@@ -177,7 +177,15 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
     let json = context.output.style == Style::Json;
     let zone = &context.config.zone;
     let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
-    let mut visit = |entry: &LsEntry| {
+    let output = &context.output;
+    let mut visit = |listed: Listed<'_>| {
+        let entry = match listed {
+            Listed::Entry(entry) => entry,
+            Listed::ReadsStreams { backup, bytes } => {
+                output.note(&reads_streams(backup, bytes));
+                return Ok(());
+            }
+        };
         let mut line = if json {
             listing::entry_document(entry)
         } else {
@@ -202,6 +210,12 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
         (Err(error), _) if render::is_closed_pipe(&error) => Ok(exit),
         (Err(error), _) => Err(failure::of_agent(&error)),
     }
+}
+
+/// Said before a listing that takes as long as reading the backup.
+fn reads_streams(backup: &str, bytes: u64) -> String {
+    let (backup, bytes) = (text::lines(backup), units::bytes(bytes));
+    format!("{backup} has no index: the streams of its levels are read to their end, {bytes}")
 }
 
 /// Writes one file's content to standard output.

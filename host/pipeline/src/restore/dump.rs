@@ -9,6 +9,7 @@ use freezer_format::tar::{Member, MemberKind, MemberReader, ReadOptions};
 
 use super::content::{ContentError, ContentMover};
 use super::frames::{FrameReader, LevelFrames};
+use super::names;
 use super::plan::Row;
 use super::report::Reporter;
 use super::sequential::{Archive, simplify};
@@ -202,13 +203,13 @@ fn scan_level(
 ) -> Result<Said, RestoreError> {
     let shown = || path.escape_ascii().to_string();
     let mut archive = Archive::open(level, reporter)?;
-    let mut renames = Vec::new();
+    let mut renames = names::Renames::new();
     // What leads to the path and isn't listed where it would be. Our lists leave out what follows as a member.
     let mut absent = None;
     while let Some(member) = archive.next()? {
         reporter.context.cancel.check()?;
         if let Some(names) = &member.dumpdir {
-            note_renames(names, &mut renames);
+            renames.extend(names::renames(names).map_err(|error| archive.tar_error(error))?);
             absent =
                 absent.or_else(|| towards(path, &member.path).filter(|next| !lists(names, split(next).1)));
         }
@@ -265,20 +266,4 @@ fn lists(names: &[u8], name: &[u8]) -> bool {
             }
             _ => false,
         })
-}
-
-/// Notes the renames of a list, old name and new; the temporary name of a swap is a path that no member can have.
-fn note_renames(names: &[u8], renames: &mut Vec<(Vec<u8>, Vec<u8>)>) {
-    let named = |path| match simplify(path) {
-        b"" => b"/swap".to_vec(),
-        path => path.to_vec(),
-    };
-    let mut from = None;
-    for entry in Dumpdir::new(names).filter_map(Result::ok) {
-        match entry {
-            DumpdirEntry::RenameFrom(path) => from = Some(named(path)),
-            DumpdirEntry::RenameTo(path) => renames.extend(from.take().map(|from| (from, named(path)))),
-            _ => {}
-        }
-    }
 }

@@ -1,8 +1,8 @@
 //! The way back: from stored levels to a tree of files, one file on an output, or a verdict.
 //!
 //! With an index, [`restore`] plans from the newest one and writes each file once, in parallel (`indexed`); without
-//! one it replays the levels front to back as GNU tar would (`sequential`); a stream becomes one file or goes to an
-//! output (`stream`). Everything is created below one open
+//! one it replays the levels front to back as GNU tar would (`sequential`; `listing` only names what that would make); a
+//! stream becomes one file or goes to an output (`stream`). Everything is created below one open
 //! directory (`target`), never through a link, and each file gets its name when it is complete and verified.
 //! Which levels belong together, and whether they are authentic, the caller has settled before.
 
@@ -12,11 +12,14 @@ mod error;
 mod finish;
 mod frames;
 mod indexed;
+mod listing;
 mod merge;
+mod names;
 mod plan;
 mod report;
 mod selection;
 mod sequential;
+mod sorter;
 mod spool;
 mod stream;
 mod target;
@@ -29,6 +32,7 @@ use std::sync::Arc;
 
 use freezer_format::chain_key::Cipher;
 use freezer_format::compression::Compression;
+use freezer_format::index::Entry;
 use freezer_format::name::LevelId;
 
 use crate::counters::{Warning, WarningKind};
@@ -180,6 +184,19 @@ pub fn write_stream(
     context: &RunContext<'_>,
 ) -> Result<u64, RestoreError> {
     stream::write(level, out, context)
+}
+
+/// Lists a backup without an index: all levels are read front to back. Hands each entry to `visit`, in the order of
+/// their paths. What only a restore would refuse is left out and named by a warning.
+///
+/// # Errors
+/// Something stored is missing or damaged, temporary files can't be used, `visit` fails, or the run was cancelled.
+pub fn list(
+    levels: &[LevelData],
+    visit: &mut dyn FnMut(&Entry) -> Result<(), RestoreError>,
+    context: &RunContext<'_>,
+) -> Result<(), RestoreError> {
+    listing::list(levels, visit, context)
 }
 
 /// One damaged place.

@@ -6,7 +6,6 @@
 
 use std::io;
 
-use freezer_format::tar::dumpdir::{Dumpdir, DumpdirEntry};
 use freezer_format::tar::{End, Member, MemberKind, MemberReader, ReadOptions, TarError};
 use rustix::fs::{Dir, FileType, OFlags};
 
@@ -14,6 +13,7 @@ use super::content::{ContentError, ContentMover};
 use super::finish::{count_special, finish_directories};
 use super::frames::open_data;
 use super::merge::merge;
+use super::names::{Listed, renames};
 use super::report::Reporter;
 use super::selection::Selection;
 use super::spool::Spool;
@@ -22,9 +22,6 @@ use super::{LevelData, RestoreError, RestoreJob};
 use crate::counters::WarningKind;
 use crate::decompress::{ArchiveStream, StreamError, open_stream};
 use crate::object::ObjectError;
-
-/// What a swap's temporary directory is called, below the directory that its `X` names.
-const SWAP_NAME: &[u8] = b".freezer-swap";
 
 /// Restores all levels front to back.
 pub(super) fn restore(
@@ -174,7 +171,12 @@ impl<'a> Archive<'a> {
         }
     }
 
-    fn tar_error(&self, error: TarError) -> RestoreError {
+    /// Something in the archive, up to where it is read, makes no sense.
+    pub(super) fn damaged(&self, reason: &str) -> RestoreError {
+        damaged(self.level, self.members.position(), reason.to_owned())
+    }
+
+    pub(super) fn tar_error(&self, error: TarError) -> RestoreError {
         match error {
             TarError::Io { offset, source } => failure(self.level, offset, source),
             TarError::Truncated { offset }
@@ -187,7 +189,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-fn damaged(level: &LevelData, offset: u64, reason: String) -> RestoreError {
+pub(super) fn damaged(level: &LevelData, offset: u64, reason: String) -> RestoreError {
     let reason = format!("{reason} (offset in the archive inside it)");
     RestoreError::Damaged {
         object: level.data_key.clone(),
@@ -273,32 +275,10 @@ impl Replay<'_, '_> {
 
     /// Follows the rename records of a list, in the order in which they stand.
     fn rename(&mut self, names: &[u8]) -> Result<(), RestoreError> {
-        let mut swap = SWAP_NAME.to_vec();
-        let mut from = None;
-        for entry in Dumpdir::new(names) {
-            match entry.map_err(|error| damaged(self.level, 0, error.to_string()))? {
-                DumpdirEntry::Temporary(directory) => {
-                    let directory = simplify(directory);
-                    let slash: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-                    swap = [directory, slash, SWAP_NAME].concat();
-                }
-                DumpdirEntry::RenameFrom(path) => from = Some(path),
-                DumpdirEntry::RenameTo(path) => {
-                    let Some(from) = from.take() else { continue };
-                    let named = |path| {
-                        if simplify(path).is_empty() {
-                            &swap[..]
-                        } else {
-                            simplify(path)
-                        }
-                    };
-                    let (from, to) = (named(from), named(path));
-                    self.rename_one(from, to)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
+        let renames = renames(names).map_err(|error| damaged(self.level, 0, error.to_string()))?;
+        renames
+            .iter()
+            .try_for_each(|(from, to)| self.rename_one(from, to))
     }
 
     fn rename_one(&mut self, from: &[u8], to: &[u8]) -> Result<(), RestoreError> {
@@ -321,16 +301,7 @@ impl Replay<'_, '_> {
 
     /// Removes what the list doesn't name, or names as something else.
     fn remove_absent(&mut self, path: &[u8], names: &[u8]) -> Result<(), RestoreError> {
-        let mut listed = Vec::new();
-        for entry in Dumpdir::new(names) {
-            match entry.map_err(|error| damaged(self.level, 0, error.to_string()))? {
-                DumpdirEntry::Dumped(name) => listed.push((name, Some(false))),
-                DumpdirEntry::Kept(name) => listed.push((name, None)),
-                DumpdirEntry::Directory(name) => listed.push((name, Some(true))),
-                _ => {}
-            }
-        }
-        listed.sort_unstable();
+        let listed = Listed::new(names).map_err(|error| damaged(self.level, 0, error.to_string()))?;
         let absent = match self.absent(path, &listed) {
             Ok(absent) => absent,
             Err(error) => return self.reporter.left_out(path, &error),
@@ -346,8 +317,8 @@ impl Replay<'_, '_> {
         Ok(())
     }
 
-    /// The names in a directory that don't stand in a sorted list, or stand there as the other of file and directory.
-    fn absent(&self, path: &[u8], listed: &[(&[u8], Option<bool>)]) -> Result<Vec<Vec<u8>>, EntryError> {
+    /// The names in a directory that don't stand in a list, or stand there as the other of file and directory.
+    fn absent(&self, path: &[u8], listed: &Listed) -> Result<Vec<Vec<u8>>, EntryError> {
         let fail = EntryError::system("list the directory");
         let directory = self.maker.directory(path, OFlags::RDONLY).map_err(&fail)?;
         let mut absent = Vec::new();
@@ -365,9 +336,7 @@ impl Replay<'_, '_> {
                 }
                 kind => kind == FileType::Directory,
             };
-            let found = listed.binary_search_by(|(listed, _)| (*listed).cmp(name)).ok();
-            let is_wanted = found.is_some_and(|at| listed[at].1.is_none_or(|wanted| wanted == is_directory));
-            if !is_wanted {
+            if !listed.holds(name, is_directory) {
                 absent.push(name.to_vec());
             }
         }

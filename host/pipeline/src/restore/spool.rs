@@ -176,7 +176,7 @@ const KINDS: [MemberKind; 7] = [
     MemberKind::BlockDevice,
 ];
 
-fn encode(member: &Member, out: &mut Vec<u8>) {
+pub(super) fn encode(member: &Member, out: &mut Vec<u8>) {
     out.push(KINDS.iter().position(|kind| *kind == member.kind).unwrap_or(0) as u8);
     out.extend_from_slice(&member.mode.to_le_bytes());
     out.extend_from_slice(&member.uid.to_le_bytes());
@@ -203,7 +203,7 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-fn decode(record: &[u8]) -> io::Result<Member> {
+pub(super) fn decode(record: &[u8]) -> io::Result<Member> {
     read_member(record).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 

@@ -128,7 +128,7 @@ fn passphrase() -> Passphrase {
         .0
 }
 
-fn levels(variant: &str, count: usize) -> Vec<LevelData> {
+pub(crate) fn levels(variant: &str, count: usize) -> Vec<LevelData> {
     let cipher = variant.contains("-enc").then(|| {
         let kdf = if variant.ends_with("md5") {
             Kdf::BytesToKeyMd5

@@ -11,7 +11,7 @@ use rstest::rstest;
 
 use crate::support::{Surroundings, list, plain_level, restore_into};
 
-fn file(path: &str, content: &[u8]) -> (Member, Vec<u8>) {
+pub(crate) fn file(path: &str, content: &[u8]) -> (Member, Vec<u8>) {
     (
         Member {
             mode: 0o644,
@@ -33,7 +33,7 @@ fn link(kind: MemberKind, path: &str, goal: &str) -> (Member, Vec<u8>) {
     )
 }
 
-fn archive(members: &[(Member, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn archive(members: &[(Member, Vec<u8>)]) -> Vec<u8> {
     let mut archive = Vec::new();
     for (member, content) in members {
         encode(member, &mut archive).unwrap();
@@ -45,7 +45,7 @@ fn archive(members: &[(Member, Vec<u8>)]) -> Vec<u8> {
 }
 
 /// `encode` writes what archives of ours hold; this makes the path what no archive of ours has.
-fn with_raw_path(archive: &mut [u8], from: &str, to: &str) {
+pub(crate) fn with_raw_path(archive: &mut [u8], from: &str, to: &str) {
     assert_eq!(from.len(), to.len());
     let at = archive
         .windows(from.len())

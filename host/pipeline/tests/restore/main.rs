@@ -7,6 +7,7 @@ mod golden;
 mod hostile;
 mod leftovers;
 mod limits;
+mod listing;
 mod mixed;
 mod requests;
 mod round_trip;

@@ -106,7 +106,7 @@ fn a_symbolic_link_is_not_dumped_but_its_goal_is_said() {
     }
 }
 
-fn archived(source: &Path, snar: &Path) -> Vec<u8> {
+pub(crate) fn archived(source: &Path, snar: &Path) -> Vec<u8> {
     let mut command = Command::new("tar");
     command
         .arg("-C")

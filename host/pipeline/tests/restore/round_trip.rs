@@ -235,7 +235,7 @@ fn a_directory_s_attribute_that_a_level_dropped_is_dropped() {
 }
 
 /// A step of a history: something that a user does to a tree.
-fn change(root: &Path, step: u64) {
+pub(crate) fn change(root: &Path, step: u64) {
     let random = noise(64, step);
     let name = |at: usize| root.join(format!("{}", random[at] % 6));
     let below = |at: usize| name(at).join(format!("{}", random[at + 1] % 4));
