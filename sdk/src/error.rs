@@ -12,6 +12,22 @@ pub use crate::bindings::imports::freezer::plugin::types::ErrorKind;
 /// The result of all fallible calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The host's own words in [`Error::code`]: it gives advice by the first word of a code. A service's own word may follow.
+pub mod code {
+    /// User name, password, key or token isn't accepted.
+    pub const LOGIN: &str = "login";
+    /// A machine that isn't known answered.
+    pub const UNKNOWN_MACHINE: &str = "unknown-machine";
+    /// A machine answered with another key than it is known by.
+    pub const CHANGED_MACHINE: &str = "changed-machine";
+    /// No machine has that name.
+    pub const NO_SUCH_HOST: &str = "no-such-host";
+    /// Nothing accepts connections there.
+    pub const NO_CONNECTION: &str = "no-connection";
+    /// The certificate doesn't count.
+    pub const CERTIFICATE: &str = "certificate";
+}
+
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
@@ -19,7 +35,7 @@ pub struct Error {
     pub kind: ErrorKind,
     /// One line: what failed on which thing, and why. Never a secret, no final period.
     pub message: String,
-    /// The service's own word for it, for logs.
+    /// The service's own word for it, for logs; behind one of [`code`] where that fits.
     pub code: Option<String>,
     /// How long the service asked to wait.
     pub retry_after: Option<Duration>,

@@ -67,6 +67,7 @@ pub(crate) fn quiet_config() -> RunConfig {
         named_paths: Vec::new(),
         warn: Arc::new(|_| {}),
         progress: Arc::new(|_, _| {}),
+        tell: Arc::new(|_| {}),
         bandwidth: BandwidthLimits::default(),
     }
 }

@@ -75,11 +75,18 @@ pub enum Rule {
         /// The request's number.
         request: u64,
     },
+    /// The first so many listings as JSON are answered by an empty one, as by a service whose listings lag behind.
+    EmptyListings(u64),
+    /// Heads of requests pass whole: bytes on the way up are those outside of them, so that no request becomes another one.
+    WholeHeads,
 }
 
 impl Rule {
     fn is_http(&self) -> bool {
-        matches!(self, Self::Answer { .. } | Self::SwallowAnswer { .. })
+        matches!(
+            self,
+            Self::Answer { .. } | Self::SwallowAnswer { .. } | Self::EmptyListings(_) | Self::WholeHeads
+        )
     }
 }
 
@@ -93,6 +100,7 @@ struct Shared {
     ended: AtomicBool,
     connections: AtomicU64,
     requests: AtomicU64,
+    listings: AtomicU64,
     bytes: [AtomicU64; 2],
     hits: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -119,6 +127,7 @@ impl Proxy {
             ended: AtomicBool::new(false),
             connections: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            listings: AtomicU64::new(0),
             bytes: [AtomicU64::new(0), AtomicU64::new(0)],
             hits: AtomicU64::new(0),
             threads: Mutex::default(),

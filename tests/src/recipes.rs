@@ -53,7 +53,7 @@ pub struct Recipes {
 }
 
 impl Recipes {
-    /// Makes recipes over an empty source; with a pass phrase everything is encrypted.
+    /// Makes recipes over an empty source; with a password everything is encrypted.
     ///
     /// # Panics
     /// When the plugins aren't built.
@@ -141,7 +141,8 @@ impl Recipes {
     /// # Errors
     /// What ended it.
     pub fn list(&self, store: &Arc<dyn Store>) -> Result<Vec<BackupRow>, AgentError> {
-        self.run(|context| list(store, &ListOptions::default(), &self.keyring, context))
+        let listing = self.run(|context| list(store, &ListOptions::default(), &self.keyring, context))?;
+        Ok(listing.backups)
     }
 
     /// Checks all backups.
@@ -209,7 +210,7 @@ impl Recipes {
             ..ListOptions::default()
         };
         let rows = self.run(|context| list(store, &options, &self.keyring, context));
-        let mut times: Vec<Timestamp> = rows?.iter().map(|row| row.id.time).collect();
+        let mut times: Vec<Timestamp> = rows?.backups.iter().map(|row| row.id.time).collect();
         times.sort();
         Ok(times)
     }
@@ -262,7 +263,7 @@ impl Recipes {
     }
 }
 
-/// A small backup: segments of 64 KiB, one iteration for the pass phrase.
+/// A small backup: segments of 64 KiB, one iteration for the password.
 fn options(source: PathBuf) -> BackupOptions {
     let name = HostBackupName::new("h", "t").unwrap_or_else(|error| panic!("{error}"));
     BackupOptions {

@@ -95,6 +95,8 @@ impl Sandbox {
     pub fn pass_file(&self) -> PathBuf {
         let path = self.path("pass");
         crate::write(&path, b"correct horse battery staple\n");
+        let own = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(&path, own).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path
     }
 

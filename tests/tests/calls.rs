@@ -28,7 +28,7 @@ struct Sweep {
 
 impl Sweep {
     fn new(server: StorageServer) -> Self {
-        let recipes = Recipes::new(Some("pass phrase of the sweep"));
+        let recipes = Recipes::new(Some("password of the sweep"));
         let store = open_storage(&recipes.host, &server.url("calls"), &server.settings());
         // A container in use: otherwise the first case would be another than all others.
         recipes.write("kept", b"kept");
@@ -199,15 +199,39 @@ mod needs_swift {
 
     #[rstest]
     fn any_call_of_a_removal_may_fail(
-        #[values(Fault::Refused(ErrorKind::Unavailable), Fault::AnswerLost, Fault::KilledAfter)] fault: Fault,
+        #[values(
+            Fault::Refused(ErrorKind::Unavailable),
+            Fault::Refused(ErrorKind::Denied),
+            Fault::AnswerLost,
+            Fault::EffectAfterTheRun,
+            Fault::Truncated,
+            Fault::KilledBefore,
+            Fault::KilledAfter
+        )]
+        fault: Fault,
     ) {
         removals(StorageServer::swift(), fault);
     }
 
-    #[test]
-    fn a_backup_that_is_killed_at_any_call_is_gone_on_with() {
-        let most = resumed(StorageServer::swift(), 64 << 10, Fault::KilledAfter);
+    #[rstest]
+    fn a_backup_that_is_killed_at_any_call_is_gone_on_with(
+        #[values(Fault::KilledBefore, Fault::KilledAfter)] fault: Fault,
+    ) {
+        let most = resumed(StorageServer::swift(), 64 << 10, fault);
         assert!(most >= 128 << 10, "at best {most} bytes were used again");
+    }
+
+    /// A run that fails takes away what it wrote, or leaves it for the next: either way that one ends well.
+    #[rstest]
+    fn a_backup_that_failed_at_any_call_is_followed_by_a_whole_one(
+        #[values(
+            Fault::Refused(ErrorKind::Unavailable),
+            Fault::AnswerLost,
+            Fault::EffectAfterTheRun
+        )]
+        fault: Fault,
+    ) {
+        resumed(StorageServer::swift(), 64 << 10, fault);
     }
 }
 
@@ -231,15 +255,39 @@ mod needs_sshd {
 
     #[rstest]
     fn any_call_of_a_removal_may_fail(
-        #[values(Fault::Refused(ErrorKind::Unavailable), Fault::AnswerLost, Fault::KilledAfter)] fault: Fault,
+        #[values(
+            Fault::Refused(ErrorKind::Unavailable),
+            Fault::Refused(ErrorKind::Denied),
+            Fault::AnswerLost,
+            Fault::EffectAfterTheRun,
+            Fault::Truncated,
+            Fault::KilledBefore,
+            Fault::KilledAfter
+        )]
+        fault: Fault,
     ) {
         removals(StorageServer::ssh(), fault);
     }
 
-    #[test]
-    fn a_backup_that_is_killed_at_any_call_is_gone_on_with() {
-        let most = resumed(StorageServer::ssh(), 64 << 10, Fault::KilledAfter);
+    #[rstest]
+    fn a_backup_that_is_killed_at_any_call_is_gone_on_with(
+        #[values(Fault::KilledBefore, Fault::KilledAfter)] fault: Fault,
+    ) {
+        let most = resumed(StorageServer::ssh(), 64 << 10, fault);
         assert!(most >= 128 << 10, "at best {most} bytes were used again");
+    }
+
+    /// A run that fails takes away what it wrote, or leaves it for the next: either way that one ends well.
+    #[rstest]
+    fn a_backup_that_failed_at_any_call_is_followed_by_a_whole_one(
+        #[values(
+            Fault::Refused(ErrorKind::Unavailable),
+            Fault::AnswerLost,
+            Fault::EffectAfterTheRun
+        )]
+        fault: Fault,
+    ) {
+        resumed(StorageServer::ssh(), 64 << 10, fault);
     }
 }
 

@@ -80,6 +80,7 @@ impl Sinner {
             operation: "use",
             key: key.to_owned(),
             message: "a sin".to_owned(),
+            cause: None,
         })
     }
 

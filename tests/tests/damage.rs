@@ -179,7 +179,7 @@ fn judge(
             }
         }
         // A damaged key can't be told from a wrong password; both are said, and nothing is written.
-        Some(1) if restored.stderr.contains("wrong passphrase or damaged") => {
+        Some(1) if restored.stderr.contains("wrong password or damaged") => {
             if sandbox.path("out").join("1").exists() {
                 return Err(format!("files were written\n{restored}"));
             }

@@ -116,7 +116,7 @@ fn an_encrypted_backup_of_the_original_needs_its_password() {
         .args(["--encrypt-pass-file", "wrong"])
         .run()
         .no_crash()
-        .says("wrong passphrase");
+        .says("wrong password");
     assert_ne!(refused.code, Some(0), "{refused}");
     let made = fs::read_dir(sandbox.path("out"))
         .map(Iterator::count)

@@ -139,7 +139,7 @@ fn a_wrong_password_is_said_before_any_file_is_written() {
         .run()
         .no_crash();
     assert!(matches!(done.code, Some(1 | 5)), "{done}");
-    let done = done.says("wrong passphrase");
+    let done = done.says("wrong password");
     let made = fs::read_dir(sandbox.path("out"))
         .map(Iterator::count)
         .unwrap_or(0);

@@ -244,8 +244,9 @@ mod needs_sshd {
         vault
             .backup()
             .run()
-            .expect(REFUSED)
-            .says("there is no agent to log in by");
+            .expect(2)
+            .says("there is no agent to log in by")
+            .says("next: check user name, password, key or token");
         let absent = vault.sandbox.path("absent");
         vault
             .backup()
@@ -281,7 +282,9 @@ mod needs_sshd {
             .by_key(vault.backup(), "stranger")
             .run()
             .expect(REFUSED)
-            .says("it takes: publickey, password");
+            .says("it takes: publickey, password")
+            .says("next: check user name, password, key or token")
+            .never_says("let this user");
         vault
             .by_key(vault.backup(), "absent")
             .run()
@@ -317,7 +320,9 @@ mod needs_sshd {
         let refused = run(&known)
             .expect(REFUSED)
             .says("isn't a known machine")
-            .says("--storage-option ssh-accept-new=true");
+            .says("--storage-option ssh-accept-new=true")
+            .says("next: compare the fingerprint")
+            .never_says("let this user");
         let line = refused
             .stderr
             .split("add this line to ")
@@ -391,7 +396,8 @@ mod needs_sshd {
             .run()
             .expect(REFUSED)
             .says("is not the one in")
-            .says("somebody may be in between");
+            .says("somebody may be in between")
+            .says("next: send nothing there before you know why its key changed");
         assert_eq!(fs::read_to_string(vault.file("known_hosts")).unwrap(), before);
     }
 

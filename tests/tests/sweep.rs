@@ -226,7 +226,7 @@ fn sweep(disturbed: Disturbed, passphrase: Option<&str>, fault: Fault) {
 #[rstest]
 fn a_call_that_fails_harms_nothing(
     #[values(Disturbed::First, Disturbed::Full, Disturbed::Increment)] disturbed: Disturbed,
-    #[values(None, Some("pass phrase of the sweep"))] passphrase: Option<&str>,
+    #[values(None, Some("password of the sweep"))] passphrase: Option<&str>,
     #[values(
         Fault::Refused(ErrorKind::Unavailable),
         Fault::Refused(ErrorKind::Other),
@@ -258,7 +258,7 @@ fn a_call_that_fails_in_any_way_harms_nothing(
 ) {
     sweep(
         Disturbed::Increment,
-        Some("pass phrase of the sweep"),
+        Some("password of the sweep"),
         Fault::Refused(kind),
     );
 }

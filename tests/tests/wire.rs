@@ -36,13 +36,17 @@ struct Traffic {
     up: u64,
     down: u64,
     requests: u64,
+    /// How many connections came.
+    connections: u64,
     /// How often a rule broke something.
     hits: u64,
+    /// Why the run failed, if it did.
+    failure: Option<String>,
 }
 
 impl Wire {
     fn new(server: StorageServer) -> Self {
-        let recipes = Recipes::new(Some("pass phrase of the sweep"));
+        let recipes = Recipes::new(Some("password of the sweep"));
         Self {
             server,
             recipes,
@@ -125,13 +129,15 @@ impl Wire {
             up: proxy.bytes(Direction::Up),
             down: proxy.bytes(Direction::Down),
             requests: proxy.requests(),
+            connections: proxy.connections(),
             hits: proxy.hits(),
+            failure: result.err().map(|error| chain(&error)),
         }
     }
 
-    /// Breaks the first connection after so many bytes, spread over what an undisturbed run makes.
-    fn sweep_bytes(&mut self, events: &[Break]) {
-        let whole = self.disturb(Vec::new());
+    /// Breaks the first connections after so many bytes, spread over what an undisturbed run makes, beside other rules.
+    fn sweep_bytes(&mut self, events: &[Break], beside: &[Rule]) {
+        let whole = self.disturb(beside.to_vec());
         assert!(
             whole.up > 1000 && whole.down > 1000,
             "hardly anything went through the proxy"
@@ -140,12 +146,13 @@ impl Wire {
         for (direction, bytes) in [(Direction::Up, whole.up), (Direction::Down, whole.down)] {
             for event in events {
                 for position in 0..count {
-                    let broken = self.disturb(vec![Rule::AtByte {
+                    let rule = Rule::AtByte {
                         connection: Some(position % 2),
                         direction,
                         after: bytes * (2 * position + 1) / (4 * count),
                         event: *event,
-                    }]);
+                    };
+                    let broken = self.disturb([beside, &[rule]].concat());
                     hits += broken.hits;
                 }
             }
@@ -154,20 +161,20 @@ impl Wire {
     }
 }
 
-/// What makes another request of one, which the server may then refuse for good: a flipped bit, or an end in the middle of
-/// its head.
+/// An error and its causes.
+fn chain(error: &AgentError) -> String {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+/// An answer that says that another try can't help.
 fn may_end_a_run(rule: &Rule) -> bool {
-    matches!(
-        rule,
-        Rule::AtByte {
-            event: Break::FlipBit,
-            ..
-        } | Rule::AtByte {
-            event: Break::EarlyEnd,
-            direction: Direction::Up,
-            ..
-        }
-    )
+    matches!(rule, Rule::Answer { status: 507, .. })
 }
 
 /// A rule that hits no request makes the proxy count them.
@@ -178,22 +185,25 @@ mod needs_swift {
 
     #[test]
     fn cut_connections_to_swift_harm_nothing() {
-        Wire::new(StorageServer::swift()).sweep_bytes(&[Break::Cut, Break::EarlyEnd]);
+        let events = [Break::Cut, Break::EarlyEnd];
+        Wire::new(StorageServer::swift()).sweep_bytes(&events, &[Rule::WholeHeads]);
     }
 
     #[test]
     fn bits_that_flip_on_the_way_to_swift_are_noticed() {
         let mut wire = Wire::new(StorageServer::swift());
-        let whole = wire.disturb(Vec::new());
+        let whole = wire.disturb(vec![Rule::WholeHeads]);
+        let mut hits = 0;
         for position in 0..positions() {
-            // Near the end of the bytes that go up on a connection lie contents, not heads.
-            wire.disturb(vec![Rule::AtByte {
+            let flip = Rule::AtByte {
                 connection: Some(position % 2),
                 direction: Direction::Up,
                 after: whole.up * (position + 1) / (positions() + 2),
                 event: Break::FlipBit,
-            }]);
+            };
+            hits += wire.disturb(vec![Rule::WholeHeads, flip]).hits;
         }
+        assert!(hits > 0, "no bit was flipped");
     }
 
     /// Each request of a run is answered 503 once, or goes through and its answer is lost.
@@ -220,6 +230,65 @@ mod needs_swift {
         }
     }
 
+    /// Each of these comes once, somewhere in the run.
+    #[test]
+    fn answers_of_swift_that_ask_for_another_try_get_one() {
+        let mut wire = Wire::new(StorageServer::swift());
+        let whole = wire.disturb(vec![COUNTING]);
+        for (number, status) in [408, 409, 422, 429, 498, 500, 502, 503, 504]
+            .into_iter()
+            .enumerate()
+        {
+            let request = whole.requests * (number as u64 + 1) / 11;
+            let answered = wire.disturb(vec![Rule::Answer {
+                request,
+                times: 1,
+                status,
+                retry_after: None,
+            }]);
+            assert_eq!(answered.hits, 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_full_swift_ends_the_run_and_is_named() {
+        let mut wire = Wire::new(StorageServer::swift());
+        let whole = wire.disturb(vec![COUNTING]);
+        for part in 1..=positions() {
+            let full = wire.disturb(vec![Rule::Answer {
+                request: whole.requests * part / (positions() + 1),
+                times: u64::MAX,
+                status: 507,
+                retry_after: None,
+            }]);
+            let told = full.failure.expect("a full storage fails the run");
+            assert!(told.contains("no space is left"), "{told}");
+        }
+    }
+
+    #[test]
+    fn listings_of_swift_that_lag_behind_harm_nothing() {
+        let mut wire = Wire::new(StorageServer::swift());
+        for first in [1, 2, 4, u64::MAX] {
+            let lagging = wire.disturb(vec![Rule::EmptyListings(first)]);
+            assert!(lagging.hits > 0, "no listing was asked for");
+        }
+    }
+
+    #[test]
+    fn a_connection_to_swift_that_falls_silent_is_given_up_and_made_anew() {
+        let mut wire = Wire::new(StorageServer::swift());
+        let whole = wire.disturb(vec![Rule::WholeHeads]);
+        let stall = Rule::AtByte {
+            connection: None,
+            direction: Direction::Up,
+            after: whole.up / 2,
+            event: Break::Stall,
+        };
+        let stalled = wire.disturb(vec![Rule::WholeHeads, stall]);
+        assert!(stalled.hits > 0, "nothing fell silent");
+    }
+
     #[test]
     fn connections_to_swift_that_are_refused_first_are_made_again() {
         Wire::new(StorageServer::swift()).disturb(vec![Rule::RefuseFirst(1)]);
@@ -238,11 +307,58 @@ mod needs_sshd {
 
     #[test]
     fn cut_connections_to_sshd_harm_nothing() {
-        Wire::new(StorageServer::ssh()).sweep_bytes(&[Break::Cut, Break::EarlyEnd]);
+        Wire::new(StorageServer::ssh()).sweep_bytes(&[Break::Cut, Break::EarlyEnd, Break::FlipBit], &[]);
+    }
+
+    #[test]
+    fn a_connection_to_sshd_that_falls_silent_is_given_up_and_made_anew() {
+        let mut wire = Wire::new(StorageServer::ssh());
+        let whole = wire.disturb(Vec::new());
+        let stalled = wire.disturb(vec![Rule::AtByte {
+            connection: Some(0),
+            direction: Direction::Down,
+            after: whole.down / 4,
+            event: Break::Stall,
+        }]);
+        assert!(stalled.hits > 0, "nothing fell silent");
     }
 
     #[test]
     fn connections_to_sshd_that_are_refused_first_are_made_again() {
         Wire::new(StorageServer::ssh()).disturb(vec![Rule::RefuseFirst(1)]);
+    }
+
+    /// A server lets ten wait for their login at once and no more.
+    #[test]
+    fn no_more_connections_to_sshd_are_made_than_calls_may_be_under_way() {
+        let mut wire = Wire::new(StorageServer::ssh());
+        wire.recipes.options.segment_bytes = 8 << 10;
+        let whole = wire.disturb(Vec::new());
+        assert!(
+            (1..=4).contains(&whole.connections),
+            "{} connections",
+            whole.connections
+        );
+    }
+
+    #[test]
+    fn an_idle_connection_to_sshd_says_now_and_then_that_it_is_there() {
+        let mut wire = Wire::new(StorageServer::ssh());
+        let (_, name, _) = wire.earlier();
+        let proxy = Proxy::start(wire.server.address(), Vec::new()).expect("a proxy");
+        wire.server.connect_by(Some(proxy.address()));
+        let store = open_storage(
+            &wire.recipes.host,
+            &wire.server.url(&name),
+            &wire.server.settings(),
+        );
+        store.list("", None).expect("a listing");
+        let sent = proxy.bytes(Direction::Up);
+        let limit = std::time::Instant::now() + Duration::from_secs(60);
+        while proxy.bytes(Direction::Up) == sent {
+            assert!(std::time::Instant::now() < limit, "nothing was said for a minute");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        drop(store);
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use freezer_pipeline::BackupError;
 use freezer_pipeline::object::ObjectError;
 use freezer_pipeline::restore::RestoreError;
-use freezer_pipeline::store::{ErrorKind, StoreError};
+use freezer_pipeline::store::{Cause, ErrorKind, StoreError};
 
 /// How to find out what is damaged.
 const CHECK: &str = "freezer check --read-data names everything that is damaged and the backups it hits";
@@ -48,8 +48,36 @@ fn of_source(path: &Path, error: &io::Error) -> String {
     }
 }
 
+/// The next step where it is known what exactly stood in the way.
+pub fn of_cause(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Login => {
+            "check user name, password, key or token, and that they are of this service; freezer plugin inspect NAME shows where \
+             they are taken from"
+        }
+        Cause::UnknownMachine => {
+            "compare the fingerprint with the machine's own (there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add \
+             the line"
+        }
+        Cause::ChangedMachine => {
+            "send nothing there before you know why its key changed; if it was set up anew, replace the old line"
+        }
+        Cause::NoSuchHost => {
+            "check the host's name in the URL or settings, and that this machine can look names up"
+        }
+        Cause::NoConnection => "check host and port, that the service runs there, and firewalls on the way",
+        Cause::Certificate => {
+            "check the host's name and this machine's clock, and name the authority's certificates in the storage's settings; \
+             freezer plugin inspect NAME shows which"
+        }
+    }
+}
+
 /// The next step after a storage failed.
 pub(crate) fn of_store(error: &StoreError) -> String {
+    if let Some(cause) = error.cause {
+        return of_cause(cause).to_owned();
+    }
     match error.kind {
         ErrorKind::NotFound => "check the storage's URL, and that it is mounted or reachable",
         ErrorKind::AlreadyExists => "wait for other runs of this backup, then run it again",
@@ -70,8 +98,7 @@ pub(crate) fn of_object(error: &ObjectError) -> String {
     match error {
         ObjectError::Store(error) => of_store(error),
         ObjectError::Undecipherable { .. } => {
-            "check the pass file: its first line is the pass phrase; or freezer check, if it is right"
-                .to_owned()
+            "check the pass file: its first line is the password; or freezer check, if it is right".to_owned()
         }
         error if error.is_damage() => CHECK.to_owned(),
         _ => "run it again; if it fails again, freezer check looks at the storage".to_owned(),

@@ -7,8 +7,7 @@ use std::collections::BTreeSet;
 
 use freezer_format::chain::{Chain, chains};
 use freezer_format::layout::{
-    BackupKeys, Engine, chains_prefix, levels_prefix, names_prefix, parse_level_directory,
-    parse_zero_directory,
+    BackupKeys, Engine, chains_prefix, levels_prefix, parse_level_directory, parse_zero_directory,
 };
 use freezer_format::legacy::{LegacyKeys, legacy_chains_prefix, legacy_levels_prefix, parse_legacy_id};
 use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest};
@@ -19,6 +18,7 @@ use crate::date::date;
 use crate::error::AgentError;
 use crate::objects::read_small;
 use crate::plan::HOST_OPTION;
+use crate::survey::survey;
 
 /// Most pages of unfinished uploads that are looked at.
 const MAX_PAGES: u32 = 1000;
@@ -168,6 +168,7 @@ pub(crate) fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyEntry>,
                 operation: "list",
                 key: prefix.to_owned(),
                 message: "the listing has no end".to_owned(),
+                cause: None,
             });
         }
         match page.next {
@@ -191,43 +192,16 @@ pub(crate) fn folders(store: &dyn Store, prefix: &str) -> Result<Vec<String>, St
         .collect())
 }
 
-/// All names in all places, sorted.
+/// All names in all places, sorted, for what must see all or nothing.
 ///
 /// # Errors
-/// [`AgentError::NoContainer`] if not even the container is there: a mistyped place isn't an empty one.
+/// As [`survey`], and whatever a part of the storage refuses to show.
 pub(crate) fn names(store: &dyn Store) -> Result<Vec<(HostBackupName, Place)>, AgentError> {
-    if let Err(source) = store.list("", None)
-        && source.kind == ErrorKind::NotFound
-    {
-        return Err(AgentError::NoContainer {
-            storage: store.url().to_owned(),
-            reason: source.message,
-        });
+    let mut survey = survey(store)?;
+    match survey.refused.pop() {
+        Some(refused) => Err(refused.error.into()),
+        None => Ok(survey.names),
     }
-    let mut found = BTreeSet::new();
-    for engine in Engine::ALL {
-        for folder in folders(store, &names_prefix(engine))? {
-            if let Ok(name) = HostBackupName::from_stored(&folder) {
-                found.insert((name, Place::New(engine)));
-            }
-        }
-    }
-    for folder in folders(store, "")? {
-        // An old backup name always holds the underscore between host and name.
-        if let Ok(name) = HostBackupName::from_stored(&folder)
-            && folder.contains('_')
-            && has_old_chain(store, &name)?
-        {
-            found.insert((name, Place::Old));
-        }
-    }
-    Ok(found.into_iter().collect())
-}
-
-fn has_old_chain(store: &dyn Store, name: &HostBackupName) -> Result<bool, StoreError> {
-    Ok(folders(store, &legacy_chains_prefix(name))?
-        .iter()
-        .any(|folder| parse_zero_directory(folder).is_some()))
 }
 
 /// The chains of one name in one place, oldest first.
@@ -305,7 +279,7 @@ pub(crate) fn find(store: &dyn Store, name: &HostBackupName) -> Result<Vec<Named
 }
 
 fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, AgentError> {
-    let all = names(store)?;
+    let all = survey(store)?.names;
     if let Some((_, Place::New(engine))) = all.iter().find(|(found, _)| found == name)
         && !engine.is_ours()
     {

@@ -1,6 +1,6 @@
 //! Checking what is stored: structure, presence, sizes, digests; with `read_data` every byte.
 //!
-//! Works without the pass phrase as far as that goes: segment digests are under the manifest's seal and cover the
+//! Works without the password as far as that goes: segment digests are under the manifest's seal and cover the
 //! stored bytes. Each problem names the object, the backups it hits and what to do next; the check goes on.
 
 use std::collections::BTreeSet;
@@ -12,13 +12,14 @@ use freezer_pipeline::RunContext;
 use freezer_pipeline::store::{ErrorKind, Store, StoreError};
 use serde::Serialize;
 
-use crate::catalogue::{Filter, NamedChains, chains_of, names, nearest_of};
-use crate::check::level::LevelCheck;
+use crate::catalogue::{Filter, NamedChains, StoredLevel, chains_of, nearest_of};
+use crate::check::level::{Finding, LevelCheck};
 use crate::date::date;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
 use crate::select::is_committed;
+use crate::survey::{Survey, is_refusal, survey};
 
 mod garbage;
 mod level;
@@ -41,9 +42,11 @@ pub struct CheckOptions {
 pub enum Severity {
     /// Something is left over or was removed; no backup is hit.
     Notice,
-    /// The pass phrase doesn't open it, so its content wasn't looked at.
+    /// The password doesn't open it, so its content wasn't looked at.
     Locked,
-    /// Its documents agree, but the pass phrase's key didn't seal them.
+    /// The storage refuses to show it, so nobody knows how it is.
+    Unreadable,
+    /// Its documents agree, but the password's key didn't seal them.
     Unauthentic,
     /// Stored data is damaged or missing.
     Damage,
@@ -69,13 +72,13 @@ pub struct Problem {
 pub struct CheckReport {
     /// Backups looked at.
     pub backups: u64,
-    /// Backups whose manifest the pass phrase authenticated.
+    /// Backups whose manifest the password authenticated.
     pub authenticated: u64,
     /// Objects looked at.
     pub objects: u64,
     /// Bytes read for digests and contents.
     pub bytes_read: u64,
-    /// Encrypted backups of which, for want of the pass phrase, only the stored bytes were compared.
+    /// Encrypted backups of which, for want of the password, only the stored bytes were compared.
     pub not_decrypted: u64,
     /// The first 1000 problems and notices.
     pub problems: Vec<Problem>,
@@ -90,7 +93,7 @@ impl CheckReport {
     pub fn exit_class(&self) -> ExitClass {
         match self.problems.iter().map(|problem| problem.severity).max() {
             Some(Severity::Damage | Severity::Unauthentic) => ExitClass::Damaged,
-            Some(Severity::Locked) => ExitClass::Failed,
+            Some(Severity::Locked | Severity::Unreadable) => ExitClass::Failed,
             _ if self.backups == 0 => ExitClass::NothingFound,
             _ => ExitClass::Ok,
         }
@@ -133,16 +136,36 @@ pub fn check(
         context,
         report: CheckReport::default(),
         committed: BTreeSet::new(),
+        hidden: BTreeSet::new(),
     };
-    let all = names(&**store)?;
-    for (name, place) in all.iter().cloned() {
-        if options.filter.matches(&name) {
-            checker.check_name(&chains_of(&**store, &name, place)?)?;
+    let Survey { names, refused } = survey(&**store)?;
+    let mut all_shown = true;
+    for refused in refused {
+        match refused.name {
+            Some((name, _)) if !options.filter.matches(&name) => continue,
+            Some((name, _)) => drop(checker.hidden.insert(name)),
+            None => all_shown = false,
+        }
+        checker.unreadable(refused.object, &refused.error, Vec::new());
+    }
+    for (name, place) in &names {
+        if options.filter.matches(name) {
+            match chains_of(&**store, name, *place) {
+                Ok(found) => checker.check_name(&found)?,
+                Err(error) if is_refusal(&error) => {
+                    checker.hidden.insert(name.clone());
+                    checker.unreadable(error.key.trim_end_matches('/').to_owned(), &error, Vec::new());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    checker.check_garbage()?;
+    // What looks like garbage may belong to a backup that can't be seen.
+    if all_shown {
+        checker.check_garbage()?;
+    }
     if checker.report.backups == 0 && checker.report.problems.is_empty() {
-        let names: Vec<_> = all.into_iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
         return Err(nothing_matches(store.url(), &options.filter, &names));
     }
     Ok(checker.report)
@@ -183,16 +206,21 @@ struct Checker<'a> {
     store: &'a Arc<dyn Store>,
     options: &'a CheckOptions,
     keyring: &'a Keyring,
-    /// For looking at what the pass phrase doesn't open.
+    /// For looking at what the password doesn't open.
     without_key: Keyring,
     context: &'a RunContext<'a>,
     report: CheckReport,
-    /// Data folders that belong to a backup.
+    /// Data folders that belong to a backup, or may.
     committed: BTreeSet<String>,
+    /// Names whose backups can't be seen.
+    hidden: BTreeSet<HostBackupName>,
 }
 
 /// What to do with what a killed run left.
 const UNNEEDED: &str = "nothing needs it; remove it when no run is writing";
+/// What to do about what the storage doesn't show.
+const UNSHOWN: &str =
+    "let this user read it (links aren't followed: the object itself must lie there), then check again";
 /// What to do where unfinished uploads can't be seen.
 const UNSEEN: &str = "check with credentials that may list uploads, if you want to know";
 
@@ -202,16 +230,18 @@ impl Checker<'_> {
         for id in found.chains.iter().flat_map(|chain| chain.levels.iter().copied()) {
             self.context.cancel.check()?;
             let stored = found.level(id);
-            if is_committed(&**self.store, &stored)? {
-                self.committed.insert(stored.keys().data_directory());
-                self.report.backups += 1;
-                levels.push((id, self.read_level(found, id)?));
-            } else {
-                self.notice(
-                    stored.keys().metadata_directory(),
-                    "holds no backup: a run was killed, or the backup is being removed",
-                    UNNEEDED,
-                );
+            match is_committed(&**self.store, &stored) {
+                Ok(true) => {
+                    self.committed.insert(stored.keys().data_directory());
+                    self.report.backups += 1;
+                    levels.push((id, self.read_level(found, id)?));
+                }
+                Ok(false) => self.uncommitted(&stored)?,
+                Err(AgentError::Store(error)) if is_refusal(&error) => {
+                    self.committed.insert(stored.keys().data_directory());
+                    self.unreadable(stored.keys().metadata(), &error, vec![stored.label()]);
+                }
+                Err(error) => return Err(error),
             }
         }
         let all: Vec<LevelId> = levels.iter().map(|(id, _)| *id).collect();
@@ -237,7 +267,34 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Damage is kept as a finding; anything else ends the check. What the pass phrase doesn't open or didn't
+    /// A folder of documents without the one that counts. Where the rest of the backup is there, that is said once, with the
+    /// data: it mustn't be removed.
+    fn uncommitted(&mut self, stored: &StoredLevel) -> Result<(), AgentError> {
+        match self.store.stat(&stored.keys().manifest()) {
+            Ok(Some(_)) => return Ok(()),
+            Err(error) if !is_refusal(&error) => return Err(error.into()),
+            _ => {}
+        }
+        self.notice(
+            stored.keys().metadata_directory(),
+            "holds no backup: a run was killed, or the backup is being removed",
+            UNNEEDED,
+        );
+        Ok(())
+    }
+
+    /// The storage doesn't show something.
+    fn unreadable(&mut self, object: String, error: &StoreError, hits: Vec<String>) {
+        self.report.push(Problem {
+            severity: Severity::Unreadable,
+            object,
+            reason: format!("can't be read: {}", error.message),
+            hits,
+            next: UNSHOWN.to_owned(),
+        });
+    }
+
+    /// Damage is kept as a finding; anything else ends the check. What the password doesn't open or didn't
     /// seal is still looked at from outside.
     fn read_level(&self, found: &NamedChains, id: LevelId) -> Result<Opened, AgentError> {
         let read = |keyring, strictness| Level::read(&**self.store, found.level(id), keyring, strictness);
@@ -252,14 +309,14 @@ impl Checker<'_> {
                     refusal: None,
                 });
             }
-            Err(error) if !is_finding(&error) => return Err(error),
+            Err(error) if !is_finding(&error) && !error.is_refusal() => return Err(error),
             Err(error) => error,
         };
         let outside = match &error {
             AgentError::Key { .. } | AgentError::Unauthenticated { .. } => {
                 match read(&self.without_key, Strictness::Look) {
                     Err(second) if !is_finding(&second) => return Err(second),
-                    // Documents that contradict each other: it is damage, not a wrong pass phrase.
+                    // Documents that contradict each other: it is damage, not a wrong password.
                     outside => outside.ok(),
                 }
             }
@@ -271,7 +328,7 @@ impl Checker<'_> {
         })
     }
 
-    /// The pass phrase doesn't open a level, or didn't seal it; its documents agree with each other. Levels of one
+    /// The password doesn't open a level, or didn't seal it; its documents agree with each other. Levels of one
     /// name that are refused for the same reason are one problem.
     fn refused(&mut self, error: &AgentError, found: &NamedChains, id: LevelId) {
         let stored = found.level(id);
@@ -279,7 +336,7 @@ impl Checker<'_> {
             AgentError::Unauthenticated { reason, .. } => (
                 Severity::Unauthentic,
                 format!("is not authenticated: {reason}"),
-                "if it was written without a pass phrase or by the original, and you trust the storage: --compat, \
+                "if it was written without a password or by the original, and you trust the storage: --compat, \
                  or --name to check others alone",
             ),
             AgentError::Key { source, .. } => (
@@ -290,7 +347,7 @@ impl Checker<'_> {
                 format!("can't be opened: {}", chain_text(source)),
                 match source {
                     KeyError::Wrong => {
-                        "check the pass file: its first line is the pass phrase. Without the right one only presence, \
+                        "check the pass file: its first line is the password. Without the right one only presence, \
                          sizes and stored bytes are checked"
                     }
                     KeyError::Malformed(_) => "copy the object back from another copy",
@@ -319,32 +376,40 @@ impl Checker<'_> {
     }
 
     fn push_error(&mut self, error: &AgentError, found: &NamedChains, id: LevelId, hits: &[LevelId]) {
+        if let Some(error) = error.store_error().filter(|error| is_refusal(error)) {
+            let hits = hits.iter().map(|id| found.level(*id).label()).collect();
+            self.unreadable(error.key.clone(), error, hits);
+            return;
+        }
         let (object, reason) = match error {
             AgentError::Damaged { object, reason, .. } => (object.clone(), reason.clone()),
             other => (found.level(id).keys().manifest(), chain_text(other)),
         };
-        self.damage(found, id, hits, (object, reason));
+        self.damage(found, id, hits, Finding::of(object, reason));
     }
 
-    fn damage(
-        &mut self,
-        found: &NamedChains,
-        id: LevelId,
-        hits: &[LevelId],
-        (object, reason): (String, String),
-    ) {
+    fn damage(&mut self, found: &NamedChains, id: LevelId, hits: &[LevelId], finding: Finding) {
+        let Finding {
+            object,
+            reason,
+            remedy,
+        } = finding;
         let unharmed = found
             .chains
             .iter()
             .flat_map(|chain| &chain.levels)
             .filter(|other| other.time < id.time && !hits.contains(other))
+            .filter(|other| {
+                self.committed
+                    .contains(&found.level(**other).keys().data_directory())
+            })
             .max_by_key(|other| other.time);
         let next = match unharmed {
             Some(other) => format!(
-                "copy the object back from another copy; or restore --at {}, and run backup --full",
+                "{remedy}; or restore --at {}, and run backup --full",
                 date(other.time)
             ),
-            None => "copy the object back from another copy, and run backup --full".to_owned(),
+            None => format!("{remedy}, or run backup --full"),
         };
         let hits = hits.iter().map(|id| found.level(*id).label()).collect();
         self.report.push(Problem {

@@ -240,6 +240,7 @@ fn lost(store: &dyn Store, key: &str) -> StoreError {
         operation: "read back",
         key: key.to_owned(),
         message: "it was written and can't be seen".to_owned(),
+        cause: None,
     }
 }
 

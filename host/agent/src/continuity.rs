@@ -1,4 +1,4 @@
-//! Whether a backup can go on with the newest chain of its name: the same host, pass phrase and source, and all of it
+//! Whether a backup can go on with the newest chain of its name: the same host, password and source, and all of it
 //! still there.
 //!
 //! What would mix two backups, or change a secret unnoticed, ends the run. Everything else makes a new chain with the
@@ -59,7 +59,7 @@ pub(crate) fn require_same_host(newest: &[u8], options: &BackupOptions) -> Resul
     })
 }
 
-/// Refuses a pass phrase that doesn't open the newest backup, unless a new chain is asked for; answers the warning then.
+/// Refuses a password that doesn't open the newest backup, unless a new chain is asked for; answers the warning then.
 pub(crate) fn require_same_passphrase(
     newest: &[u8],
     level: &StoredLevel,
@@ -70,25 +70,25 @@ pub(crate) fn require_same_passphrase(
     match info.and_then(|info| keyring.open(&info)) {
         Some(Err(KeyError::Wrong)) if options.policy.incremental => Err(wrong_passphrase(level)),
         Some(Err(KeyError::Wrong)) => Ok(Some(format!(
-            "the pass phrase doesn't open {}: from now on another one is needed, keep the old one for what is stored",
+            "the password doesn't open {}: from now on another one is needed, keep the old one for what is stored",
             level.label()
         ))),
         _ => Ok(None),
     }
 }
 
-/// The refusal to continue under another pass phrase.
+/// The refusal to continue under another password.
 pub(crate) fn wrong_passphrase(level: &StoredLevel) -> AgentError {
     AgentError::Unsupported {
-        reason: format!("can't continue {}: wrong passphrase or damaged", level.label()),
-        next: "check the pass file; --full begins a new chain under the new pass phrase".to_owned(),
+        reason: format!("can't continue {}: wrong password or damaged", level.label()),
+        next: "check the pass file; --full begins a new chain under the new password".to_owned(),
     }
 }
 
 /// Going on in clear text because an option was forgotten would be a silent loss of secrecy.
 pub(crate) fn forgotten_passphrase(backup: &str) -> AgentError {
     AgentError::Unsupported {
-        reason: format!("{backup} is encrypted, and no pass phrase is given to continue it"),
+        reason: format!("{backup} is encrypted, and no password is given to continue it"),
         next: "give --encrypt-pass-file FILE, or begin a chain that is not encrypted with --full".to_owned(),
     }
 }

@@ -17,6 +17,7 @@ use freezer_plugin::PluginError;
 
 use crate::advice;
 use crate::date::date;
+use crate::survey::is_refusal;
 
 /// What the exit code is to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,7 +80,7 @@ pub enum AgentError {
         /// What is wrong with it, in words that follow the key.
         reason: String,
     },
-    /// A pass phrase is given and a level isn't authenticated by it.
+    /// A password is given and a level isn't authenticated by it.
     #[error("{backup} is not authenticated: {reason}")]
     Unauthenticated {
         /// Name, level and date.
@@ -87,7 +88,7 @@ pub enum AgentError {
         /// What is missing.
         reason: String,
     },
-    /// The backup is encrypted and no pass phrase is given. The wording is the original's.
+    /// The backup is encrypted and no password is given. The wording is the original's.
     #[error("Cannot restore encrypted backup without key: {backup}")]
     NoPassphrase {
         /// Name, level and date.
@@ -98,7 +99,7 @@ pub enum AgentError {
     Key {
         /// Name, level and date.
         backup: String,
-        /// Wrong pass phrase or damage.
+        /// Wrong password or damage.
         #[source]
         source: KeyError,
     },
@@ -223,14 +224,20 @@ impl AgentError {
     /// What to do about it, one step a line; never empty.
     pub fn next(&self) -> Vec<String> {
         match self {
-            Self::NoContainer { .. } => vec![
-                "check the storage's URL; the first backup makes the container".to_owned(),
-            ],
+            Self::NoContainer { .. } => {
+                vec!["check the storage's URL; the first backup makes the container".to_owned()]
+            }
             Self::UnknownName { empty: true, .. } => {
                 vec!["check the storage's URL: it holds no backup at all".to_owned()]
             }
-            Self::UnknownName { nearest: Some(nearest), .. } => {
-                vec![format!("did you mean {nearest}?"), "freezer list shows all names".to_owned()]
+            Self::UnknownName {
+                nearest: Some(nearest),
+                ..
+            } => {
+                vec![
+                    format!("did you mean {nearest}?"),
+                    "freezer list shows all names".to_owned(),
+                ]
             }
             Self::UnknownName { .. } => vec!["freezer list shows all names".to_owned()],
             Self::Select { reason, .. } => select_next(reason),
@@ -239,14 +246,17 @@ impl AgentError {
                 "restore an earlier date with --at, or copy the object back from another copy".to_owned(),
             ],
             Self::Unauthenticated { .. } => vec![
-                "if it was written without a pass phrase or by the original, and you trust the storage: --compat"
+                "if it was written without a password or by the original, and you trust the storage: --compat"
                     .to_owned(),
             ],
-            Self::NoPassphrase { .. } => vec!["give the pass phrase with --encrypt-pass-file FILE".to_owned()],
-            Self::Key { source: KeyError::Malformed(_), .. } => {
+            Self::NoPassphrase { .. } => vec!["give the password with --encrypt-pass-file FILE".to_owned()],
+            Self::Key {
+                source: KeyError::Malformed(_),
+                ..
+            } => {
                 vec!["freezer check names everything that is damaged and the backups it hits".to_owned()]
             }
-            Self::Key { .. } => vec!["check the pass file: its first line is the pass phrase".to_owned()],
+            Self::Key { .. } => vec!["check the pass file: its first line is the password".to_owned()],
             Self::Unsupported { next, .. } => vec![next.clone()],
             Self::Taken { .. } => vec!["wait for the other run, then try again".to_owned()],
             Self::CommitUnknown { .. } => vec!["freezer list shows whether it is there".to_owned()],
@@ -254,12 +264,15 @@ impl AgentError {
             Self::Restore { source, .. } => vec![advice::of_restore(source)],
             Self::Backup { source, .. } => vec![advice::of_backup(source)],
             Self::SinkCommand { .. } => vec![
-                "mend the command, or write the stream to a file with -o: it is whole in the storage".to_owned(),
+                "mend the command, or write the stream to a file with -o: it is whole in the storage"
+                    .to_owned(),
             ],
             Self::Store(error) => vec![advice::of_store(error)],
             Self::TargetNotEmpty { .. } => vec![advice::NOT_EMPTY.to_owned()],
             Self::Target { source, .. } => vec![advice::of_target(source)],
-            Self::Plugin(_) => vec!["freezer plugin list shows the plugins and what is wrong with them".to_owned()],
+            Self::Plugin(_) => {
+                vec!["freezer plugin list shows the plugins and what is wrong with them".to_owned()]
+            }
             Self::Interrupted => vec!["run it again".to_owned()],
         }
     }
@@ -287,6 +300,11 @@ impl AgentError {
             } => Some(error),
             _ => None,
         }
+    }
+
+    /// Tells whether the storage refuses one thing, and may still show others.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.store_error().is_some_and(is_refusal)
     }
 
     /// The storage error that caused it, if one did.

@@ -60,6 +60,7 @@ mod tests {
             operation: "measure",
             key: String::new(),
             message: "why".into(),
+            cause: None,
         };
         StorageInfo {
             storage: "x:".into(),

@@ -1,7 +1,7 @@
-//! The pass phrase of a run and the chain keys that it opened.
+//! The password of a run and the chain keys that it opened.
 //!
 //! Opening a chain key is slow by intention, so each wrapped text is opened once per run, whatever the number of
-//! levels and chains. The ring also holds the reader's policy: with a pass phrase, what isn't authenticated by
+//! levels and chains. The ring also holds the reader's policy: with a password, what isn't authenticated by
 //! it is refused, unless `compat` says that the storage is trusted.
 
 use std::collections::HashMap;
@@ -13,7 +13,7 @@ use freezer_format::openssl::Passphrase;
 /// Most opened keys that are kept: a storage full of forged ones must not fill the memory.
 const MAX_KEPT: usize = 1000;
 
-/// The pass phrase, the policy and the keys opened so far.
+/// The password, the policy and the keys opened so far.
 #[derive(Debug)]
 pub struct Keyring {
     passphrase: Option<Passphrase>,
@@ -31,17 +31,17 @@ impl Keyring {
         }
     }
 
-    /// The pass phrase, if one was given.
+    /// The password, if one was given.
     pub fn passphrase(&self) -> Option<&Passphrase> {
         self.passphrase.as_ref()
     }
 
-    /// True if levels must be authenticated by the pass phrase.
+    /// True if levels must be authenticated by the password.
     pub fn demands_authenticity(&self) -> bool {
         self.passphrase.is_some() && !self.compat
     }
 
-    /// Opens a chain key, or answers what came of it before; `None` without a pass phrase.
+    /// Opens a chain key, or answers what came of it before; `None` without a password.
     pub fn open(&self, info: &KeyInfo) -> Option<Result<ChainKey, KeyError>> {
         let passphrase = self.passphrase.as_ref()?;
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);

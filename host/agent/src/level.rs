@@ -1,6 +1,6 @@
 //! One stored level: its documents read, checked against each other and against the reader's policy.
 //!
-//! Trust runs: pass phrase → chain key → manifest's HMAC → everything the manifest says. The `metadata` object only
+//! Trust runs: password → chain key → manifest's HMAC → everything the manifest says. The `metadata` object only
 //! commits the backup; where it differs from the manifest, that is damage.
 
 use std::sync::Arc;
@@ -28,14 +28,14 @@ pub(crate) struct Level {
     pub(crate) metadata: Option<Metadata>,
     /// Ours; absent in the original's backups.
     pub(crate) opened: Option<Opened>,
-    /// The chain key, if the level has one and the pass phrase opened it.
+    /// The chain key, if the level has one and the password opened it.
     pub(crate) key: Option<ChainKey>,
 }
 
 /// Whether a reader insists on what it can't verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strictness {
-    /// For restoring and the like: the pass phrase must open it, policy is enforced.
+    /// For restoring and the like: the password must open it, policy is enforced.
     Enforce,
     /// For showing: whatever can be read without a key.
     Look,
@@ -167,9 +167,9 @@ impl Level {
         let reason = match &self.opened {
             None => "it has no manifest of ours",
             Some(opened) if opened.manifest.key.is_none() => {
-                "it is not encrypted, though a pass phrase is given"
+                "it is not encrypted, though a password is given"
             }
-            Some(_) => "its manifest isn't sealed by the pass phrase's key",
+            Some(_) => "its manifest isn't sealed by the password's key",
         };
         Err(AgentError::Unauthenticated {
             backup: self.stored.label(),

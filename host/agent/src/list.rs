@@ -2,26 +2,30 @@
 //!
 //! A damaged or foreign backup is a row with its trouble in it and never hides the others.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use freezer_format::chain::chains;
 use freezer_format::manifest::Status;
-use freezer_format::name::{HostBackupName, LevelId};
+use freezer_format::name::{HostBackupName, LevelId, Timestamp};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
 use serde::{Serialize, Serializer};
 
 use crate::backup::STREAM_OPTION;
-use crate::catalogue::{Filter, Place, StoredLevel, chains_of, names};
-use crate::error::AgentError;
+use crate::catalogue::{Filter, Place, StoredLevel, chains_of, label};
+use crate::date::date;
+use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
+use crate::survey::{Survey, Unreadable, is_refusal, survey};
 
 /// Which backups are listed, and how closely they are looked at.
 #[derive(Debug, Clone, Default)]
 pub struct ListOptions {
     /// Which.
     pub filter: Filter,
-    /// Whether each manifest is authenticated by the pass phrase.
+    /// Whether each manifest is authenticated by the password.
     pub verify: bool,
 }
 
@@ -39,6 +43,10 @@ pub enum State {
     Damaged,
     /// Its manifest isn't authentic (only told when verifying).
     Unauthenticated,
+    /// A level that it is built on is missing, so it can't be restored.
+    Incomplete,
+    /// The storage refuses to show its documents.
+    Unreadable,
 }
 
 /// One backup.
@@ -73,10 +81,35 @@ pub struct BackupRow {
     pub encrypted: Option<bool>,
     /// Its health.
     pub state: State,
-    /// Whether the pass phrase authenticated it; `None` if that wasn't tried.
+    /// Whether the password authenticated it; `None` if that wasn't tried.
     pub authentic: Option<bool>,
-    /// What is wrong, for [`State::Damaged`] and [`State::Unauthenticated`].
+    /// The level that is missing, for [`State::Incomplete`].
+    pub missing_level: Option<u32>,
+    /// What is wrong, for the states that aren't good.
     pub trouble: Option<String>,
+    /// What its manifest says it was made against.
+    #[serde(skip)]
+    parent: Option<LevelId>,
+}
+
+/// What a storage holds.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Listing {
+    /// By name, then chain, then level and time.
+    pub backups: Vec<BackupRow>,
+    /// Names and places that the storage doesn't show.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl Listing {
+    /// What the exit code is to say: what can't be looked into is missing from the list.
+    pub fn exit_class(&self) -> ExitClass {
+        let hidden = |row: &BackupRow| row.state == State::Unreadable;
+        match self.unreadable.is_empty() && !self.backups.iter().any(hidden) {
+            true => ExitClass::Ok,
+            false => ExitClass::Partial,
+        }
+    }
 }
 
 fn serialize_id<S: Serializer>(id: &LevelId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -91,27 +124,79 @@ fn serialize_id<S: Serializer>(id: &LevelId, serializer: S) -> Result<S::Ok, S::
 /// Lists backups, by name, then chain, then level and time.
 ///
 /// # Errors
-/// The storage fails, the run was cancelled, or verifying lacks a pass phrase.
+/// The storage fails, the run was cancelled, or verifying lacks a password. What the storage refuses to show is in the
+/// answer.
 pub fn list(
     store: &Arc<dyn Store>,
     options: &ListOptions,
     keyring: &Keyring,
     context: &RunContext<'_>,
-) -> Result<Vec<BackupRow>, AgentError> {
+) -> Result<Listing, AgentError> {
     let without_key = Keyring::new(None, true);
     let keyring = if options.verify { keyring } else { &without_key };
-    let mut rows = Vec::new();
-    for (name, place) in names(&**store)? {
-        if !options.filter.matches(&name) {
-            continue;
+    let mut listing = Listing::default();
+    let Survey { names, refused } = survey(&**store)?;
+    let asked = |name: &HostBackupName| options.filter.matches(name);
+    for refused in &refused {
+        if refused.name.as_ref().is_none_or(|(name, _)| asked(name)) {
+            listing.unreadable.push(refused.told());
         }
-        let found = chains_of(&**store, &name, place)?;
+    }
+    for (name, place) in names.into_iter().filter(|(name, _)| asked(name)) {
+        let found = match chains_of(&**store, &name, place) {
+            Ok(found) => found,
+            Err(error) if is_refusal(&error) => {
+                listing.unreadable.push(Unreadable {
+                    object: error.key.trim_end_matches('/').to_owned(),
+                    reason: error.message,
+                });
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut rows = Vec::new();
         for id in found.chains.iter().flat_map(|chain| &chain.levels) {
             context.cancel.check()?;
             rows.extend(row(&**store, found.level(*id), options.verify, keyring)?);
         }
+        mark_incomplete(&mut rows);
+        listing.backups.extend(rows);
     }
-    Ok(rows)
+    Ok(listing)
+}
+
+/// Finds what can't be restored because something below it isn't there.
+fn mark_incomplete(rows: &mut [BackupRow]) {
+    let chains = chains(rows.iter().map(|row| row.id));
+    let mut missing: BTreeMap<LevelId, (u32, Option<Timestamp>)> = BTreeMap::new();
+    // Parents come first.
+    for row in rows {
+        let Some(below) = row.id.level.0.checked_sub(1) else {
+            continue;
+        };
+        let chain = chains.iter().find(|chain| chain.zero == row.id.zero);
+        let present = |id: &LevelId| chain.is_some_and(|chain| chain.levels.contains(id));
+        let by_name = || chain.and_then(|chain| chain.parent_of(row.id));
+        let gap = match row.parent {
+            Some(parent) if present(&parent) => missing.get(&parent).copied(),
+            Some(parent) => Some((below, Some(parent.time))),
+            None => match by_name() {
+                Some(parent) => missing.get(&parent).copied(),
+                None => Some((below, None)),
+            },
+        };
+        let Some((level, time)) = gap else { continue };
+        missing.insert(row.id, (level, time));
+        row.missing_level = Some(level);
+        if matches!(row.state, State::Committed | State::Partial | State::Original) {
+            row.state = State::Incomplete;
+            let of = time.map(|time| format!(" of {}", date(time))).unwrap_or_default();
+            row.trouble = Some(format!(
+                "{} can't be restored: level {level}{of}, which it is built on, is missing",
+                label(&row.name, row.id)
+            ));
+        }
+    }
 }
 
 /// One backup's row; `None` if it was never committed.
@@ -127,9 +212,11 @@ fn row(
     } else {
         Strictness::Look
     };
-    let committed = crate::select::is_committed(store, &stored)?;
-    if !committed {
-        return Ok(None);
+    match crate::select::is_committed(store, &stored) {
+        Ok(true) => {}
+        Ok(false) => return Ok(None),
+        Err(error) if error.is_refusal() => return Ok(Some(unreadable(row, &error))),
+        Err(error) => return Err(error),
     }
     let level = match Level::read(store, stored.clone(), keyring, strictness) {
         Ok(level) => level,
@@ -146,11 +233,22 @@ fn row(
             row.authentic = Some(false);
             return Ok(Some(row));
         }
+        Err(error) if error.is_refusal() => return Ok(Some(unreadable(row, &error))),
         Err(error) => return Err(error),
     };
-    fill(&mut row, &level, store)?;
+    match fill(&mut row, &level, store) {
+        Err(error) if error.is_refusal() => return Ok(Some(unreadable(row, &error))),
+        filled => filled?,
+    }
     row.authentic = verify.then(|| level.is_authentic());
     Ok(Some(row))
+}
+
+/// A row that says why there is no more to it.
+fn unreadable(mut row: BackupRow, error: &AgentError) -> BackupRow {
+    row.state = State::Unreadable;
+    row.trouble = Some(chain_text(error));
+    row
 }
 
 fn bare_row(stored: &StoredLevel) -> BackupRow {
@@ -176,7 +274,9 @@ fn bare_row(stored: &StoredLevel) -> BackupRow {
         encrypted: None,
         state: State::Original,
         authentic: None,
+        missing_level: None,
         trouble: None,
+        parent: None,
     }
 }
 
@@ -203,6 +303,7 @@ fn fill(row: &mut BackupRow, level: &Level, store: &dyn Store) -> Result<(), Age
         row.host = host.to_owned();
         row.backup_name = rest.to_owned();
     }
+    row.parent = manifest.parent_id();
     let stream = manifest.options.get(STREAM_OPTION).and_then(|name| name.as_str());
     row.path = manifest.path.clone().or(stream.map(str::to_owned));
     row.mode = Some(manifest.mode.clone());

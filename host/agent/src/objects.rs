@@ -77,5 +77,6 @@ pub(crate) fn read_error(store: &dyn Store, key: &str, error: &std::io::Error) -
         operation: "read",
         key: key.to_owned(),
         message: error.to_string(),
+        cause: None,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The rules about numbers and days are `freezer_format::level`'s. Here the chain is looked at: is it complete,
 //! authentic, encoded as now asked? Whatever speaks against continuing makes a level 0 with the reason said;
-//! only a failing storage, a missing pass phrase and the user end the run.
+//! only a failing storage, a missing password and the user end the run.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(crate) struct Plan {
     pub(crate) reason: Option<FullReason>,
     /// The newest backup of the name.
     pub(crate) previous: Option<PreviousLink>,
-    /// The chain key and its wrapping, with a pass phrase.
+    /// The chain key and its wrapping, with a password.
     pub(crate) key: Option<(ChainKey, KeyInfo)>,
     /// The newest time of any storage's backups of the name.
     pub(crate) newest_time: Option<Timestamp>,
@@ -409,7 +409,7 @@ fn open_state(
         return Ok(Err(FullReason::FirstBackup));
     };
     if parent.manifest().is_none() {
-        // Only trying tells whether the original's stream was encrypted under this pass phrase.
+        // Only trying tells whether the original's stream was encrypted under this password.
         match parent.data(store, keyring) {
             Err(AgentError::Object { source, .. }) if source.is_damage() => {
                 return Err(wrong_passphrase(&parent.stored));
@@ -446,7 +446,7 @@ fn damage(error: AgentError) -> Result<String, AgentError> {
     }
 }
 
-/// The parent's key; for a new chain the newest chain's, if the pass phrase opens it; else a new one.
+/// The parent's key; for a new chain the newest chain's, if the password opens it; else a new one.
 fn chain_key(
     newest: Option<KeyInfo>,
     plan: &Plan,

@@ -15,15 +15,16 @@ use std::collections::BTreeSet;
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
 use freezer_format::retention::{self, Circumstances, Cut, Policy, Reason};
 use freezer_pipeline::RunContext;
-use freezer_pipeline::store::Store;
+use freezer_pipeline::store::{Store, StoreError};
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::catalogue::{Filter, NamedChains, Place, chains_of, names};
+use crate::catalogue::{Filter, Place, chains_of};
 use crate::check::nothing_matches;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::storage_clock::{is_older, machine_now, storage_now};
+use crate::survey::{Survey, is_refusal, survey};
 
 pub(crate) use mark::{GOING, is_going, require_staying};
 
@@ -91,6 +92,8 @@ pub struct PrunedName {
     pub held: Option<String>,
     /// True if it was left alone because its newest backup is damaged, incomplete or not authentic.
     pub doubtful: bool,
+    /// True if it was left alone because the storage refuses to show something of it.
+    pub unreadable: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
     /// Oldest first.
@@ -136,14 +139,25 @@ pub fn prune(
     keyring: &Keyring,
     context: &RunContext<'_>,
 ) -> Result<PruneReport, AgentError> {
-    let all = names(store)?;
-    let asked: Vec<(HostBackupName, Place)> = all
+    let Survey { names, refused } = survey(store)?;
+    let mut hidden = Vec::new();
+    for refused in refused {
+        match refused.name {
+            Some((name, place)) if options.filter.matches(&name) => {
+                hidden.push(unreadable(&name, place, &refused.error));
+            }
+            Some(_) => {}
+            // Any name may be among what isn't shown.
+            None => return Err(refused.error.into()),
+        }
+    }
+    let asked: Vec<(HostBackupName, Place)> = names
         .iter()
         .filter(|(name, _)| options.filter.matches(name))
         .cloned()
         .collect();
-    if asked.is_empty() {
-        let stored: Vec<_> = all.into_iter().map(|(name, _)| name).collect();
+    if asked.is_empty() && hidden.is_empty() {
+        let stored: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
         return Err(nothing_matches(store.url(), &options.filter, &stored));
     }
     let now = match options.dry_run {
@@ -152,7 +166,7 @@ pub fn prune(
     };
     let mut report = PruneReport {
         dry_run: options.dry_run,
-        ..PruneReport::default()
+        names: hidden,
     };
     for (name, place) in asked {
         let pruning = Pruning {
@@ -179,14 +193,18 @@ struct Pruning<'a> {
 impl Pruning<'_> {
     /// Both phases for one name; `None` if it has no backup.
     fn name(&self, name: &HostBackupName, place: Place) -> Result<Option<PrunedName>, AgentError> {
-        let found = chains_of(self.store, name, place)?;
-        let before = Marks::read(self.store, name, place)?;
-        let mut history = history::read(self.store, found, self.keyring, self.context)?;
+        let (before, mut history) = match self.read(name, place) {
+            Ok(read) => read,
+            Err(error) => return hidden(name, place, error).map(Some),
+        };
         if !self.options.dry_run {
             self.finish_removals(&history, &before)?;
         }
         let removing: BTreeSet<LevelId> = before.ids().collect();
-        let busy = history::busy_chains(self.store, &history.found, &removing, self.now)?;
+        let busy = match history::busy_chains(self.store, &history.found, &removing, self.now) {
+            Ok(busy) => busy,
+            Err(error) => return hidden(name, place, error).map(Some),
+        };
         for backup in &mut history.backups {
             backup.busy = busy.contains(&backup.id.zero);
         }
@@ -211,6 +229,15 @@ impl Pruning<'_> {
             };
         }
         Ok(Some(pruned).filter(|pruned| !pruned.backups.is_empty()))
+    }
+
+    fn read(&self, name: &HostBackupName, place: Place) -> Result<(Marks, NameHistory), AgentError> {
+        let found = chains_of(self.store, name, place)?;
+        let before = Marks::read(self.store, name, place)?;
+        Ok((
+            before,
+            history::read(self.store, found, self.keyring, self.context)?,
+        ))
     }
 
     fn plan(&self, history: &NameHistory) -> Result<retention::Plan, AgentError> {
@@ -343,16 +370,40 @@ fn describe(history: &NameHistory, plan: &retention::Plan) -> PrunedName {
     let doubts = plan.doubts.iter().map(ToString::to_string);
     PrunedName {
         name: history.found.name.clone(),
-        place: place_word(&history.found),
+        place: place_word(history.found.place),
         held: plan.hold.as_ref().map(ToString::to_string),
         doubtful: matches!(plan.hold, Some(retention::Hold::NewestNotRestorable(_))),
+        unreadable: false,
         warnings: history.warnings.iter().cloned().chain(doubts).collect(),
         backups: backups.collect(),
     }
 }
 
-fn place_word(found: &NamedChains) -> &'static str {
-    match found.place {
+/// A name of which the storage refuses to show something: nothing of it goes, and the others are looked at.
+///
+/// # Errors
+/// What isn't such a refusal.
+fn hidden(name: &HostBackupName, place: Place, error: AgentError) -> Result<PrunedName, AgentError> {
+    match error.store_error() {
+        Some(refusal) if is_refusal(refusal) => Ok(unreadable(name, place, refusal)),
+        _ => Err(error),
+    }
+}
+
+fn unreadable(name: &HostBackupName, place: Place, error: &StoreError) -> PrunedName {
+    PrunedName {
+        name: name.clone(),
+        place: place_word(place),
+        held: Some(format!("{:?} can't be read: {}", error.key, error.message)),
+        doubtful: false,
+        unreadable: true,
+        warnings: Vec::new(),
+        backups: Vec::new(),
+    }
+}
+
+fn place_word(place: Place) -> &'static str {
+    match place {
         Place::New(engine) => engine.dir(),
         Place::Old => "old",
     }

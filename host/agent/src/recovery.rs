@@ -1,6 +1,6 @@
 //! The commands that restore a backup without freezer: openssl, a decompressor and GNU tar; for a stream the first two.
 //!
-//! Plain tools see neither a cut stream nor a wrong pass phrase, so sizes and digests are compared first, and a
+//! Plain tools see neither a cut stream nor a wrong password, so sizes and digests are compared first, and a
 //! pipe's every member counts. What the script doesn't do is authenticate: it says so.
 
 use std::fmt::Write as _;
@@ -21,7 +21,7 @@ use crate::select::{Wanted, ancestry, target};
 /// Writes a bash script that restores the wanted state into the directory `out`.
 ///
 /// # Errors
-/// Nothing matches, the chain is incomplete or damaged, or the storage fails. No pass phrase is needed.
+/// Nothing matches, the chain is incomplete or damaged, or the storage fails. No password is needed.
 pub fn recovery(store: &Arc<dyn Store>, wanted: &Wanted) -> Result<String, AgentError> {
     let (found, chosen) = target(&**store, wanted)?;
     let keyring = Keyring::new(None, true);

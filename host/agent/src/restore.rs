@@ -1,6 +1,6 @@
 //! Restoring: choose, authenticate, look at everything, and only then write.
 //!
-//! Before the first write the pass phrase is checked, all manifests of the chain are authenticated and linked, and all
+//! Before the first write the password is checked, all manifests of the chain are authenticated and linked, and all
 //! objects are there with the right sizes. How trees come into being is the pipeline's matter.
 
 use std::fs;
@@ -57,7 +57,7 @@ pub struct RestoreOutcome {
     pub time: Timestamp,
     /// Where it went.
     pub target: PathBuf,
-    /// True if all of it was authenticated by the pass phrase.
+    /// True if all of it was authenticated by the password.
     pub authentic: bool,
     /// Nothing was written.
     pub dry_run: bool,

@@ -43,7 +43,7 @@ pub struct StreamOutcome {
     pub time: Timestamp,
     /// The name of its file.
     pub file_name: String,
-    /// True if all of it was authenticated by the pass phrase.
+    /// True if all of it was authenticated by the password.
     pub authentic: bool,
     /// Bytes.
     pub bytes: u64,

@@ -166,7 +166,7 @@ fn key_of(head: &RunHead, keyring: &Keyring) -> Result<Option<(ChainKey, KeyInfo
     let Some(info) = &head.key else { return Ok(None) };
     match keyring.open(info) {
         Some(Ok(key)) => Ok(Some((key, info.clone()))),
-        _ => Err("the pass phrase is another one now"),
+        _ => Err("the password is another one now"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Tags and pins of backups: those that a backup was made with, and those that were given later.
 //!
-//! Later ones lie in an object of their own beside the level, sealed by the chain's key if the pass phrase is at
+//! Later ones lie in an object of their own beside the level, sealed by the chain's key if the password is at
 //! hand. They only ever keep a backup: so one without that seal counts too and is said, and one that can't be read
 //! counts as a pin.
 
@@ -94,7 +94,7 @@ pub(crate) fn tags_of(store: &dyn Store, level: &Level) -> Result<LevelTags, Age
             tags: opened.tags.tags,
             pinned: opened.tags.pinned,
             trouble: (mac_key.is_some() && !opened.authentic)
-                .then(|| format!("{key:?} was written without the pass phrase: anybody may have done it")),
+                .then(|| format!("{key:?} was written without the password: anybody may have done it")),
         },
         Err(error) => LevelTags {
             tags: made_with(level),

@@ -34,6 +34,8 @@ pub struct TrialOptions {
 pub enum TrialState {
     /// As the contract says.
     Ok,
+    /// It works, and something about it should be known.
+    Warning,
     /// Not as the contract says.
     Failed,
     /// The storage doesn't do it, and says so.
@@ -115,6 +117,8 @@ struct Stopped;
 enum Answer {
     /// As it should.
     Good(String),
+    /// As it should, with a reason to look at it.
+    Doubtful(String),
     /// Not as it should.
     Bad(String),
     /// The call failed.
@@ -170,6 +174,7 @@ impl Trial<'_> {
         let time = since(started, (self.context.now)());
         let (state, note) = match answer {
             Answer::Good(note) => (TrialState::Ok, note),
+            Answer::Doubtful(note) => (TrialState::Warning, note),
             Answer::Bad(note) => (TrialState::Failed, note),
             Answer::Refused(note) => (TrialState::Unsupported, note),
             Answer::Error(error) => match error.kind {
@@ -297,7 +302,7 @@ impl Trial<'_> {
                     let skew = modified.0.saturating_sub((self.context.now)().seconds);
                     match skew.saturating_abs() <= SKEW {
                         true => Answer::Good("the same as ours".to_owned()),
-                        false => Answer::Good(format!("differs from ours by {skew} seconds")),
+                        false => Answer::Doubtful(differs(skew)),
                     }
                 }
                 None => Answer::Refused("it tells no times".to_owned()),
@@ -408,6 +413,17 @@ impl Trial<'_> {
         });
         left
     }
+}
+
+/// What another clock there means here.
+fn differs(skew: i64) -> String {
+    let (seconds, word) = match skew {
+        0.. => (skew, "ahead of"),
+        _ => (skew.saturating_neg(), "behind"),
+    };
+    format!(
+        "{seconds} s {word} ours: set both by NTP; logins may fail, and ages of what others wrote are told by the storage's"
+    )
 }
 
 /// Time between two readings of the clock; none if it was set back.

@@ -28,6 +28,7 @@ fn store(kind: ErrorKind) -> StoreError {
         operation: "write",
         key: "data/x".to_owned(),
         message: "the service answered 503".to_owned(),
+        cause: None,
     }
 }
 
@@ -91,12 +92,12 @@ fn damage() -> Vec<Row> {
                 reason: "its manifest has no seal".to_owned(),
             },
             "h_t level 1 (2026-03-01T02:00:00Z) is not authenticated: its manifest has no seal",
-            "if it was written without a pass phrase or by the original, and you trust the storage: --compat",
+            "if it was written without a password or by the original, and you trust the storage: --compat",
         ),
         (
             AgentError::NoPassphrase { backup: backup() },
             "Cannot restore encrypted backup without key: h_t level 1 (2026-03-01T02:00:00Z)",
-            "give the pass phrase with --encrypt-pass-file FILE",
+            "give the password with --encrypt-pass-file FILE",
         ),
         (
             AgentError::Key {
@@ -104,7 +105,7 @@ fn damage() -> Vec<Row> {
                 source: KeyError::Wrong,
             },
             "h_t level 1 (2026-03-01T02:00:00Z) can't be opened",
-            "check the pass file: its first line is the pass phrase",
+            "check the pass file: its first line is the password",
         ),
         (
             AgentError::Object {
@@ -211,4 +212,32 @@ fn every_end_says_what_happened_and_what_to_do() {
     }
     let variants = include_str!("../src/error.rs").matches("#[error(").count();
     assert_eq!(variants, rows.len(), "each variant has one row here");
+}
+
+#[test]
+fn what_stood_in_the_way_has_an_advice_of_its_own() {
+    use freezer_pipeline::store::Cause;
+    let mut told = std::collections::BTreeSet::new();
+    for (cause, begins) in [
+        (Cause::Login, "check user name, password, key or token"),
+        (Cause::UnknownMachine, "compare the fingerprint"),
+        (Cause::ChangedMachine, "send nothing there"),
+        (Cause::NoSuchHost, "check the host's name"),
+        (Cause::NoConnection, "check host and port"),
+        (
+            Cause::Certificate,
+            "check the host's name and this machine's clock",
+        ),
+    ] {
+        let error = AgentError::Store(StoreError {
+            cause: Some(cause),
+            ..store(ErrorKind::Denied)
+        });
+        let [next] = &error.next()[..] else {
+            panic!("{cause:?} has one advice")
+        };
+        assert!(next.starts_with(begins), "{cause:?}: {next}");
+        told.insert(next.clone());
+    }
+    assert_eq!(told.len(), Cause::ALL.len());
 }

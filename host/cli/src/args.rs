@@ -76,7 +76,7 @@ pub(crate) struct GlobalArgs {
     /// Print only errors
     #[arg(short, long, global = true, help_heading = "Everywhere")]
     pub(crate) quiet: bool,
-    /// Say more on standard error; twice for every detail
+    /// Say more on standard error; twice for every detail, three times for those of the libraries too
     #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Everywhere")]
     pub(crate) verbose: u8,
     /// Look for plugins here first; may be given several times

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -29,6 +29,13 @@ pub(crate) fn start(global: &GlobalArgs, file: Option<&Path>) -> Result<(), Fail
         1 => LevelFilter::INFO,
         _ => LevelFilter::DEBUG,
     };
+    // What libraries say of every connection would bury what the program says.
+    let others = if global.verbose > 2 {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    let levels = Targets::new().with_default(others).with_target("freezer", level);
     let file = file.map(open).transpose()?;
     let standard_error = tracing_subscriber::fmt::layer()
         .event_format(Line)
@@ -39,7 +46,7 @@ pub(crate) fn start(global: &GlobalArgs, file: Option<&Path>) -> Result<(), Fail
             .with_writer(Mutex::new(file))
     });
     tracing_subscriber::registry()
-        .with(level)
+        .with(levels)
         .with(standard_error)
         .with(file)
         .init();

@@ -1,8 +1,8 @@
-//! The chain key: 32 random bytes per chain, wrapped by the pass phrase so that plain openssl unwraps it.
+//! The chain key: 32 random bytes per chain, wrapped by the password so that plain openssl unwraps it.
 //!
 //! ```text
 //! X        64 lower-case hex digits of the 32 bytes M
-//! wrapped  base64 of  "Salted__" salt(8) AES-256-CFB(X "\n"), key and IV by PBKDF2-HMAC-SHA256(pass phrase)
+//! wrapped  base64 of  "Salted__" salt(8) AES-256-CFB(X "\n"), key and IV by PBKDF2-HMAC-SHA256(password)
 //! streams  key and IV by PBKDF2-HMAC-SHA256(X, salt, 1 iteration): X needs no stretching
 //! K_x      HKDF-SHA256(M, no salt, info "freezer/1 " x), x = check | manifest
 //! check    HMAC-SHA256(K_check, "freezer key check")
@@ -48,7 +48,7 @@ impl ChainKey {
         Self(random)
     }
 
-    /// What openssl takes as the pass phrase of a stream: 64 hex digits.
+    /// What openssl takes as the password of a stream: 64 hex digits.
     pub fn stream_secret(&self) -> Zeroizing<String> {
         Zeroizing::new(hex::encode(self.0))
     }
@@ -58,7 +58,7 @@ impl ChainKey {
         MacKey(*self.expand("freezer/1 manifest"))
     }
 
-    /// Encrypts the key with a pass phrase. `salt` must be fresh; `iterations` is clamped to what readers take.
+    /// Encrypts the key with a password. `salt` must be fresh; `iterations` is clamped to what readers take.
     pub fn wrap(&self, passphrase: &Passphrase, salt: [u8; 8], iterations: u32) -> KeyInfo {
         let iterations = iterations.clamp(1, MAX_ITERATIONS);
         let pair = derive(Kdf::Pbkdf2 { iterations }, passphrase.as_bytes(), &salt);
@@ -117,7 +117,7 @@ pub struct KeyInfo {
     pub wrapped: String,
     /// PBKDF2 iterations of the wrapping, 1 to 10 000 000.
     pub iterations: u32,
-    /// 64 hex digits that tell a wrong pass phrase from damage.
+    /// 64 hex digits that tell a wrong password from damage.
     pub check: String,
 }
 
@@ -125,7 +125,7 @@ impl KeyInfo {
     /// Opens the key. Slow by intention: callers keep the result by the wrapped text.
     ///
     /// # Errors
-    /// [`KeyError::Wrong`] if the pass phrase doesn't open it, [`KeyError::Malformed`] if nothing could.
+    /// [`KeyError::Wrong`] if the password doesn't open it, [`KeyError::Malformed`] if nothing could.
     pub fn unwrap(&self, passphrase: &Passphrase) -> Result<ChainKey, KeyError> {
         let (salt, mut secret) = self.parse()?;
         let pair = derive(
@@ -178,10 +178,10 @@ impl KeyInfo {
 /// Why a chain key can't be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Another pass phrase wrapped it, or its text was altered.
-    #[error("can't decrypt: wrong passphrase or damaged")]
+    /// Another password wrapped it, or its text was altered.
+    #[error("can't decrypt: wrong password or damaged")]
     Wrong,
-    /// No pass phrase opens it.
+    /// No password opens it.
     #[error("the wrapped key is damaged: {0}")]
     Malformed(&'static str),
 }
@@ -191,9 +191,9 @@ pub enum KeyError {
 pub enum Cipher {
     /// By the chain's key, one PBKDF2 iteration.
     Chain(ChainKey),
-    /// By the pass phrase itself, as the original does.
+    /// By the password itself, as the original does.
     Password {
-        /// The pass phrase.
+        /// The password.
         passphrase: Passphrase,
         /// Its derivation.
         kdf: Kdf,

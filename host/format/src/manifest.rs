@@ -244,7 +244,7 @@ pub struct Encryption {
 pub enum StreamKdf {
     /// PBKDF2-HMAC-SHA256 of the chain key.
     Pbkdf2Sha256,
-    /// EVP_BytesToKey with SHA-256 of the pass phrase, as the original reads it.
+    /// EVP_BytesToKey with SHA-256 of the password, as the original reads it.
     BytesToKeySha256,
 }
 

@@ -20,7 +20,7 @@ pub const SALTED: &[u8; 8] = b"Salted__";
 /// Bytes before the ciphertext: [`SALTED`] and the salt.
 pub const HEADER_BYTES: usize = 16;
 
-/// Longest pass phrase that `-pass file:` reads; more is cut off there.
+/// Longest password that `-pass file:` reads; more is cut off there.
 pub const MAX_PASSPHRASE_BYTES: usize = 1023;
 
 /// From this many iterations on the two blocks of a derivation are worth two threads.
@@ -134,7 +134,7 @@ fn bytes_to_key<D: Digest>(secret: &[u8], salt: &[u8; 8], out: &mut [u8; 48]) {
     }
 }
 
-/// A pass phrase, any bytes. Wiped when dropped, never shown.
+/// A password, any bytes. Wiped when dropped, never shown.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Passphrase(Vec<u8>);
 
@@ -203,10 +203,10 @@ fn first_line(content: &[u8]) -> &[u8] {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PassWarning {
     /// A file written on Windows, as a rule.
-    #[error("the pass phrase holds a carriage return; it counts as part of it")]
+    #[error("the password holds a carriage return; it counts as part of it")]
     CarriageReturn,
     /// Easily lost when typed.
-    #[error("the pass phrase ends in a blank; it counts as part of it")]
+    #[error("the password ends in a blank; it counts as part of it")]
     TrailingBlank,
 }
 
@@ -217,10 +217,10 @@ pub enum PassError {
     #[error("the first line of the pass file is empty")]
     Empty,
     /// openssl would stop there.
-    #[error("the pass phrase holds a zero byte, where openssl would cut it")]
+    #[error("the password holds a zero byte, where openssl would cut it")]
     Nul,
     /// openssl would cut it.
-    #[error("the pass phrase has {bytes} bytes; openssl reads {MAX_PASSPHRASE_BYTES} at most")]
+    #[error("the password has {bytes} bytes; openssl reads {MAX_PASSPHRASE_BYTES} at most")]
     TooLong {
         /// Length of the line.
         bytes: usize,

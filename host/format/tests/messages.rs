@@ -76,7 +76,7 @@ fn of_keys_and_pass_phrases() {
     says(
         include_str!("../src/chain_key.rs"),
         &[
-            (&KeyError::Wrong, "can't decrypt: wrong passphrase or damaged"),
+            (&KeyError::Wrong, "can't decrypt: wrong password or damaged"),
             (
                 &KeyError::Malformed("no base64"),
                 "the wrapped key is damaged: no base64",
@@ -88,20 +88,20 @@ fn of_keys_and_pass_phrases() {
         &[
             (
                 &PassWarning::CarriageReturn,
-                "the pass phrase holds a carriage return; it counts as part of it",
+                "the password holds a carriage return; it counts as part of it",
             ),
             (
                 &PassWarning::TrailingBlank,
-                "the pass phrase ends in a blank; it counts as part of it",
+                "the password ends in a blank; it counts as part of it",
             ),
             (&PassError::Empty, "the first line of the pass file is empty"),
             (
                 &PassError::Nul,
-                "the pass phrase holds a zero byte, where openssl would cut it",
+                "the password holds a zero byte, where openssl would cut it",
             ),
             (
                 &PassError::TooLong { bytes: 2000 },
-                "the pass phrase has 2000 bytes; openssl reads 1023 at most",
+                "the password has 2000 bytes; openssl reads 1023 at most",
             ),
         ],
     );

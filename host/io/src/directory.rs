@@ -195,7 +195,7 @@ impl Directory {
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    let Error { kind, message } = Error::from_io(&error);
+                    let Error { kind, message, .. } = Error::from_io(&error);
                     let message = format!(
                         "can't write {}: its source broke off: {message}",
                         self.shown(path)

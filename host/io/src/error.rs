@@ -35,6 +35,24 @@ pub struct Error {
     pub kind: ErrorKind,
     /// What failed on which thing, and why.
     pub message: String,
+    /// One of the [`code`]s, where it is known what stood in the way.
+    pub code: Option<&'static str>,
+}
+
+/// The host's own words for what stood in the way.
+pub mod code {
+    /// Who we are isn't believed.
+    pub const LOGIN: &str = "login";
+    /// A machine that isn't known answered.
+    pub const UNKNOWN_MACHINE: &str = "unknown-machine";
+    /// A machine answered with another key than it is known by.
+    pub const CHANGED_MACHINE: &str = "changed-machine";
+    /// No machine has that name.
+    pub const NO_SUCH_HOST: &str = "no-such-host";
+    /// Nothing accepts connections there.
+    pub const NO_CONNECTION: &str = "no-connection";
+    /// The certificate doesn't count.
+    pub const CERTIFICATE: &str = "certificate";
 }
 
 impl Error {
@@ -43,6 +61,16 @@ impl Error {
         Self {
             kind,
             message: message.into(),
+            code: None,
+        }
+    }
+
+    /// Says what stood in the way.
+    #[must_use]
+    pub fn with_code(self, code: &'static str) -> Self {
+        Self {
+            code: Some(code),
+            ..self
         }
     }
 
@@ -52,6 +80,7 @@ impl Error {
         Self {
             kind: kind_of(errno),
             message: format!("can't {what}: {}", cause_of(errno)),
+            code: None,
         }
     }
 }

@@ -38,7 +38,8 @@ pub enum Verdict {
     TryAgain(Option<Duration>),
 }
 
-/// Calls `call` until it succeeds, `judge` gives up, `wait` says that the run is over, or the attempts are used up.
+/// Calls `call` until it succeeds, `judge` gives up, `wait` says that the run is over, or the attempts are used up. `wait` also
+/// hears what is tried again.
 ///
 /// `scatter` answers a number in 0..1000 that shortens the pause by up to a half, so that many clients don't return at the
 /// same moment.
@@ -49,7 +50,7 @@ pub fn retry<T, E>(
     policy: &RetryPolicy,
     judge: impl Fn(&E) -> Verdict,
     scatter: impl Fn() -> u32,
-    wait: impl Fn(Duration) -> bool,
+    mut wait: impl FnMut(Duration, &E) -> bool,
     mut call: impl FnMut() -> Result<T, E>,
 ) -> Result<T, E> {
     let mut pause = policy.first_pause;
@@ -65,7 +66,7 @@ pub fn retry<T, E>(
             return Err(error);
         }
         let scattered = pause - pause.mul_f64(f64::from(scatter().min(999)) / 2000.0);
-        if !wait(asked.unwrap_or(scattered)) {
+        if !wait(asked.unwrap_or(scattered), &error) {
             return Err(error);
         }
         pause = (pause * 2).min(policy.longest_pause);
@@ -84,7 +85,7 @@ mod tests {
     ) -> (Result<u32, Verdict>, Vec<Duration>, usize) {
         let pauses = RefCell::new(Vec::new());
         let mut calls = 0;
-        let wait = |pause| {
+        let wait = |pause, _: &Verdict| {
             pauses.borrow_mut().push(pause);
             !cancelled
         };

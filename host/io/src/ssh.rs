@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use ssh2::Session;
 
-use crate::error::{Error, ErrorKind};
-use crate::stop::Stop;
+use crate::error::{Error, ErrorKind, code};
+use crate::stop::{POLL, Stop};
 use known_hosts::{HostKey, KnownHosts, Verdict, known_name};
 use link::Link;
 use wire::Wire;
@@ -142,7 +142,7 @@ fn keep_alive(wire: &Arc<Mutex<Wire>>) -> Option<(SyncSender<()>, JoinHandle<()>
 fn greet(target: &Target, place: String, stop: &Stop) -> Result<Link, Error> {
     let name = known_name(&target.host, target.port);
     let known = KnownHosts::read(&target.known_hosts.files)?;
-    let socket = connect(&target.host, target.port)?;
+    let socket = connect_or_stop(&target.host, target.port, stop)?;
     let broken = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Unavailable, format!("can't talk to {place}: {error}"))
     };
@@ -166,7 +166,7 @@ fn greet(target: &Target, place: String, stop: &Stop) -> Result<Link, Error> {
 /// Lets only the known machine pass, or a new one that is to be accepted.
 fn check_key(target: &Target, known: &KnownHosts, name: &str, key: &HostKey) -> Result<(), Error> {
     let (kind, fingerprint) = (key.kind(), key.fingerprint());
-    let denied = |message: String| Err(Error::new(ErrorKind::Denied, message));
+    let denied = |code, message: String| Err(Error::new(ErrorKind::Denied, message).with_code(code));
     match known.judge(name, key) {
         Verdict::Known => Ok(()),
         Verdict::Unknown if target.known_hosts.accept_new => {
@@ -177,19 +177,49 @@ fn check_key(target: &Target, known: &KnownHosts, name: &str, key: &HostKey) -> 
         Verdict::Unknown => {
             let file = target.known_hosts.files.first();
             let file = file.map_or_else(|| "known_hosts".to_owned(), |file| file.display().to_string());
-            denied(format!(
-                "{name} isn't a known machine; it showed the {kind} key {fingerprint}. If that is right, add this line to {file}: {} \
+            denied(
+                code::UNKNOWN_MACHINE,
+                format!(
+                    "{name} isn't a known machine; it showed the {kind} key {fingerprint}. If that is right, add this line to {file}: {} \
                  (or trust whoever answers the first time: --storage-option ssh-accept-new=true)",
-                key.line(name)
-            ))
+                    key.line(name)
+                ),
+            )
         }
-        Verdict::Changed(place) => denied(format!(
-            "the key of {name} is not the one in {place}: it showed the {kind} key {fingerprint}. Somebody may be in between, or \
+        Verdict::Changed(place) => denied(
+            code::CHANGED_MACHINE,
+            format!(
+                "the key of {name} is not the one in {place}: it showed the {kind} key {fingerprint}. Somebody may be in between, or \
              the machine was set up anew; only if you know that it was, remove that line"
-        )),
-        Verdict::Revoked(place) => denied(format!(
-            "the key of {name}, {fingerprint}, was revoked in {place}"
-        )),
+            ),
+        ),
+        Verdict::Revoked(place) => denied(
+            code::CHANGED_MACHINE,
+            format!("the key of {name}, {fingerprint}, was revoked in {place}"),
+        ),
+    }
+}
+
+/// Connects on a thread of its own: neither looking a name up nor connecting can be broken off. Where the run is stopped
+/// meanwhile, the thread is left to its own time limit; it holds nothing but the socket.
+fn connect_or_stop(host: &str, port: u16, stop: &Stop) -> Result<TcpStream, Error> {
+    let (done, connected) = mpsc::sync_channel(1);
+    let owned = host.to_owned();
+    let work = move || drop(done.send(connect(&owned, port)));
+    std::thread::Builder::new()
+        .name("ssh connect".to_owned())
+        .spawn(work)
+        .map_err(|error| Error::new(ErrorKind::Other, format!("can't start a thread: {error}")))?;
+    loop {
+        stop.check()?;
+        match connected.recv_timeout(POLL) {
+            Ok(connected) => return connected,
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => {
+                let message = format!("can't connect to {host}:{port}: it was broken off");
+                return Err(Error::new(ErrorKind::Unavailable, message));
+            }
+        }
     }
 }
 
@@ -201,7 +231,7 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
             true => ErrorKind::Unavailable,
             false => ErrorKind::NotFound,
         };
-        Error::new(kind, format!("can't find host {host:?}: {error}"))
+        Error::new(kind, format!("can't find host {host:?}: {error}")).with_code(code::NO_SUCH_HOST)
     })?;
     let mut failure = None;
     for address in addresses {
@@ -221,5 +251,52 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
     Err(Error::new(
         ErrorKind::Unavailable,
         format!("can't connect to {host}:{port}: {why}"),
-    ))
+    )
+    .with_code(code::NO_CONNECTION))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener};
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A port on which nobody accepts, with a queue that is full: connecting to it waits.
+    fn deaf() -> (TcpListener, Vec<TcpStream>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            waiting.push(stream);
+        }
+        (listener, waiting)
+    }
+
+    #[test]
+    fn a_connection_that_nobody_takes_is_broken_off_at_once_when_the_run_stops() {
+        let (listener, _waiting) = deaf();
+        let port = listener.local_addr().unwrap().port();
+        let started = Instant::now();
+        let stop = Stop::when(move || started.elapsed() > Duration::from_millis(100));
+        let error = connect_or_stop("127.0.0.1", port, &stop).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Cancelled);
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_connection_is_told_by_its_code() {
+        let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let error = connect("127.0.0.1", nobody.port()).unwrap_err();
+        assert_eq!(error.code, Some(code::NO_CONNECTION));
+        let error = connect("host.invalid", 22).unwrap_err();
+        assert_eq!(error.code, Some(code::NO_SUCH_HOST));
+    }
 }

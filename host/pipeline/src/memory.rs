@@ -7,6 +7,10 @@
 //! + encoders   workers × encoder                   1 MiB (gzip) to 64 MiB (zstd from level 13 on)
 //! + walk       see source/directory.rs: 16 MiB of names and states, then temporary files
 //! ```
+//! Where a storage takes so many segments only, those of an object that needs more than half of them grow to 16 × (see
+//! `segment/growth.rs`): two of them at most exist then, one filled and one under way. That is the one thing that grows with
+//! the size of a backup, in `s3` from 156 GiB on.
+//!
 //! Segments come first, since their size is the user's or the storage's; then as many workers as fit, one at least.
 //! A second upload in flight is given up before a second worker: a local storage gains nothing by it.
 

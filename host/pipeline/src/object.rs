@@ -63,7 +63,7 @@ pub enum ObjectError {
         key: String,
     },
     /// The decrypted content makes no sense.
-    #[error("can't decrypt {key:?}: wrong passphrase or damaged")]
+    #[error("can't decrypt {key:?}: wrong password or damaged")]
     Undecipherable {
         /// The object's key.
         key: String,

@@ -42,6 +42,45 @@ impl ErrorKind {
     }
 }
 
+/// What exactly stood in the way, where it is known: advice goes by it, nothing else does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// User name, password, key or token isn't accepted.
+    Login,
+    /// A machine that isn't known answered.
+    UnknownMachine,
+    /// A machine answered with another key than it is known by.
+    ChangedMachine,
+    /// No machine has that name.
+    NoSuchHost,
+    /// Nothing accepts connections there.
+    NoConnection,
+    /// The certificate doesn't count.
+    Certificate,
+}
+
+impl Cause {
+    /// All, with their words in error codes.
+    pub const ALL: [(Self, &'static str); 6] = [
+        (Self::Login, "login"),
+        (Self::UnknownMachine, "unknown-machine"),
+        (Self::ChangedMachine, "changed-machine"),
+        (Self::NoSuchHost, "no-such-host"),
+        (Self::NoConnection, "no-connection"),
+        (Self::Certificate, "certificate"),
+    ];
+
+    /// The cause that an error code tells, if it does: its first word, before a service's own.
+    #[must_use]
+    pub fn of_code(code: &str) -> Option<Self> {
+        let word = code.split(' ').next()?;
+        Self::ALL
+            .iter()
+            .find(|(_, own)| *own == word)
+            .map(|(cause, _)| *cause)
+    }
+}
+
 /// A storage call that failed.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("can't {operation} {key:?} in {storage}: {message}")]
@@ -56,6 +95,8 @@ pub struct StoreError {
     pub key: String,
     /// The storage's own words, already escaped and bounded.
     pub message: String,
+    /// What stood in the way, if that is known.
+    pub cause: Option<Cause>,
 }
 
 /// What `put` does when the key is taken.

@@ -48,6 +48,7 @@ struct State {
     bytes_in_flight: u64,
     clock: Option<i64>,
     times: BTreeMap<String, i64>,
+    forbidden: Vec<String>,
 }
 
 /// A storage in memory. Clones share the content.
@@ -110,6 +111,11 @@ impl MemoryStore {
     /// Lets one future call fail.
     pub fn fail(&self, fault: Fault) {
         self.lock().faults.push((fault, 0));
+    }
+
+    /// From now on refuses every call for keys that begin so, as a folder does that isn't to be opened.
+    pub fn forbid(&self, prefix: &str) {
+        self.lock().forbidden.push(prefix.to_owned());
     }
 
     /// What was asked so far.
@@ -192,7 +198,11 @@ impl MemoryStore {
             operation: operation.words(),
             key: key.to_owned(),
             message,
+            cause: None,
         };
+        if state.forbidden.iter().any(|prefix| key.starts_with(prefix)) {
+            return Err(error(ErrorKind::Denied, "it may not be opened".to_owned()));
+        }
         match fault {
             None => run(&mut state).map_err(|(kind, message)| error(kind, message)),
             Some(fault) => {

@@ -35,6 +35,7 @@ fn store() -> StoreError {
         operation: "finish writing",
         key: "data/tar/h_n/1/0_1/data".to_owned(),
         message: "the server closed the connection".to_owned(),
+        cause: None,
     }
 }
 
@@ -142,7 +143,7 @@ fn of_stored_objects() {
             ),
             (
                 &ObjectError::Undecipherable { key: key() },
-                "can't decrypt \"data\": wrong passphrase or damaged",
+                "can't decrypt \"data\": wrong password or damaged",
             ),
             (
                 &ObjectError::Beyond {

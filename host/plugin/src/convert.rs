@@ -49,7 +49,10 @@ impl From<native::Error> for types::Error {
             native::ErrorKind::Cancelled => ErrorKind::Cancelled,
             native::ErrorKind::Other => ErrorKind::Other,
         };
-        error(kind, failure.message)
+        types::Error {
+            code: failure.code.map(str::to_owned),
+            ..error(kind, failure.message)
+        }
     }
 }
 
@@ -100,6 +103,7 @@ pub(crate) fn reported(plugin: &str, call: &'static str, failure: &types::Error)
         call,
         kind: kind(failure.kind),
         message: escape::line(&failure.message, escape::MAX_LINE),
+        cause: failure.code.as_deref().and_then(store::Cause::of_code),
         retry_after: failure
             .retry_after_ms
             .map(|pause| Duration::from_millis(pause.into())),
@@ -130,5 +134,43 @@ fn wit_value(value: &SettingValue) -> types::SettingValue {
         SettingValue::Flag(flag) => types::SettingValue::Flag(*flag),
         SettingValue::Bytes(bytes) => types::SettingValue::Bytes(*bytes),
         SettingValue::Many(texts) => types::SettingValue::Many(texts.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use freezer_io::error::code;
+    use freezer_pipeline::store::Cause;
+
+    use super::*;
+
+    /// What becomes of a native failure that a guest passes on with more words before and behind it.
+    fn passed_on(failure: native::Error) -> Option<Cause> {
+        let mut error = types::Error::from(failure);
+        error.message = format!("can't list: {}", error.message);
+        error.code = error.code.map(|code| format!("{code} 401"));
+        match reported("swift", "list", &error) {
+            PluginError::Failed { cause, .. } => cause,
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_the_host_noticed_comes_back_through_a_guest() {
+        for (word, cause) in [
+            (code::LOGIN, Cause::Login),
+            (code::UNKNOWN_MACHINE, Cause::UnknownMachine),
+            (code::CHANGED_MACHINE, Cause::ChangedMachine),
+            (code::NO_SUCH_HOST, Cause::NoSuchHost),
+            (code::NO_CONNECTION, Cause::NoConnection),
+            (code::CERTIFICATE, Cause::Certificate),
+        ] {
+            let failure = native::Error::new(native::ErrorKind::Denied, "no").with_code(word);
+            assert_eq!(passed_on(failure), Some(cause), "{word}");
+        }
+        assert_eq!(
+            passed_on(native::Error::new(native::ErrorKind::Denied, "no")),
+            None
+        );
     }
 }

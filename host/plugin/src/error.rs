@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use freezer_pipeline::store::ErrorKind;
+use freezer_pipeline::store::{Cause, ErrorKind};
 
 use crate::manifest::{ManifestError, PluginKind};
 
@@ -181,6 +181,8 @@ pub enum PluginError {
         kind: ErrorKind,
         /// Its own words, cut and escaped.
         message: String,
+        /// What stood in the way, if that is known.
+        cause: Option<Cause>,
         /// How long the service asked to wait before another try.
         retry_after: Option<Duration>,
     },

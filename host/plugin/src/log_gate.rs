@@ -51,7 +51,8 @@ impl LogGate {
         match level {
             Level::Debug => tracing::debug!(plugin, "{text}"),
             Level::Info => tracing::info!(plugin, "{text}"),
-            Level::Warning => run.warn(format!("plugin {plugin}: {text}")),
+            // A listing that is made again passes over the same things again.
+            Level::Warning => run.warn_once(format!("plugin {plugin}: {text}")),
         }
     }
 

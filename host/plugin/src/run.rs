@@ -18,6 +18,9 @@ pub type Warn = Arc<dyn Fn(String) + Send + Sync>;
 /// Takes what a plugin is doing now, for the progress line, and how far it is in percent.
 pub type Progress = Arc<dyn Fn(String, Option<u8>) + Send + Sync>;
 
+/// Takes a line about what the run is waiting for.
+pub type Tell = Arc<dyn Fn(String) + Send + Sync>;
+
 /// What a run is made of.
 #[derive(Clone)]
 pub struct RunConfig {
@@ -29,6 +32,8 @@ pub struct RunConfig {
     pub warn: Warn,
     /// Takes progress.
     pub progress: Progress,
+    /// Takes what is waited for.
+    pub tell: Tell,
     /// How fast the run may be.
     pub bandwidth: BandwidthLimits,
 }
@@ -225,6 +230,11 @@ impl Run {
         (self.config.warn)(line);
     }
 
+    /// Says what the run is waiting for.
+    pub(crate) fn tell(&self, line: String) {
+        (self.config.tell)(line);
+    }
+
     /// Passes progress on.
     pub(crate) fn progress(&self, activity: String, percent: Option<u8>) {
         (self.config.progress)(activity, percent);
@@ -263,6 +273,7 @@ mod tests {
             named_paths: Vec::new(),
             warn: Arc::new(|_| {}),
             progress: Arc::new(|_, _| {}),
+            tell: Arc::new(|_| {}),
             bandwidth: BandwidthLimits::default(),
         })
     }

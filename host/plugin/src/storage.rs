@@ -7,7 +7,7 @@
 pub(crate) mod pieces;
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,6 +30,41 @@ use pieces::{Piece, PieceReader, Source};
 
 /// How soon a waiting retry notices that the run was cancelled.
 const CANCEL_POLL: Duration = Duration::from_millis(20);
+
+/// So long may a call be tried again without a word to the user.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// How long one call has been tried for.
+struct Patience {
+    /// When the first try had failed.
+    since: Option<Instant>,
+    tries: u32,
+    next_try: u32,
+}
+
+impl Patience {
+    fn new(tries: u32) -> Self {
+        Self {
+            since: None,
+            tries,
+            next_try: 1,
+        }
+    }
+
+    /// Counts a failure; true if the user has waited long enough, or will have after this pause.
+    fn runs_out(&mut self, pause: Duration) -> bool {
+        self.next_try += 1;
+        self.since.get_or_insert_with(Instant::now).elapsed() + pause > SILENCE
+    }
+}
+
+/// A plugin's own words, or the host's about it.
+fn words(error: &PluginError) -> String {
+    match error {
+        PluginError::Failed { message, .. } => message.clone(),
+        error => error.to_string(),
+    }
+}
 
 /// One call of the contract, and what may be done about its failure.
 struct Call {
@@ -67,6 +102,8 @@ struct Caller {
     url: String,
     limits: Limits,
     retry: RetryPolicy,
+    /// When the user was last told what is waited for.
+    told: Mutex<Option<Instant>>,
     /// The keys of the uploads that were begun here, for messages: an upload's own name tells a person nothing.
     uploads: Mutex<BTreeMap<String, String>>,
 }
@@ -85,6 +122,7 @@ impl PluginStore {
             url,
             limits,
             retry: RetryPolicy::default(),
+            told: Mutex::default(),
             uploads: Mutex::default(),
         })))
     }
@@ -117,7 +155,14 @@ impl Caller {
                 make(instance)?.map_err(|error| convert::reported(plugin, call.name, &error))
             })
         };
-        let result = retry::retry(&self.retry, judge, scatter, |pause| self.wait(pause), attempt);
+        let mut patience = Patience::new(self.retry.attempts);
+        let wait = |pause, error: &PluginError| {
+            if patience.runs_out(pause) {
+                self.say(&words(error), pause, &patience);
+            }
+            self.wait(pause)
+        };
+        let result = retry::retry(&self.retry, judge, scatter, wait, attempt);
         result.map_err(|error| self.failure(call, key, self.said_of_wait(error)))
     }
 
@@ -156,6 +201,22 @@ impl Caller {
         })
     }
 
+    /// Tells the user what is waited for: not each of several calls that wait for the same.
+    fn say(&self, why: &str, pause: Duration, patience: &Patience) {
+        let now = Instant::now();
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| now.duration_since(told) < SILENCE) {
+            return;
+        }
+        *told = Some(now);
+        drop(told);
+        let seconds = pause.as_secs_f64().ceil();
+        self.pool.context().run.tell(format!(
+            "{}: {why}; trying again in {seconds} s (try {} of {})",
+            self.url, patience.next_try, patience.tries
+        ));
+    }
+
     /// Waits before another try; false once the run is cancelled.
     fn wait(&self, pause: Duration) -> bool {
         let cancel = self.pool.context().run.cancel();
@@ -172,9 +233,9 @@ impl Caller {
 
     fn failure(&self, call: &Call, key: &str, error: PluginError) -> StoreError {
         let kind = error.kind();
-        let message = match error {
-            PluginError::Failed { message, .. } => message,
-            error => error.to_string(),
+        let (message, cause) = match error {
+            PluginError::Failed { message, cause, .. } => (message, cause),
+            error => (error.to_string(), None),
         };
         StoreError {
             kind,
@@ -182,6 +243,7 @@ impl Caller {
             operation: call.verb,
             key: key.to_owned(),
             message,
+            cause,
         }
     }
 }
@@ -194,6 +256,7 @@ impl PluginStore {
             operation: "read",
             key: key.to_owned(),
             message: "it isn't there any more".to_owned(),
+            cause: None,
         };
         Ok(self.stat(key)?.ok_or_else(absent)?.size)
     }
@@ -203,6 +266,7 @@ impl PluginStore {
 struct Rest {
     caller: Arc<Caller>,
     key: String,
+    patience: Patience,
 }
 
 impl Source for Rest {
@@ -210,8 +274,16 @@ impl Source for Rest {
         self.caller.piece(&self.key, offset, Some(length))
     }
 
-    fn wait(&self, pause: Duration) -> bool {
+    fn wait(&mut self, pause: Duration, error: &io::Error) -> bool {
+        if self.patience.runs_out(pause) {
+            let why = format!("reading {:?} broke off: {error}", self.key);
+            self.caller.say(&why, pause, &self.patience);
+        }
         self.caller.wait(pause)
+    }
+
+    fn went_on(&mut self) {
+        self.patience = Patience::new(pieces::RESUMES);
     }
 }
 
@@ -265,6 +337,7 @@ impl Store for PluginStore {
         let rest = Rest {
             caller: Arc::clone(&self.0),
             key: key.to_owned(),
+            patience: Patience::new(pieces::RESUMES),
         };
         Ok(Box::new(PieceReader::new(rest, key, first, (offset, length))))
     }

@@ -11,7 +11,7 @@ use crate::host::bodies::Body;
 use crate::host::control;
 use crate::host::directories::{Directory, EntryKind};
 use crate::storage::{
-    ContainerUsage, Existing, KeyEntry, KeyKind, KeyPage, PAGE_ENTRIES, PendingPage, PendingUpload,
+    self, ContainerUsage, Existing, KeyEntry, KeyKind, KeyPage, PAGE_ENTRIES, PendingPage, PendingUpload,
     check_prefix,
 };
 
@@ -34,14 +34,22 @@ impl<P: Place> Objects<P> {
         }
         let page = directory.list(folder, cursor).context(listing)?;
         let mut entries = Vec::with_capacity(page.entries.len());
+        let mut foreign = Vec::new();
         for entry in page.entries {
             let name = &entry.name;
+            // What this storage can't have made, a name with a line break for example, is no reason to show nothing.
+            if storage::check_key(&format!("{prefix}{name}")).is_err() {
+                foreign.push(name.clone());
+                continue;
+            }
             let (key, kind) = match entry.kind {
                 EntryKind::File if upload::is_temporary(name) => continue,
                 EntryKind::File => (format!("{prefix}{name}"), KeyKind::Object),
                 EntryKind::Directory => (format!("{prefix}{name}/"), KeyKind::Prefix),
-                // Nothing that this storage makes.
-                EntryKind::Symlink | EntryKind::Other => continue,
+                EntryKind::Symlink | EntryKind::Other => {
+                    foreign.push(name.clone());
+                    continue;
+                }
             };
             entries.push(KeyEntry {
                 key,
@@ -50,10 +58,25 @@ impl<P: Place> Objects<P> {
                 modified: Some(entry.modified),
             });
         }
+        self.warn_of(prefix, &foreign);
         Ok(KeyPage {
             entries,
             next: page.next,
         })
+    }
+
+    /// Tells what a listing passes over: who put it there may take it for a backup.
+    fn warn_of(&self, prefix: &str, foreign: &[String]) {
+        let Some(first) = foreign.first() else { return };
+        let more = match foreign.len() - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let first: String = first.chars().take(60).collect();
+        control::warning(format!(
+            "{first:?}{more} below \"{prefix}\" in {} passed over: links, special files and odd names are no part of a storage",
+            self.place
+        ));
     }
 
     pub(super) fn stat(&self, key: &str) -> Result<KeyEntry> {
@@ -197,7 +220,9 @@ impl<P: Place> Objects<P> {
         let directory = &*directory;
         directory
             .remove(&upload.temporary)
-            .context(|| format!("can't remove \"{}\" in {}", upload.temporary, self.place))
+            .context(|| format!("can't remove \"{}\" in {}", upload.temporary, self.place))?;
+        tidy_folders(directory, &upload.temporary);
+        Ok(())
     }
 
     pub(super) fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage> {

@@ -95,6 +95,7 @@ pub(super) fn read(
         operation: "read the stream of",
         key: key.to_owned(),
         message: error.to_string(),
+        cause: None,
     })?;
     Ok(content)
 }

@@ -145,6 +145,7 @@ impl FaultyStore {
             operation,
             key: key.to_owned(),
             message: "scripted fault".to_owned(),
+            cause: None,
         };
         match self.fate(operation, key) {
             Fate::Passes | Fate::EndsEarly => call(&*self.inner),

@@ -7,7 +7,7 @@ use std::net::Shutdown;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use super::{Flow, POLL, Pipe, Rule};
+use super::{Direction, Flow, POLL, Pipe, Rule};
 
 /// A request's head is shorter.
 const MOST_HEAD: usize = 64 << 10;
@@ -15,7 +15,12 @@ const MOST_HEAD: usize = 64 << 10;
 /// What is done with a request.
 enum Treatment {
     Pass,
-    Answer { status: u16, retry_after: Option<u64> },
+    Answer {
+        status: u16,
+        retry_after: Option<u64>,
+    },
+    /// An empty listing.
+    Empty,
     Swallow,
 }
 
@@ -52,17 +57,20 @@ impl HttpPipe {
 
     /// One request: passed on, answered, or passed on without an answer.
     fn request(&mut self, head: &[u8], number: u64) -> Flow {
-        let treatment = self.treatment(number);
+        let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let treatment = match self.is_lagging(&text) {
+            true => Treatment::Empty,
+            false => self.treatment(number),
+        };
         if !matches!(treatment, Treatment::Pass) {
             self.pipe.shared.hits.fetch_add(1, Ordering::Relaxed);
         }
-        let passes = !matches!(treatment, Treatment::Answer { .. });
-        let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+        let passes = !matches!(treatment, Treatment::Answer { .. } | Treatment::Empty);
         if let Treatment::Swallow = treatment {
             // From now on nothing that the server says reaches the client.
             self.pipe.connection.muted.store(true, Ordering::Relaxed);
         }
-        if passes && self.forward(head) == Flow::Over {
+        if passes && self.forward_head(head) == Flow::Over {
             return Flow::Over;
         }
         // A client that waits to be told to go on would wait for ever if the answer were held back.
@@ -74,9 +82,35 @@ impl HttpPipe {
         }
         match treatment {
             Treatment::Pass => Flow::On,
-            Treatment::Answer { .. } => self.answer(treatment),
+            Treatment::Answer { .. } | Treatment::Empty => self.answer(treatment),
             Treatment::Swallow => self.swallow_answer(),
         }
+    }
+
+    /// True for a listing that is to be answered as if nothing were there.
+    fn is_lagging(&self, head: &str) -> bool {
+        let shared = &self.pipe.shared;
+        let first = shared.rules.iter().find_map(|rule| match rule {
+            Rule::EmptyListings(first) => Some(*first),
+            _ => None,
+        });
+        first.is_some_and(|first| {
+            head.starts_with("get ")
+                && head
+                    .lines()
+                    .next()
+                    .is_some_and(|line| line.contains("format=json"))
+                && shared.listings.fetch_add(1, Ordering::Relaxed) < first
+        })
+    }
+
+    /// Passes a head on, whole if that is the rule.
+    fn forward_head(&mut self, head: &[u8]) -> Flow {
+        if !self.pipe.shared.rules.contains(&Rule::WholeHeads) {
+            return self.forward(head);
+        }
+        self.pipe.shared.bytes[Direction::Up as usize].fetch_sub(head.len() as u64, Ordering::Relaxed);
+        self.pipe.write(head)
     }
 
     fn treatment(&self, number: u64) -> Treatment {
@@ -107,13 +141,17 @@ impl HttpPipe {
 
     /// Answers in the server's place. The connection ends with it, as with servers that shed load.
     fn answer(&mut self, treatment: Treatment) -> Flow {
-        let Treatment::Answer { status, retry_after } = treatment else {
-            return Flow::On;
+        let (status, retry_after, body) = match treatment {
+            Treatment::Answer { status, retry_after } => (status, retry_after, ""),
+            Treatment::Empty => (200, None, "[]"),
+            Treatment::Pass | Treatment::Swallow => return Flow::On,
         };
         let retry_after =
             retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
         let answer = format!(
-            "HTTP/1.1 {status} Scripted\r\n{retry_after}Content-Length: 0\r\nConnection: close\r\n\r\n"
+            "HTTP/1.1 {status} Scripted\r\n{retry_after}Content-Type: application/json\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
         );
         let mut client = &self.pipe.connection.client;
         drop(client.write_all(answer.as_bytes()));

@@ -247,7 +247,7 @@ fn plan_warnings(plan: &Plan, options: &BackupOptions, keyring: &Keyring) -> Vec
         warnings.push(source_warning(format!("a new chain is begun: {reason}")));
     }
     if options.compat && keyring.passphrase().is_some() {
-        let text = "--compat: the pass phrase can be guessed at the speed of a hash, and the snapshot file shows \
+        let text = "--compat: the password can be guessed at the speed of a hash, and the snapshot file shows \
                     all file names";
         warnings.push(source_warning(text.to_owned()));
     }

@@ -11,6 +11,7 @@ use freezer_pipeline::store::ErrorKind;
 use crate::catalogue::{folders, list_all, pending_all};
 use crate::check::{Checker, UNNEEDED, UNSEEN};
 use crate::error::AgentError;
+use crate::survey::is_refusal;
 
 impl Checker<'_> {
     pub(super) fn check_garbage(&mut self) -> Result<(), AgentError> {
@@ -19,8 +20,14 @@ impl Checker<'_> {
                 let Ok(name) = HostBackupName::from_stored(&folder) else {
                     continue;
                 };
-                if self.options.filter.matches(&name) {
-                    self.check_data_of(engine, &name)?;
+                if self.options.filter.matches(&name) && !self.hidden.contains(&name) {
+                    match self.check_data_of(engine, &name) {
+                        Err(AgentError::Store(error)) if is_refusal(&error) => {
+                            let object = error.key.trim_end_matches('/').to_owned();
+                            self.unreadable(object, &error, Vec::new());
+                        }
+                        checked => checked?,
+                    }
                 }
             }
         }

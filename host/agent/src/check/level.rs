@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use freezer_format::manifest::Manifest;
+use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use freezer_format::name::LevelId;
 use freezer_pipeline::restore::RestoreError;
 use freezer_pipeline::store::Store;
@@ -13,7 +13,35 @@ use crate::catalogue::{NamedChains, Place};
 use crate::check::{Checker, Problem, Severity, is_finding, is_lost};
 use crate::error::AgentError;
 use crate::level::Level;
-use crate::objects::digest_of;
+use crate::objects::{digest_of, read_small};
+use crate::survey::is_refusal;
+
+/// Damage: where, what, and what mends it.
+pub(super) struct Finding {
+    pub(super) object: String,
+    pub(super) reason: String,
+    pub(super) remedy: String,
+}
+
+impl Finding {
+    pub(super) fn of(object: String, reason: String) -> Self {
+        Self {
+            object,
+            reason,
+            remedy: "copy the object back from another copy".to_owned(),
+        }
+    }
+}
+
+/// What is known of a manifest that another one speaks of.
+enum Line {
+    /// The level isn't there.
+    Absent,
+    /// The storage doesn't show it; that is said elsewhere.
+    Hidden,
+    /// The digest of its first line; none if it can't be parsed.
+    Of(Option<[u8; 32]>),
+}
 
 /// One level under check.
 pub(super) struct LevelCheck<'c, 'a> {
@@ -58,13 +86,19 @@ impl LevelCheck<'_, '_> {
             return;
         }
         let id = self.level.stored.id;
-        self.checker
-            .damage(self.found, id, self.hits, (object.to_owned(), reason.into()));
+        let finding = Finding::of(object.to_owned(), reason.into());
+        self.checker.damage(self.found, id, self.hits, finding);
     }
 
     fn finding(&mut self, error: AgentError) -> Result<(), AgentError> {
-        if !is_finding(&error) {
+        if !is_finding(&error) && !error.is_refusal() {
             return Err(error);
+        }
+        // One object, one problem.
+        if let Some(error) = error.store_error().filter(|error| is_refusal(error))
+            && !self.said.insert(error.key.clone())
+        {
+            return Ok(());
         }
         if let AgentError::Damaged { object, reason, .. } = &error {
             self.damage(object, reason.as_str());
@@ -80,19 +114,13 @@ impl LevelCheck<'_, '_> {
         let key = self.level.stored.keys().manifest();
         if let (Some(id), Some(link)) = (manifest.parent_id(), &manifest.parent) {
             match self.line_of(id)? {
-                Some(line) if line == link.manifest => {}
-                Some(_) => self.damage(
+                Line::Of(line) if line == link.manifest => {}
+                Line::Hidden => {}
+                Line::Of(_) => self.damage(
                     &key,
                     format!("was made against another level {} than is stored", id.level),
                 ),
-                None => self.damage(
-                    &key,
-                    format!(
-                        "was made against level {} of {}, which is missing",
-                        id.level,
-                        crate::date::date(id.time)
-                    ),
-                ),
+                Line::Absent => self.parent_is_missing(&key, id)?,
             }
         }
         let Some(link) = &manifest.previous else {
@@ -103,42 +131,78 @@ impl LevelCheck<'_, '_> {
             level: link.level,
             time: link.time,
         };
+        if manifest.parent_id() == Some(id) {
+            return Ok(());
+        }
         match self.line_of(id)? {
-            Some(line) if line == link.manifest => {}
-            Some(_) => self.damage(
+            Line::Of(line) if line == link.manifest => {}
+            Line::Hidden => {}
+            Line::Of(_) => self.damage(
                 &key,
                 "follows another backup than is stored: that one was replaced",
             ),
-            None => self.checker.report.push(Problem {
+            Line::Absent => self.checker.report.push(Problem {
                 severity: Severity::Notice,
                 object: key,
-                reason: format!(
-                    "follows {}, which is no longer there",
-                    self.found.level(id).label()
-                ),
+                reason: format!("follows {}, which isn't here", self.found.level(id).label()),
                 hits: Vec::new(),
-                next: "expected after a removal of old backups; otherwise find out who removed it".to_owned(),
+                next: "expected after a removal of old backups, or where only this chain was copied; otherwise find out \
+                       what became of it"
+                    .to_owned(),
             }),
         }
         Ok(())
     }
 
-    /// The digest of a committed level's manifest: `None` if there is no such level.
-    fn line_of(&self, id: LevelId) -> Result<Option<Option<[u8; 32]>>, AgentError> {
+    /// A parent without its commit point may have lost nothing but that.
+    fn parent_is_missing(&mut self, key: &str, id: LevelId) -> Result<(), AgentError> {
+        let (level, date) = (id.level, crate::date::date(id.time));
+        let keys = self.found.level(id).keys();
+        let left = match self.checker.store.stat(&keys.manifest()) {
+            Err(error) if !is_refusal(&error) => return Err(error.into()),
+            left => left.ok().flatten().is_some(),
+        };
+        let (reason, remedy) = match left {
+            true => (
+                format!("was made against level {level} of {date}, whose `metadata` is missing"),
+                format!("copy {:?} back from another copy", keys.metadata()),
+            ),
+            false => (
+                format!("was made against level {level} of {date}, which is missing"),
+                format!("copy level {level} back: freezer copy from a storage that has it"),
+            ),
+        };
+        if self.said.insert(key.to_owned()) {
+            let finding = Finding {
+                object: key.to_owned(),
+                reason,
+                remedy,
+            };
+            let id = self.level.stored.id;
+            self.checker.damage(self.found, id, self.hits, finding);
+        }
+        Ok(())
+    }
+
+    /// The digest of a committed level's manifest.
+    fn line_of(&self, id: LevelId) -> Result<Line, AgentError> {
         if !self.all.contains(&id) {
-            return Ok(None);
+            let hidden = self
+                .checker
+                .committed
+                .contains(&self.found.level(id).keys().data_directory());
+            return Ok(if hidden { Line::Hidden } else { Line::Absent });
         }
         let key = self.found.level(id).keys().manifest();
-        let bytes = crate::objects::read_small(
-            &**self.checker.store,
-            &key,
-            freezer_format::manifest::MAX_MANIFEST_BYTES,
-        )?;
-        Ok(Some(
-            bytes
-                .and_then(|bytes| Manifest::peek(&bytes).ok())
-                .map(|peeked| peeked.line_sha256),
-        ))
+        match read_small(&**self.checker.store, &key, MAX_MANIFEST_BYTES) {
+            Ok(bytes) => Ok(Line::Of(
+                bytes
+                    .and_then(|bytes| Manifest::peek(&bytes).ok())
+                    .map(|peeked| peeked.line_sha256),
+            )),
+            Err(error) if is_refusal(&error) => Ok(Line::Hidden),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Index and snapshot file: size and digest of the stored bytes, which need no key.
@@ -169,7 +233,7 @@ impl LevelCheck<'_, '_> {
                 self.damage(key, format!("can't be read: {}", error.message));
                 Ok(())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => self.finding(error.into()),
         }
     }
 
@@ -193,7 +257,7 @@ impl LevelCheck<'_, '_> {
         let store = Arc::clone(self.checker.store);
         let mut data = match self.level.data(&store, self.checker.keyring) {
             Ok(data) => data,
-            // The original's encrypted backup without a pass phrase: nothing in it can be checked.
+            // The original's encrypted backup without a password: nothing in it can be checked.
             Err(AgentError::NoPassphrase { .. }) => {
                 self.checker.report.not_decrypted += 1;
                 return Ok(());
@@ -257,7 +321,7 @@ impl LevelCheck<'_, '_> {
                 self.damage(data_key, format!("can't be read: {}", error.message));
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => self.finding(error),
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) fn remove_level(store: &dyn Store, level: &StoredLevel) -> Result<(),
             operation: "remove",
             key: visible.clone(),
             message: "it was removed and can still be seen".to_owned(),
+            cause: None,
         });
     }
     rest.iter()

@@ -242,6 +242,7 @@ impl JournalStore {
             operation: "continue",
             key: key.to_owned(),
             message: message.to_owned(),
+            cause: None,
         }
     }
 

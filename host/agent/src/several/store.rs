@@ -92,6 +92,7 @@ pub(super) fn nobody(operation: &'static str, key: &str) -> StoreError {
         operation,
         key: key.to_owned(),
         message: "no storage is left".to_owned(),
+        cause: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Attacks by someone who writes the storage and hasn't the pass phrase (stored-format: attacks).
+//! Attacks by someone who writes the storage and hasn't the password (stored-format: attacks).
 
 use freezer_format::manifest::Manifest;
 use freezer_format::metadata::Metadata;
@@ -40,7 +40,7 @@ fn a_clear_backup_planted_as_the_newest_is_refused() {
     let attacker = clear_bench_after(&bench);
     attacker.backup();
     plant(&attacker, &bench);
-    refused(&bench, "is not encrypted, though a pass phrase is given");
+    refused(&bench, "is not encrypted, though a password is given");
     bench.options.compat = true;
     assert_eq!(bench.restore(None).unwrap(), attacker.expected());
 }
@@ -74,7 +74,7 @@ fn a_backup_under_another_pass_phrase_is_refused() {
     let error = bench.restore(None).unwrap_err();
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
-        "can't decrypt: wrong passphrase or damaged"
+        "can't decrypt: wrong password or damaged"
     );
 }
 
@@ -164,7 +164,7 @@ fn a_dropped_chain_is_noticed_by_the_check() {
     let report = bench.check(false);
     assert_eq!(report.problems.len(), 1);
     assert_eq!(report.problems[0].severity, Severity::Notice);
-    assert!(report.problems[0].reason.contains("no longer there"));
+    assert!(report.problems[0].reason.contains("isn't here"));
     assert_eq!(report.exit_class(), ExitClass::Ok);
 }
 
@@ -230,7 +230,7 @@ fn a_manifest_resealed_without_the_key_is_refused() {
     let mut metadata = Metadata::parse(&bench.store.object(&metadata_key).unwrap()).unwrap();
     metadata.manifest_sha256 = Some(Manifest::peek(&forged.seal(None)).unwrap().line_sha256);
     bench.store.set_object(&metadata_key, metadata.to_bytes());
-    refused(&bench, "isn't sealed by the pass phrase's key");
+    refused(&bench, "isn't sealed by the password's key");
 }
 
 #[test]
@@ -241,7 +241,7 @@ fn a_wrong_pass_phrase_is_said_before_anything_is_written() {
     let error = bench.restore(None).unwrap_err();
     assert_eq!(
         std::error::Error::source(&error).unwrap().to_string(),
-        "can't decrypt: wrong passphrase or damaged"
+        "can't decrypt: wrong password or damaged"
     );
     bench.passphrase = None;
     let error = bench.restore(None).unwrap_err();
@@ -267,7 +267,8 @@ fn verifying_the_list_tells_the_authentic_from_the_planted() {
     };
     let rows = bench
         .run(|context| list(&bench.store(), &options, &bench.keyring(), context))
-        .unwrap();
+        .unwrap()
+        .backups;
     assert_eq!(
         rows.iter().map(|row| row.authentic).collect::<Vec<_>>(),
         [Some(true), Some(false)]

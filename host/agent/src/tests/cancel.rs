@@ -40,6 +40,7 @@ impl Interrupted {
             operation,
             key: key.to_owned(),
             message: "the run was cancelled".to_owned(),
+            cause: None,
         })
     }
 }

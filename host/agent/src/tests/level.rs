@@ -101,7 +101,7 @@ fn a_forgotten_pass_phrase_doesnt_go_on_in_clear() {
     assert!(
         error
             .to_string()
-            .contains("is encrypted, and no pass phrase is given"),
+            .contains("is encrypted, and no password is given"),
         "{error}"
     );
     bench.options.policy.incremental = false;
@@ -116,7 +116,7 @@ fn a_new_pass_phrase_begins_a_chain_with_a_new_key_only_if_asked_for() {
     let before = bench.store.keys();
     let error = bench.try_backup().unwrap_err();
     assert!(
-        error.to_string().ends_with("wrong passphrase or damaged"),
+        error.to_string().ends_with("wrong password or damaged"),
         "{error}"
     );
     assert!(error.next()[0].contains("--full"), "{:?}", error.next());
@@ -125,7 +125,7 @@ fn a_new_pass_phrase_begins_a_chain_with_a_new_key_only_if_asked_for() {
     let second = bench.backup();
     assert_ne!(key_of(&bench, &first), key_of(&bench, &second));
     let warned = bench.warnings.lock().unwrap()[0].message.clone();
-    assert!(warned.starts_with("the pass phrase doesn't open"), "{warned}");
+    assert!(warned.starts_with("the password doesn't open"), "{warned}");
     assert_eq!(bench.restore(None).unwrap(), bench.expected());
     bench.passphrase = Some("right");
     assert_eq!(bench.restore(Some(first.id.time)).unwrap(), bench.expected());

@@ -16,3 +16,4 @@ mod streams;
 mod support;
 mod tags;
 mod trial;
+mod unreadable;

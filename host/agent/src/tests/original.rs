@@ -171,7 +171,7 @@ fn the_original_s_levels_need_their_pass_phrase() {
         .restore(None)
         .unwrap_err();
     let text = crate::level::chain_text(&error);
-    assert!(text.contains("wrong passphrase or damaged"), "{text}");
+    assert!(text.contains("wrong password or damaged"), "{text}");
     let error = bench("tar-gzip-enc").restore(None).unwrap_err();
     assert!(
         error

@@ -40,6 +40,7 @@ impl Cut {
                 operation: "reach",
                 key: String::new(),
                 message: "cut".to_owned(),
+                cause: None,
             });
         }
         Ok(())
@@ -160,6 +161,7 @@ impl Store for Lists {
                 operation: "list what is unfinished below",
                 key: prefix.to_owned(),
                 message: "not for you".to_owned(),
+                cause: None,
             });
         }
         let mut page = self.inner.pending(prefix, cursor)?;

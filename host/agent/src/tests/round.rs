@@ -286,3 +286,48 @@ fn the_recovery_script_restores_with_plain_tools() {
     );
     assert_eq!(tree(&bench.directory.path().join("out")), made[2].1);
 }
+
+#[rstest]
+#[case::clear(None)]
+#[case::encrypted(Some("right"))]
+fn a_backup_of_more_than_all_segments_of_the_first_size_is_stored_and_copied(
+    #[case] passphrase: Option<&'static str>,
+) {
+    use freezer_pipeline::store::Limits;
+    use freezer_pipeline::testing::{MemoryStore, Operation};
+    let limits = Limits {
+        max_segments: 16,
+        min_segment_bytes: 1,
+        max_segment_bytes: 16_000,
+        parallel_calls: 4,
+    };
+    let mut bench = Bench {
+        passphrase,
+        ..Bench::new()
+    };
+    bench.store = MemoryStore::with_limits(limits);
+    bench.options.compression = Compression::None;
+    bench.options.segment_bytes = 1000;
+    bench.write("large", &"0123456789".repeat(4000));
+    let made = bench.backup();
+    let bytes = bench.store.object(&bench.keys_ending("/data")[0]).unwrap().len() as u64;
+    assert!(bytes > 16 * 1000, "the limit is met: {bytes}");
+    assert_eq!(
+        made.report.data.segments,
+        bytes.div_ceil(1000),
+        "digests are of pieces of one size"
+    );
+    assert!(bench.store.requests().count(Operation::PutSegment) <= 2 * 16);
+    assert_eq!(bench.check(true).problems, []);
+    assert_eq!(bench.restore(None).unwrap(), bench.expected());
+
+    let to = MemoryStore::with_limits(limits);
+    let target: std::sync::Arc<dyn freezer_pipeline::store::Store> = std::sync::Arc::new(to.clone());
+    let options = copy_options(CopyWhich::All);
+    bench
+        .run(|context| copy((&bench.store(), &target), &options, context))
+        .unwrap();
+    bench.store = to;
+    assert_eq!(bench.check(true).problems, []);
+    assert_eq!(bench.restore(None).unwrap(), bench.expected());
+}

@@ -53,7 +53,8 @@ impl Several {
         let rows = self
             .bench
             .run(|context| list(&store, &ListOptions::default(), &keyring(None, false), context))
-            .unwrap();
+            .unwrap()
+            .backups;
         for row in &rows {
             let (wanted, options) = (
                 self.bench.wanted(Some(row.id.time)),

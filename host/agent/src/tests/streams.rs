@@ -62,7 +62,7 @@ fn streams_and_trees_of_one_name_are_chains_of_their_own() {
     let error = read_back(&bench).unwrap_err();
     assert!(error.to_string().contains("failed"), "{error}");
     let rows = bench.run(|context| list(&bench.store(), &ListOptions::default(), &bench.keyring(), context));
-    assert_eq!(rows.unwrap().len(), 3);
+    assert_eq!(rows.unwrap().backups.len(), 3);
 }
 
 #[test]

@@ -166,6 +166,7 @@ impl Bench {
         let options = ListOptions::default();
         self.run(|context| list(&self.store(), &options, &keyring(None, false), context))
             .unwrap()
+            .backups
     }
 
     /// The key of an object of the backup that was made `index`-th.

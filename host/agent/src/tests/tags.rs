@@ -51,7 +51,7 @@ fn tags_written_without_the_pass_phrase_count_and_are_said() {
     bench.passphrase = Some("right");
     let now = listed(&bench);
     assert!(now.tags.contains("later"));
-    assert!(now.trouble.unwrap().contains("without the pass phrase"));
+    assert!(now.trouble.unwrap().contains("without the password"));
     // Writing them again with it mends that.
     assert!(change(&bench, &Change::Add(vec!["later".to_owned()])).unwrap()[0].changed);
     assert_eq!(listed(&bench).trouble, None);

@@ -105,3 +105,17 @@ fn a_write_that_fails_is_told_in_the_storage_s_words() {
     assert!(!row.note.is_empty());
     assert_eq!(report.exit_class(), ExitClass::Failed);
 }
+
+#[rstest::rstest]
+#[case(3600, "3600 s ahead of ours")]
+#[case(-60, "60 s behind ours")]
+fn another_clock_is_a_warning_and_no_failure(#[case] skew: i64, #[case] told: &str) {
+    let bench = Bench::new();
+    let now = bench.clock.load(std::sync::atomic::Ordering::Relaxed);
+    bench.store.set_clock(now + skew);
+    let report = try_out(&bench);
+    let row = report.rows.iter().find(|row| row.name == "clock").unwrap();
+    assert_eq!(row.state, TrialState::Warning);
+    assert!(row.note.starts_with(told), "{}", row.note);
+    assert_eq!(report.exit_class(), ExitClass::Ok);
+}

@@ -222,6 +222,7 @@ fn at_once(
             operation: "try out",
             key: trial.prefix.clone(),
             message: "interrupted".to_owned(),
+            cause: None,
         }),
         None => Ok(()),
     }

@@ -35,7 +35,15 @@ impl Config {
                     .unwrap_or_else(|| self.environment.machine.clone()),
             ),
         };
-        let removal = self.removal(Rules::from(args.keep).or(below.rules))?;
+        let rules = Rules::from(args.keep).or(below.rules);
+        let zero = rules.first_zero();
+        let removal = self.removal(rules)?;
+        if let (true, Some(rule)) = (removal.is_empty(), zero) {
+            return Err(Failure::usage(format!(
+                "{rule} 0 keeps nothing, and no other rule keeps anything"
+            ))
+            .advise("give a number of 1 or more; what nothing keeps goes anyway, apart from the newest"));
+        }
         if removal.is_empty() {
             return Err(missing(
                 "what to keep",

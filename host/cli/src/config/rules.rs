@@ -44,6 +44,20 @@ impl Rules {
             false => self,
         }
     }
+
+    /// The first rule that is given and keeps nothing.
+    pub(crate) fn first_zero(&self) -> Option<&'static str> {
+        let counts = [
+            ("keep-last", self.keep_last),
+            ("keep-hourly", self.keep_hourly),
+            ("keep-daily", self.keep_daily),
+            ("keep-weekly", self.keep_weekly),
+            ("keep-monthly", self.keep_monthly),
+            ("keep-yearly", self.keep_yearly),
+        ];
+        let zero = counts.into_iter().find(|(_, count)| *count == Some(0));
+        zero.map(|(rule, _)| rule)
+    }
 }
 
 impl From<KeepArgs> for Rules {

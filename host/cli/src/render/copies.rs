@@ -2,19 +2,18 @@
 
 use std::time::Duration;
 
-use freezer_agent::{CopiedLevel, CopyReport, CopyState};
-use jiff::tz::TimeZone;
+use freezer_agent::{CopiedLevel, CopyReport, CopyState, FailedCopy};
 use serde_json::{Value, json};
 
 use super::{text, units};
 use crate::command::Copy;
 
 /// The summary of a copy.
-pub(crate) fn summary(report: &CopyReport, copy: &Copy, (took, zone): (Duration, &TimeZone)) -> String {
+pub(crate) fn summary(report: &CopyReport, copy: &Copy, took: Duration) -> String {
     let mut lines: Vec<String> = report
         .levels
         .iter()
-        .map(|level| line(level, copy.dry_run, zone))
+        .map(|level| line(level, copy.dry_run))
         .collect();
     let copied = report
         .levels
@@ -43,12 +42,21 @@ pub(crate) fn summary(report: &CopyReport, copy: &Copy, (took, zone): (Duration,
         ));
     }
     lines.push(
-        "digests were compared, not who sealed them: freezer check with the pass phrase does that".to_owned(),
+        "digests were compared, not who sealed them: freezer check with the password does that".to_owned(),
     );
     lines.join("\n")
 }
 
-fn line(level: &CopiedLevel, dry_run: bool, zone: &TimeZone) -> String {
+/// The names that weren't copied, with the reason.
+pub(crate) fn failed(report: &CopyReport) -> Vec<String> {
+    let line = |failed: &FailedCopy| {
+        let name = text::escape(failed.name.as_str().as_bytes());
+        format!("{name} isn't copied whole: {}", text::lines(&failed.reason))
+    };
+    report.failed.iter().map(line).collect()
+}
+
+fn line(level: &CopiedLevel, dry_run: bool) -> String {
     let state = match (level.state, dry_run) {
         (CopyState::Present, _) => "is there already".to_owned(),
         (CopyState::Copied, false) => format!("copied, {}", units::bytes(level.bytes)),
@@ -60,7 +68,7 @@ fn line(level: &CopiedLevel, dry_run: bool, zone: &TimeZone) -> String {
     format!(
         "{name} level {} of {}: {state}",
         level.level,
-        units::date(level.time, zone)
+        units::date(level.time)
     )
 }
 
@@ -71,7 +79,7 @@ pub(crate) fn document(report: &CopyReport, copy: &Copy, took: Duration) -> Valu
             "name": level.name.as_str(),
             "level": level.level,
             "time": level.time.0,
-            "date": units::instant(level.time),
+            "date": units::date(level.time),
             "state": level.state,
             "bytes": level.bytes,
             "compared": level.compared,
@@ -84,6 +92,7 @@ pub(crate) fn document(report: &CopyReport, copy: &Copy, took: Duration) -> Valu
         "backups": report.levels.iter().map(one).collect::<Vec<_>>(),
         "bytes": report.bytes,
         "reused_bytes": report.reused_bytes,
+        "failed": report.failed,
         "seconds": took.as_secs_f64(),
     })
 }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use freezer_agent::{BackupRow, CheckReport, LsEntry, Severity, State};
+use freezer_agent::{BackupRow, CheckReport, Listing, LsEntry, Severity, State};
 use freezer_format::index::{Entry, EntryKind};
 use freezer_format::name::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::{json, table, text, units};
 
 /// The table of backups; below it, what is wrong with some: that is too long for a column.
-pub(crate) fn backups(rows: &[BackupRow], zone: &TimeZone) -> String {
-    let shown: Vec<Vec<String>> = rows.iter().map(|row| backup(row, zone)).collect();
+pub(crate) fn backups(listing: &Listing) -> String {
+    let rows = &listing.backups;
+    let shown: Vec<Vec<String>> = rows.iter().map(|row| backup(row)).collect();
     let headings = [
         "NAME", "HOST", "LEVEL", "DATE", "SIZE", "STORED", "FILES", "STATE",
     ];
@@ -20,10 +20,17 @@ pub(crate) fn backups(rows: &[BackupRow], zone: &TimeZone) -> String {
     for trouble in rows.iter().filter_map(|row| row.trouble.as_ref()) {
         out.push_str(&format!("\ntrouble: {}", text::lines(trouble)));
     }
+    for hidden in &listing.unreadable {
+        let object = text::escape(hidden.object.as_bytes());
+        out.push_str(&format!(
+            "\ntrouble: {object} can't be read: {}",
+            text::lines(&hidden.reason)
+        ));
+    }
     out
 }
 
-fn backup(row: &BackupRow, zone: &TimeZone) -> Vec<String> {
+fn backup(row: &BackupRow) -> Vec<String> {
     let known = |number: Option<u64>, show: fn(u64) -> String| number.map_or_else(|| "-".to_owned(), show);
     let mut state = match row.state {
         State::Committed => "committed".to_owned(),
@@ -31,6 +38,11 @@ fn backup(row: &BackupRow, zone: &TimeZone) -> Vec<String> {
         State::Original => format!("original, {}", row.engine),
         State::Damaged => "DAMAGED".to_owned(),
         State::Unauthenticated => "NOT AUTHENTIC".to_owned(),
+        State::Incomplete => match row.missing_level {
+            Some(level) => format!("INCOMPLETE, no level {level}"),
+            None => "INCOMPLETE".to_owned(),
+        },
+        State::Unreadable => "UNREADABLE".to_owned(),
     };
     if row.encrypted == Some(true) {
         state.push_str(", encrypted");
@@ -42,7 +54,7 @@ fn backup(row: &BackupRow, zone: &TimeZone) -> Vec<String> {
         text::escape(row.backup_name.as_bytes()),
         text::escape(row.host.as_bytes()),
         row.id.level.to_string(),
-        units::date(row.id.time, zone),
+        units::date(row.id.time),
         known(row.bytes, units::bytes),
         known(row.stored_bytes, units::bytes),
         known(row.files, units::count),
@@ -50,12 +62,17 @@ fn backup(row: &BackupRow, zone: &TimeZone) -> Vec<String> {
     ]
 }
 
+/// A list as a document.
+pub(crate) fn list_document(listing: &Listing) -> Value {
+    json!({ "backups": backup_documents(&listing.backups), "unreadable": listing.unreadable })
+}
+
 /// Backups as documents: the recipe's own facts, and the date as text.
-pub(crate) fn backup_documents(rows: &[BackupRow]) -> Value {
+fn backup_documents(rows: &[BackupRow]) -> Value {
     let one = |row: &BackupRow| {
         let mut value = serde_json::to_value(row).unwrap_or_default();
         if let Some(map) = value.as_object_mut() {
-            map.insert("date".to_owned(), json!(units::instant(row.id.time)));
+            map.insert("date".to_owned(), json!(units::date(row.id.time)));
         }
         value
     };
@@ -63,14 +80,14 @@ pub(crate) fn backup_documents(rows: &[BackupRow]) -> Value {
 }
 
 /// A file as one line: mode, owner, size, date, path.
-pub(crate) fn entry(listed: &LsEntry, zone: &TimeZone) -> String {
+pub(crate) fn entry(listed: &LsEntry) -> String {
     let entry = &listed.entry;
     let size = match entry.kind {
         EntryKind::CharDevice | EntryKind::BlockDevice => format!("{}, {}", entry.rdev.0, entry.rdev.1),
         _ => entry.size.to_string(),
     };
     let owner = format!("{}:{}", entry.uid, entry.gid);
-    let date = units::date(Timestamp(entry.mtime.seconds), zone);
+    let date = units::date(Timestamp(entry.mtime.seconds));
     let path = match entry.path.is_empty() {
         true => ".".to_owned(),
         false => text::escape(&entry.path),
@@ -145,7 +162,7 @@ pub(crate) fn entry_document(listed: &LsEntry) -> String {
     }
     map.insert("level".to_owned(), json!(entry.level));
     if let Some(id) = listed.content {
-        map.insert("level_date".to_owned(), json!(units::instant(id.time)));
+        map.insert("level_date".to_owned(), json!(units::date(id.time)));
     }
     for (name, said) in [("unreadable", entry.unreadable), ("inexact", entry.inexact)] {
         if said {
@@ -165,6 +182,7 @@ pub(crate) fn check(report: &CheckReport, read_data: bool, took: Duration) -> St
             Severity::Damage => "damage",
             Severity::Unauthentic => "unauthentic",
             Severity::Locked => "locked",
+            Severity::Unreadable => "unreadable",
             Severity::Notice => "notice",
         };
         out.push_str(&format!(
@@ -264,7 +282,7 @@ mod tests {
             content: None,
         };
         listed.entry.link = b"\xff".to_vec();
-        let line = entry(&listed, &TimeZone::UTC);
+        let line = entry(&listed);
         assert!(
             line.ends_with("1970-01-01 00:00:00 a\\nb\\x1b -> \\xff"),
             "{line}"

@@ -1,21 +1,20 @@
 //! What became of backups and leftovers, as tables and documents.
 
-use freezer_agent::{Action, Fate, LeftoverReport, PruneReport, TaggedBackup};
+use freezer_agent::{Action, Change, Fate, LeftoverReport, PruneReport, TaggedBackup};
 use freezer_format::name::Timestamp;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::{table, text, units};
 
 /// The table of backups with what becomes of each and why, and the sum of it.
-pub(crate) fn prune(report: &PruneReport, zone: &TimeZone) -> String {
+pub(crate) fn prune(report: &PruneReport) -> String {
     let mut rows = Vec::new();
     for name in &report.names {
         for backup in &name.backups {
             rows.push(vec![
                 text::escape(name.name.as_str().as_bytes()),
                 backup.level.to_string(),
-                units::date(backup.time, zone),
+                units::date(backup.time),
                 backup.stored_bytes.map_or_else(|| "-".to_owned(), units::bytes),
                 action(backup.action, report.dry_run).to_owned(),
                 text::lines(&backup.reasons.join("; ")),
@@ -59,9 +58,10 @@ pub(crate) fn warnings(report: &PruneReport) -> Vec<String> {
 pub(crate) fn held(report: &PruneReport) -> Vec<String> {
     let line = |name: &freezer_agent::PrunedName| {
         let shown = text::escape(name.name.as_str().as_bytes());
-        let next = match name.doubtful {
-            true => "freezer check names what is damaged",
-            false => "if that is right, allow it with --limit",
+        let next = match (name.doubtful, name.unreadable) {
+            (true, _) => "freezer check names what is damaged",
+            (_, true) => "let this user read it, then prune again",
+            _ => "if that is right, allow it with --limit",
         };
         let why = name.held.as_ref()?;
         Some(format!(
@@ -87,7 +87,7 @@ pub(crate) fn prune_document(url: &str, report: &PruneReport) -> Value {
 }
 
 /// The table of backups with tags and pins.
-pub(crate) fn tags(backups: &[TaggedBackup], zone: &TimeZone) -> String {
+pub(crate) fn tags(backups: &[TaggedBackup]) -> String {
     let row = |backup: &TaggedBackup| {
         let tags: Vec<&str> = backup.tags.iter().map(String::as_str).collect();
         let pin = match backup.pinned {
@@ -97,7 +97,7 @@ pub(crate) fn tags(backups: &[TaggedBackup], zone: &TimeZone) -> String {
         vec![
             text::escape(backup.name.as_str().as_bytes()),
             backup.level.to_string(),
-            units::date(backup.time, zone),
+            units::date(backup.time),
             pin.to_owned(),
             text::escape(tags.join(",").as_bytes()),
         ]
@@ -108,6 +108,22 @@ pub(crate) fn tags(backups: &[TaggedBackup], zone: &TimeZone) -> String {
         out.push_str(&format!("\ntrouble: {}", text::lines(trouble)));
     }
     out
+}
+
+/// Says why a change of tags changed nothing.
+pub(crate) fn unchanged(backup: &TaggedBackup, change: &Change) -> String {
+    let why = match change {
+        Change::Add(tags) => format!("it has {} already", text::escape(tags.join(",").as_bytes())),
+        Change::Remove(tags) => format!("it has no tag {}", text::escape(tags.join(",").as_bytes())),
+        Change::Pin => "it is pinned already".to_owned(),
+        Change::Unpin => "it isn't pinned".to_owned(),
+    };
+    format!(
+        "{} level {} of {} stays as it is: {why}",
+        text::escape(backup.name.as_str().as_bytes()),
+        backup.level,
+        units::date(backup.time)
+    )
 }
 
 /// The same as documents.
@@ -121,7 +137,7 @@ pub(crate) fn tag_documents(backups: &[TaggedBackup]) -> Value {
 }
 
 /// The list of leftovers, and the sum of it.
-pub(crate) fn leftovers(report: &LeftoverReport, zone: &TimeZone) -> String {
+pub(crate) fn leftovers(report: &LeftoverReport) -> String {
     if report.leftovers.is_empty() {
         return "nothing is left over".to_owned();
     }
@@ -130,7 +146,7 @@ pub(crate) fn leftovers(report: &LeftoverReport, zone: &TimeZone) -> String {
         vec![
             text::escape(leftover.object.as_bytes()),
             units::bytes(leftover.bytes),
-            modified.map_or_else(|| "-".to_owned(), |time| units::date(time, zone)),
+            modified.map_or_else(|| "-".to_owned(), |time| units::date(time)),
             fate(leftover.fate).to_owned(),
             text::lines(&leftover.reason),
         ]
@@ -167,11 +183,7 @@ pub(crate) fn leftover_document(url: &str, report: &LeftoverReport) -> Value {
 
 /// Puts the date beside the seconds.
 fn put_date(value: &mut Value) {
-    let date = |map: &Map<String, Value>| {
-        map.get("time")?
-            .as_i64()
-            .map(|time| units::instant(Timestamp(time)))
-    };
+    let date = |map: &Map<String, Value>| map.get("time")?.as_i64().map(|time| units::date(Timestamp(time)));
     if let Some(map) = value.as_object_mut()
         && let Some(date) = date(map)
     {

@@ -96,11 +96,18 @@ pub(crate) fn trial(report: &TrialReport) -> String {
     let rows = table::columns(&["TRIED", "RESULT", "TIME", "SPEED", ""], &[2, 3], &lines);
     let failed = count(report, TrialState::Failed);
     let unsupported = count(report, TrialState::Unsupported);
-    let verdict = match (failed, unsupported) {
+    let warnings = count(report, TrialState::Warning);
+    let mut verdict = match (failed, unsupported) {
         (0, 0) => "everything works".to_owned(),
         (0, few) => format!("works; {few} not supported"),
         (some, _) => format!("{some} failed"),
     };
+    if warnings > 0 {
+        verdict.push_str(&format!(
+            "; {}",
+            units::counted(warnings as u64, "warning", "warnings")
+        ));
+    }
     format!("{}\n\n{rows}\n\n{verdict}", text::lines(&report.storage))
 }
 
@@ -130,6 +137,7 @@ fn short(time: Duration) -> String {
 fn state(state: TrialState) -> &'static str {
     match state {
         TrialState::Ok => "ok",
+        TrialState::Warning => "WARNING",
         TrialState::Failed => "failed",
         TrialState::Unsupported => "unsupported",
     }
@@ -140,7 +148,7 @@ pub(crate) fn trial_document(report: &TrialReport) -> Value {
     let row = |row: &TrialRow| {
         let mut document = json!({
             "name": row.name,
-            "result": state(row.state),
+            "result": state(row.state).to_lowercase(),
             "seconds": row.time.as_secs_f64(),
             "note": row.note,
         });

@@ -5,7 +5,6 @@ use std::time::Duration;
 use freezer_agent::{BackupOutcome, RestoreOutcome, StreamOutcome};
 use freezer_pipeline::Counts;
 use freezer_pipeline::counters::Warning;
-use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use super::{json, text, units};
@@ -50,12 +49,12 @@ struct Tail<'a> {
 }
 
 /// The summary of a backup.
-pub(crate) fn backup(outcome: &BackupOutcome, took: Duration, zone: &TimeZone) -> String {
+pub(crate) fn backup(outcome: &BackupOutcome, took: Duration) -> String {
     let report = &outcome.report;
     let counts = &report.counts;
     let mut lines = Lines(String::new());
     let verb = if outcome.dry_run { "would be" } else { "backup" };
-    lines.add(verb, &which(outcome, zone));
+    lines.add(verb, &which(outcome));
     match &outcome.stream {
         Some(name) => lines.add("stream", &stream_line(name, counts.bytes)),
         None => add_tree(&mut lines, counts),
@@ -136,14 +135,14 @@ fn copy_advice(outcome: &BackupOutcome) -> Option<String> {
 }
 
 /// Name, level and date of a backup, and why this level.
-fn which(outcome: &BackupOutcome, zone: &TimeZone) -> String {
+fn which(outcome: &BackupOutcome) -> String {
     let why = match (&outcome.full_reason, &outcome.parent) {
         (Some(reason), _) => format!("full: {reason}"),
         (None, Some(parent)) => {
             format!(
                 "changes since level {} of {}",
                 parent.level.0,
-                units::date(parent.time, zone)
+                units::date(parent.time)
             )
         }
         (None, None) => "full".to_owned(),
@@ -152,7 +151,7 @@ fn which(outcome: &BackupOutcome, zone: &TimeZone) -> String {
     format!(
         "{name} level {} of {} ({why})",
         outcome.id.level.0,
-        units::date(outcome.id.time, zone)
+        units::date(outcome.id.time)
     )
 }
 
@@ -196,7 +195,7 @@ pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value 
         "zero": outcome.id.zero.0,
         "level": outcome.id.level.0,
         "time": outcome.id.time.0,
-        "date": units::instant(outcome.id.time),
+        "date": units::date(outcome.id.time),
         "stream": outcome.stream,
         "parent": outcome.parent.map(|parent| json!({ "level": parent.level.0, "time": parent.time.0 })),
         "full_reason": outcome.full_reason.as_ref().map(ToString::to_string),
@@ -242,18 +241,21 @@ pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value 
 }
 
 /// The summary of a restore.
-pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration, zone: &TimeZone) -> String {
+pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration) -> String {
     let report = &outcome.report;
     let mut lines = Lines(String::new());
-    let verb = if outcome.dry_run { "would be" } else { "restored" };
+    let (verb, doing) = match outcome.dry_run {
+        true => ("would", "restore "),
+        false => ("restored", ""),
+    };
     let name = text::escape(outcome.name.as_str().as_bytes());
     let authentic = if outcome.authentic { ", authenticated" } else { "" };
     lines.add(
         verb,
         &format!(
-            "{name} level {} of {}{authentic}",
+            "{doing}{name} level {} of {}{authentic}",
             outcome.level.0,
-            units::date(outcome.time, zone)
+            units::date(outcome.time)
         ),
     );
     let others = report.symlinks + report.hard_links + report.others;
@@ -292,7 +294,7 @@ pub(crate) fn restore_document(outcome: &RestoreOutcome, took: Duration) -> Valu
         "name": outcome.name.as_str(),
         "level": outcome.level.0,
         "time": outcome.time.0,
-        "date": units::instant(outcome.time),
+        "date": units::date(outcome.time),
         "authentic": outcome.authentic,
         "dry_run": outcome.dry_run,
         "bytes": report.bytes,
@@ -320,12 +322,12 @@ pub(crate) fn restore_document(outcome: &RestoreOutcome, took: Duration) -> Valu
 }
 
 /// The summary of a stream's restore to a place that is no directory.
-pub(crate) fn stream(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration, zone: &TimeZone) -> String {
+pub(crate) fn stream(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration) -> String {
     let mut lines = Lines(String::new());
     let verb = if goal.dry_run { "would be" } else { "restored" };
     let name = text::escape(outcome.name.as_str().as_bytes());
     let authentic = if outcome.authentic { ", authenticated" } else { "" };
-    let date = units::date(outcome.time, zone);
+    let date = units::date(outcome.time);
     lines.add(
         verb,
         &format!("{name} level {} of {date}{authentic}", outcome.level.0),
@@ -358,7 +360,7 @@ pub(crate) fn stream_document(outcome: &StreamOutcome, goal: &StreamPlace, took:
         "name": outcome.name.as_str(),
         "level": outcome.level.0,
         "time": outcome.time.0,
-        "date": units::instant(outcome.time),
+        "date": units::date(outcome.time),
         "stream": outcome.file_name,
         "place": goal.place,
         "authentic": outcome.authentic,

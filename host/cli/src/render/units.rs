@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use freezer_format::name::Timestamp;
-use jiff::tz::TimeZone;
 
 /// `1.2 GiB`; exact below 1 KiB.
 pub(crate) fn bytes(bytes: u64) -> String {
@@ -71,19 +70,8 @@ pub(crate) fn ratio(plain: u64, stored: u64) -> String {
     format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
-/// `2026-03-01 02:00:00` in the given zone; bare seconds where the calendar ends.
-pub(crate) fn date(time: Timestamp, zone: &TimeZone) -> String {
-    match jiff::Timestamp::from_second(time.0) {
-        Ok(instant) => instant
-            .to_zoned_datetime(zone.clone())
-            .strftime("%Y-%m-%d %H:%M:%S")
-            .to_string(),
-        Err(_) => time.0.to_string(),
-    }
-}
-
-/// `2026-03-01T02:00:00Z`, for documents; bare seconds where the calendar ends.
-pub(crate) fn instant(time: Timestamp) -> String {
+/// `2026-03-01T02:00:00Z`: UTC, for people and documents alike, as `--at` takes it; bare seconds where the calendar ends.
+pub(crate) fn date(time: Timestamp) -> String {
     jiff::Timestamp::from_second(time.0).map_or_else(|_| time.0.to_string(), |instant| instant.to_string())
 }
 
@@ -130,8 +118,7 @@ mod tests {
 
     #[test]
     fn dates_outside_the_calendar_are_shown_as_seconds() {
-        assert_eq!(date(Timestamp(0), &TimeZone::UTC), "1970-01-01 00:00:00");
-        assert_eq!(instant(Timestamp(0)), "1970-01-01T00:00:00Z");
-        assert_eq!(instant(Timestamp(i64::MAX)), i64::MAX.to_string());
+        assert_eq!(date(Timestamp(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(date(Timestamp(i64::MAX)), i64::MAX.to_string());
     }
 }

@@ -50,7 +50,7 @@ fn tell(reports: &[(&str, LeftoverReport)], exit: Exit, context: &Context) -> Re
         if reports.len() > 1 {
             output.print(&format!("{url}:"))?;
         }
-        output.print(&retention::leftovers(report, &context.config.zone))?;
+        output.print(&retention::leftovers(report))?;
         if !report.noted {
             output.warn(&format!(
                 "{url} can't be written to: this look isn't noted, so no later run can confirm it"

@@ -189,7 +189,7 @@ fn tell(backup: &Backup, hooked: &Hooked, started: Instant, context: &Context) -
     match (output.style, &backup.document) {
         (Style::Text, _) => {
             if !output.quiet {
-                output.print(&summary::backup(outcome, started.elapsed(), &context.config.zone))?;
+                output.print(&summary::backup(outcome, started.elapsed()))?;
             }
             Ok(())
         }

@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write};
 
-use freezer_agent::{AgentError, BackupRow, Keyring, ListOptions, Listed, LsOptions};
+use freezer_agent::{AgentError, ExitClass, Keyring, ListOptions, Listed, Listing, LsOptions};
 use serde_json::json;
 
 use super::session::{Session, passphrase};
@@ -39,6 +39,13 @@ pub(super) fn list(list: &List, context: &Context) -> Result<Exit, Failure> {
     }
     let exit = session.end_with(Exit::Ok);
     let (lists, exit) = those_that_answered(rows_of, exit, context)?;
+    let hidden = lists
+        .iter()
+        .any(|(_, listing)| listing.exit_class() != ExitClass::Ok);
+    let exit = match (hidden, exit) {
+        (true, Exit::Ok) => Exit::Partial,
+        _ => exit,
+    };
     show_lists(list, &lists, exit, context)
 }
 
@@ -82,13 +89,15 @@ pub(super) fn those_that_answered<T>(
 /// Shows the backups of each storage that answered.
 fn show_lists(
     list: &List,
-    lists: &[(String, Vec<BackupRow>)],
+    lists: &[(String, Listing)],
     exit: Exit,
     context: &Context,
 ) -> Result<Exit, Failure> {
     let output = &context.output;
     let asked = list.filter.name.is_some() || list.filter.host.is_some();
-    let is_empty = lists.iter().all(|(_, rows)| rows.is_empty());
+    let is_empty = lists
+        .iter()
+        .all(|(_, listing)| listing.backups.is_empty() && listing.unreadable.is_empty());
     if is_empty && asked {
         return Err(Failure::new(
             Exit::NothingFound,
@@ -96,26 +105,29 @@ fn show_lists(
         )
         .advise("leave out --name and --host to see all"));
     }
-    let zone = &context.config.zone;
     match (output.style, lists) {
-        (Style::Json, [(_, rows)]) if list.reading.storages.len() == 1 => {
-            output.finish(exit, json!({ "backups": listing::backup_documents(rows) }))?;
+        (Style::Json, [(_, listing)]) if list.reading.storages.len() == 1 => {
+            output.finish(exit, listing::list_document(listing))?;
         }
         (Style::Json, lists) => {
-            let one = |(url, rows): &(String, Vec<BackupRow>)| json!({ "storage": url, "backups": listing::backup_documents(rows) });
+            let one = |(url, listing): &(String, Listing)| {
+                let mut document = listing::list_document(listing);
+                document["storage"] = json!(url);
+                document
+            };
             let storages: Vec<_> = lists.iter().map(one).collect();
             output.finish(exit, json!({ "storages": storages }))?;
         }
         _ if is_empty => output.note(&format!("no backups in {}", list.reading.places())),
-        (_, [(_, rows)]) if list.reading.storages.len() == 1 => {
-            output.print(&listing::backups(rows, zone))?
+        (_, [(_, listing)]) if list.reading.storages.len() == 1 => {
+            output.print(&listing::backups(listing))?
         }
         (_, lists) => {
-            for (url, rows) in lists {
+            for (url, listing) in lists {
                 output.print(&format!("{}:", text::lines(url)))?;
-                match rows.is_empty() {
+                match listing.backups.is_empty() && listing.unreadable.is_empty() {
                     true => output.print("no backups")?,
-                    false => output.print(&listing::backups(rows, zone))?,
+                    false => output.print(&listing::backups(listing))?,
                 }
             }
         }
@@ -175,7 +187,6 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
         recursive: ls.recursive,
     };
     let json = context.output.style == Style::Json;
-    let zone = &context.config.zone;
     let mut out = BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
     let output = &context.output;
     let mut visit = |listed: Listed<'_>| {
@@ -189,7 +200,7 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
         let mut line = if json {
             listing::entry_document(entry)
         } else {
-            listing::entry(entry, zone)
+            listing::entry(entry)
         };
         line.push('\n');
         out.write_all(line.as_bytes())

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use freezer_agent::{CopyOptions, CopyReport};
+use freezer_agent::{AgentError, CopyOptions, CopyReport};
 
 use super::session::Session;
 use super::{Context, failure, filter};
 use crate::command::Copy;
 use crate::exit::{Exit, Failure};
-use crate::render::{Style, copies};
+use crate::render::{Style, copies, text};
 
 /// Copies backups.
 ///
@@ -33,19 +33,29 @@ pub(super) fn run(copy: &Copy, context: &Context) -> Result<Exit, Failure> {
         Ok(report) => report,
         Err(error) => {
             drop(session.end());
-            return Err(failure::of_agent(&error));
+            let began = !matches!(
+                error,
+                AgentError::UnknownName { .. } | AgentError::NoContainer { .. } | AgentError::Select { .. }
+            );
+            let failure = failure::of_agent(&error);
+            return Err(match began && !copy.dry_run {
+                true => failure.advise(format!(
+                    "what {} has by now stays there and is no backup before it is whole; the same command goes on",
+                    text::lines(&copy.to.url)
+                )),
+                false => failure,
+            });
         }
     };
-    let exit = session.end_with(Exit::Ok);
+    let exit = session.end_with(failure::exit(report.exit_class()));
     let output = &context.output;
+    for failed in copies::failed(&report) {
+        output.insist(&format!("warning: {failed}"));
+    }
     match output.style {
         Style::Json => output.finish(exit, copies::document(&report, copy, started.elapsed()))?,
         _ if output.quiet => {}
-        _ => output.print(&copies::summary(
-            &report,
-            copy,
-            (started.elapsed(), &context.config.zone),
-        ))?,
+        _ => output.print(&copies::summary(&report, copy, started.elapsed()))?,
     }
     Ok(exit)
 }

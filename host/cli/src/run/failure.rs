@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use freezer_agent::{AgentError, ExitClass};
-use freezer_pipeline::store::{ErrorKind, StoreError};
+use freezer_pipeline::store::{Cause, ErrorKind, StoreError};
 use freezer_plugin::{LimitHit, PluginError};
 
 use crate::exit::{Exit, Failure};
@@ -31,6 +31,10 @@ pub(super) fn of_agent(error: &AgentError) -> Failure {
     }
     let mut failure = Failure::from_error(exit(error.exit_class()), error);
     if let Some(error) = error.store_error() {
+        // Not refused, but not even given: nothing was done yet.
+        if error.kind == ErrorKind::Invalid && error.cause == Some(Cause::Login) {
+            failure.exit = Exit::Usage;
+        }
         split_storage(&mut failure, error);
     }
     failure.next = error.next();
@@ -51,9 +55,9 @@ fn split_storage(failure: &mut Failure, error: &StoreError) {
     failure.causes.push(error.message.clone());
 }
 
-/// A plugin's failure, with its advice.
-pub(super) fn of_plugin(error: &PluginError) -> Failure {
-    let exit = match (error, error.kind()) {
+/// The exit code of a plugin's failure.
+fn exit_of_plugin(error: &PluginError) -> Exit {
+    match (error, error.kind()) {
         (
             PluginError::Unknown { .. }
             | PluginError::Ambiguous { .. }
@@ -63,9 +67,15 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         ) => Exit::Usage,
         (_, ErrorKind::Cancelled) => Exit::Interrupted,
         (PluginError::Failed { .. }, ErrorKind::Corrupt) => Exit::Damaged,
+        // Nothing was done yet: what it was given makes no sense, or something is missing in it.
+        (PluginError::Failed { call: "open", .. }, ErrorKind::Invalid) => Exit::Usage,
         _ => Exit::Failed,
-    };
-    let failure = Failure::from_error(exit, error as &dyn Error);
+    }
+}
+
+/// A plugin's failure, with its advice.
+pub(super) fn of_plugin(error: &PluginError) -> Failure {
+    let failure = Failure::from_error(exit_of_plugin(error), error as &dyn Error);
     match error {
         PluginError::Unknown { .. } => failure.advise(
             "freezer plugin list shows the plugins that are found, --plugins-dir names another place",
@@ -116,13 +126,30 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         PluginError::Spoiled { .. } => failure.advise("nothing was stored of this run; mend that and run it again"),
         PluginError::Snapshot { .. } => failure.advise("the next backup tries again"),
         PluginError::Journal { path, .. } => failure.advise(format!("make {path:?} writable for this user")),
-        PluginError::Failed { kind, .. } => failure.advise(match kind {
-            ErrorKind::NotFound => "check the path or URL that it was given",
-            ErrorKind::Denied => "let this user use it, or run it as a user who may",
-            ErrorKind::Busy | ErrorKind::Unavailable => "wait until the service answers, then run it again",
-            ErrorKind::Corrupt => "freezer check names what is damaged",
-            _ => "mend what the plugin says, then run it again",
+        PluginError::Failed {
+            plugin,
+            call,
+            kind,
+            cause,
+            ..
+        } => failure.advise(match (cause, *call, kind) {
+            (Some(cause), ..) => freezer_agent::advice_of_cause(*cause).to_owned(),
+            (None, "open", ErrorKind::Invalid) => {
+                format!("freezer plugin inspect {plugin} lists its settings, and where each is taken from")
+            }
+            (None, _, kind) => of_kind(*kind).to_owned(),
         }),
+    }
+}
+
+/// What to do where a plugin said no more than the kind of its failure.
+fn of_kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "check the path or URL that it was given",
+        ErrorKind::Denied => "let this user use it, or run it as a user who may",
+        ErrorKind::Busy | ErrorKind::Unavailable => "wait until the service answers, then run it again",
+        ErrorKind::Corrupt => "freezer check names what is damaged",
+        _ => "mend what the plugin says, then run it again",
     }
 }
 
@@ -158,6 +185,7 @@ mod tests {
             operation: "write a segment of",
             key: "data/x".into(),
             message: "the file system is full".into(),
+            cause: None,
         }));
         assert_eq!(
             failure.message,
@@ -173,9 +201,6 @@ mod tests {
             backup: "h_n level 0".into(),
         });
         assert_eq!(failure.exit, Exit::Failed);
-        assert_eq!(
-            failure.next,
-            ["give the pass phrase with --encrypt-pass-file FILE"]
-        );
+        assert_eq!(failure.next, ["give the password with --encrypt-pass-file FILE"]);
     }
 }

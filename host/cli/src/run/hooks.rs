@@ -58,7 +58,7 @@ pub(super) fn around(
         output: &context.output,
         hidden: secret_variables(context)?,
         begun: Instant::now(),
-        started: units::instant(freezer_format::name::Timestamp(now().seconds)),
+        started: units::date(freezer_format::name::Timestamp(now().seconds)),
         reports: Vec::new(),
     };
     let made = run.before().and_then(|()| make());

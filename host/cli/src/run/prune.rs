@@ -78,7 +78,7 @@ fn tell(reports: &[(&str, PruneReport)], exit: Exit, context: &Context) -> Resul
                     output.warn(&warning);
                 }
                 if !output.quiet {
-                    output.print(&retention::prune(report, &context.config.zone))?;
+                    output.print(&retention::prune(report))?;
                 }
                 for held in retention::held(report) {
                     output.insist(&format!("warning: {held}"));

@@ -13,7 +13,7 @@ use super::{Context, failure, restore_stream, wanted};
 use crate::command::{Restore, RestoreGoal};
 use crate::compat::messages;
 use crate::exit::{Exit, Failure};
-use crate::render::{Style, summary};
+use crate::render::{Style, summary, text, units};
 
 /// The mode that puts trees in place where the one that made them isn't there.
 const MODE: &str = "fs";
@@ -80,11 +80,7 @@ fn tree(
             let output = &context.output;
             match output.style {
                 Style::Text if !output.quiet => {
-                    output.print(&summary::restore(
-                        &outcome,
-                        started.elapsed(),
-                        &context.config.zone,
-                    ))?;
+                    output.print(&summary::restore(&outcome, started.elapsed()))?;
                 }
                 Style::Json => output.finish(exit, summary::restore_document(&outcome, started.elapsed()))?,
                 Style::Text | Style::Original(_) => {}
@@ -92,8 +88,13 @@ fn tree(
             Ok(exit)
         }
         Err(error) => {
+            let written = session.files_done();
             drop(session.end());
-            Err(failed(&error, context))
+            let mut failure = failed(&error, context);
+            if written > 0 && !restore.dry_run {
+                failure = failure.advise(left_behind(written, &options.target));
+            }
+            Err(failure)
         }
     }
 }
@@ -127,4 +128,13 @@ pub(super) fn mode_of<'s>(
 /// A path for messages.
 pub(super) fn shown(path: &Path) -> String {
     crate::render::text::escape(path.as_os_str().as_encoded_bytes())
+}
+
+/// What a restore that broke off leaves, and what to do with it.
+fn left_behind(files: u64, target: &Path) -> String {
+    format!(
+        "{} holds what was restored by then ({}, each whole): restore with --overwrite goes over it, or remove it",
+        text::escape(target.as_os_str().as_encoded_bytes()),
+        units::counted(files, "entry", "entries")
+    )
 }

@@ -163,7 +163,7 @@ fn tell(
     match output.style {
         Style::Text if output.quiet => Ok(()),
         Style::Text => {
-            let summary = summary::stream(outcome, place, took, &context.config.zone);
+            let summary = summary::stream(outcome, place, took);
             match output.stdout_is_content {
                 true => complain(&summary),
                 false => output.print(&summary)?,

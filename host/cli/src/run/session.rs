@@ -53,6 +53,12 @@ impl Teller {
         });
     }
 
+    /// Says what is waited for, above the progress line; nothing if quiet.
+    fn tell(&self, line: &str) {
+        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.suspend(|| self.output.note(&format!("waiting: {}", text::lines(line))));
+    }
+
     /// Ends the progress line and says how many warnings were not told.
     fn finish(&self) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = Progress::hidden();
@@ -113,11 +119,13 @@ impl<'a> Session<'a> {
             told: AtomicU64::new(0),
         });
         let told = Arc::clone(&teller);
+        let waiting = Arc::clone(&teller);
         let run = Run::new(RunConfig {
             cancel: cancel.clone(),
             named_paths: named,
             warn: Arc::new(move |warning| told.warn(&warning, false)),
             progress: Arc::new(|activity, _| tracing::debug!(activity, "a plugin reports its progress")),
+            tell: Arc::new(move |line| waiting.tell(&line)),
             bandwidth: context.bandwidth,
         });
         Ok(Session {
@@ -290,6 +298,19 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// How many entries are done by now.
+    pub(super) fn files_done(&self) -> u64 {
+        let Counters {
+            files,
+            directories,
+            others,
+            ..
+        } = &*self.counters;
+        [files, directories, others]
+            .into_iter()
+            .fold(0, |sum, counter| sum.saturating_add(Counters::get(counter)))
+    }
+
     /// Ends the run: releases what plugins hold, ends the progress line. Answers what is still held.
     pub(super) fn end(self) -> Vec<String> {
         let held = self.run.release_all();
@@ -340,10 +361,10 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
     host.map_err(|error| failure::of_plugin(&error))
 }
 
-/// Reads the pass phrase, the first line of a file; tells what is odd about it.
+/// Reads the password, the first line of a file; tells what is odd about it.
 ///
 /// # Errors
-/// When the file can't be read or its first line can't be a pass phrase.
+/// When the file can't be read or its first line can't be a password.
 pub(super) fn passphrase(path: Option<&Path>, output: &Output) -> Result<Option<Passphrase>, Failure> {
     use std::io::Read;
     let Some(path) = path else { return Ok(None) };
@@ -351,10 +372,17 @@ pub(super) fn passphrase(path: Option<&Path>, output: &Output) -> Result<Option<
         let shown = text::escape(path.as_os_str().as_encoded_bytes());
         Failure::new(Exit::Failed, format!("can't use the pass file {shown}"))
             .because(error.to_string())
-            .advise("name a file whose first line is the pass phrase with --encrypt-pass-file")
+            .advise("name a file whose first line is the password with --encrypt-pass-file")
     };
     let mut content = zeroize::Zeroizing::new(Vec::new());
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
+    if let Some(warning) = file
+        .metadata()
+        .ok()
+        .and_then(|facts| open_to_others(path, &facts))
+    {
+        output.warn(&warning);
+    }
     file.take(MAX_PASS_FILE)
         .read_to_end(&mut content)
         .map_err(|error| failed(&error))?;
@@ -363,6 +391,20 @@ pub(super) fn passphrase(path: Option<&Path>, output: &Output) -> Result<Option<
         .iter()
         .for_each(|warning| output.warn(&warning.to_string()));
     Ok(Some(passphrase))
+}
+
+/// A warning if others may read a secret's file. What isn't a file, such as a pipe, is the shell's matter.
+fn open_to_others(path: &Path, facts: &std::fs::Metadata) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let who = match facts.mode() & 0o044 {
+        0 => return None,
+        0o040 => "its group",
+        _ => "every user of this machine",
+    };
+    facts.is_file().then(|| {
+        let shown = text::escape(path.as_os_str().as_encoded_bytes());
+        format!("the pass file {shown} can be read by {who}: chmod 600 {shown}")
+    })
 }
 
 /// An absolute form of a path that the user named; links in it stay.

@@ -49,6 +49,11 @@ pub(super) fn run(tag: &Tag, context: &Context) -> Result<Exit, Failure> {
         }
     }
     let exit = session.end_with(Exit::Ok);
+    if let Tag::Change(change) = tag {
+        for backup in backups.iter().filter(|backup| !backup.changed) {
+            context.output.note(&retention::unchanged(backup, &change.change));
+        }
+    }
     tell(&backups, exit, context)?;
     Ok(exit)
 }
@@ -66,6 +71,6 @@ fn tell(backups: &[TaggedBackup], exit: Exit, context: &Context) -> Result<(), F
     match output.style {
         Style::Json => output.finish(exit, json!({ "backups": retention::tag_documents(backups) })),
         _ if output.quiet => Ok(()),
-        _ => output.print(&retention::tags(backups, &context.config.zone)),
+        _ => output.print(&retention::tags(backups)),
     }
 }

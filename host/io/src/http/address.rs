@@ -1,13 +1,13 @@
 //! Which addresses a request may reach: names are resolved here, and what was checked is what gets connected, so that a
 //! name that changes its mind in between gains nothing.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::Permission;
+use crate::error::{Error, ErrorKind, code};
 
 /// Addresses by which clouds tell a machine its secrets, apart from those that are link-local anyway.
 const METADATA: [IpAddr; 3] = [
@@ -52,6 +52,12 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// A name server may be away for a moment, so it is worth another try.
+fn no_such_host(name: &Name, why: &dyn std::fmt::Display) -> Error {
+    let message = format!("no connection: can't find host {:?}: {why}", name.as_str());
+    Error::new(ErrorKind::Unavailable, message).with_code(code::NO_SUCH_HOST)
+}
+
 /// Resolves names by the machine's own means and leaves out what isn't permitted.
 pub(super) struct CheckedResolver(pub(super) Arc<dyn Permission>);
 
@@ -59,7 +65,8 @@ impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let permission = Arc::clone(&self.0);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await;
+            let found: Vec<SocketAddr> = found.map_err(|error| no_such_host(&name, &error))?.collect();
             let mut refusal = None;
             let mut permitted = Vec::new();
             for address in found {
@@ -70,9 +77,7 @@ impl Resolve for CheckedResolver {
             }
             match (permitted.is_empty(), refusal) {
                 (true, Some(refusal)) => Err(refusal.into()),
-                (true, None) => {
-                    Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address").into())
-                }
+                (true, None) => Err(no_such_host(&name, &"the name has no address").into()),
                 (false, _) => Ok(Box::new(permitted.into_iter()) as Addrs),
             }
         })

@@ -3,28 +3,36 @@
 use std::error::Error as StdError;
 use std::io;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, code};
 
 /// Why no answer came to a request.
 pub(super) fn unanswered(asked: &str, error: &reqwest::Error) -> Error {
     if let Some(own) = own(error) {
-        return Error::new(own.kind, format!("{asked}: {}", own.message));
+        let message = format!("{asked}: {}", own.message);
+        return Error {
+            message,
+            ..own.clone()
+        };
     }
     if let Some(tls) = tls(error) {
-        return Error::new(tls_kind(tls), format!("{asked}: {}", tls_words(tls)));
+        let failed = Error::new(tls_kind(tls), format!("{asked}: {}", tls_words(tls)));
+        return match failed.kind {
+            ErrorKind::Denied => failed.with_code(code::CERTIFICATE),
+            _ => failed,
+        };
     }
     let why = root(error);
     if error.is_builder() {
         return Error::new(ErrorKind::Invalid, format!("{asked}: {why}"));
     }
-    let what = if error.is_timeout() {
-        "no connection within 10 s".to_owned()
+    let unavailable = |what: String| Error::new(ErrorKind::Unavailable, format!("{asked}: {what}"));
+    if error.is_timeout() {
+        unavailable("no connection within 10 s".to_owned()).with_code(code::NO_CONNECTION)
     } else if error.is_connect() {
-        format!("no connection: {why}")
+        unavailable(format!("no connection: {why}")).with_code(code::NO_CONNECTION)
     } else {
-        format!("broken off before the answer: {why}")
-    };
-    Error::new(ErrorKind::Unavailable, format!("{asked}: {what}"))
+        unavailable(format!("broken off before the answer: {why}"))
+    }
 }
 
 /// Why an answer's content broke off.

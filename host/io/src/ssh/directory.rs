@@ -338,7 +338,7 @@ fn send_all(wire: &mut Wire, place: (&[u8], u64), content: &mut dyn Read, what: 
             }
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => {
-                let Error { kind, message } = Error::from_io(&error);
+                let Error { kind, message, .. } = Error::from_io(&error);
                 return Err(Error::new(
                     kind,
                     format!("can't {what}: its source broke off: {message}"),

@@ -8,7 +8,7 @@ use ssh2::{ErrorCode, KeyboardInteractivePrompt, MethodType, Prompt};
 use zeroize::Zeroizing;
 
 use super::link::Link;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, code};
 
 /// libssh2: the key can't be read.
 const FILE: i32 = -16;
@@ -47,6 +47,13 @@ impl std::fmt::Debug for Login {
 /// # Errors
 /// `Denied`, with what was refused and which methods the server offers; `Invalid` for a key that can't be used.
 pub(super) fn log_in(link: &mut Link, user: &str, login: &Login) -> Result<(), Error> {
+    authenticate(link, user, login).map_err(|error| match error.kind {
+        ErrorKind::Denied => error.with_code(code::LOGIN),
+        _ => error,
+    })
+}
+
+fn authenticate(link: &mut Link, user: &str, login: &Login) -> Result<(), Error> {
     let offered = link.call(|session| session.auth_methods(user).map(str::to_owned))?;
     let offered = match offered {
         Ok(offered) => offered,

@@ -27,7 +27,7 @@ pub(crate) enum StreamError {
     #[error("can't read the beginning of the stream")]
     Read(#[source] io::Error),
     /// The stream isn't what it is said to be.
-    #[error("the stream isn't {expected}: wrong passphrase, wrong compression or damaged")]
+    #[error("the stream isn't {expected}: wrong password, wrong compression or damaged")]
     Unrecognised {
         /// What it should be.
         expected: String,
@@ -155,7 +155,7 @@ mod tests {
     fn noise_is_taken_for_a_wrong_key(#[case] told: Option<Compression>) {
         let noise: Vec<u8> = (0..4096u32).map(|i| ((i * 7919) >> 3) as u8).collect();
         let error = open_stream(io::Cursor::new(noise), told).err().unwrap();
-        assert!(error.to_string().contains("wrong passphrase"), "{error}");
+        assert!(error.to_string().contains("wrong password"), "{error}");
     }
 
     #[test]

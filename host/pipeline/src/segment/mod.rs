@@ -2,7 +2,11 @@
 //!
 //! One thread owns an [`Outlet`] with all objects of the run; uploader threads make the calls. A segment buffer is
 //! recycled when the storage has let go of it. Nothing is visible before [`Outlet::commit`]; [`Outlet::shut`] undoes.
+//!
+//! Where a storage takes so many segments only, they grow once half of them are used up (`growth.rs`). Digests are always of
+//! pieces of the first size, so neither index nor manifest knows of it.
 
+mod growth;
 mod uploader;
 
 use std::sync::Arc;
@@ -14,6 +18,7 @@ use crate::counters::Counters;
 use crate::error::BackupError;
 use crate::store::Store;
 
+use growth::Growth;
 pub(crate) use uploader::{Upload, Uploaded, run_uploader};
 
 /// Names one object of an [`Outlet`].
@@ -37,13 +42,20 @@ pub(crate) struct Outlet<'a> {
     done: Receiver<Uploaded>,
     most_in_flight: usize,
     in_flight: usize,
+    /// Bytes of segments under way.
+    bytes_in_flight: u64,
     objects: Vec<Object>,
 }
 
 struct Object {
     key: String,
     upload: Option<Arc<str>>,
+    growth: Growth,
+    /// Bytes of the segment that is being filled.
     segment_bytes: usize,
+    /// Bytes of what is digested together, and how many of the current one came.
+    piece_bytes: usize,
+    piece_filled: usize,
     buffer: Vec<u8>,
     free: Vec<Vec<u8>>,
     receipts: Vec<Option<String>>,
@@ -70,16 +82,22 @@ impl<'a> Outlet<'a> {
             done,
             most_in_flight,
             in_flight: 0,
+            bytes_in_flight: 0,
             objects: Vec::new(),
         }
     }
 
     /// Prepares an object. The storage hears of it when the first segment is full.
     pub(crate) fn open(&mut self, key: &str, segment_bytes: u64, digest_of: DigestOf) -> ObjectNumber {
+        let growth = Growth::new(segment_bytes, &self.store.limits());
+        let piece_bytes = usize::try_from(segment_bytes).unwrap_or(usize::MAX);
         self.objects.push(Object {
             key: key.to_owned(),
             upload: None,
-            segment_bytes: usize::try_from(segment_bytes).unwrap_or(usize::MAX),
+            growth,
+            segment_bytes: piece_bytes,
+            piece_bytes,
+            piece_filled: 0,
             buffer: Vec::new(),
             free: Vec::new(),
             receipts: Vec::new(),
@@ -96,15 +114,23 @@ impl<'a> Outlet<'a> {
     pub(crate) fn write(&mut self, number: ObjectNumber, mut bytes: &[u8]) -> Result<(), BackupError> {
         while !bytes.is_empty() {
             let object = &mut self.objects[number.0];
-            if object.buffer.capacity() == 0 {
+            if object.buffer.capacity() < object.segment_bytes {
                 // At once, so that it is never copied while it grows; untouched pages cost nothing.
-                object.buffer.reserve_exact(object.segment_bytes);
+                object.buffer = Vec::with_capacity(object.segment_bytes);
             }
-            let taken = bytes.len().min(object.segment_bytes - object.buffer.len());
+            let room = object.segment_bytes - object.buffer.len();
+            let taken = bytes
+                .len()
+                .min(room)
+                .min(object.piece_bytes - object.piece_filled);
             let (now, later) = bytes.split_at(taken);
             object.digest.update(now);
             object.buffer.extend_from_slice(now);
             bytes = later;
+            object.piece_filled += taken;
+            if object.piece_filled == object.piece_bytes {
+                object.end_piece();
+            }
             if object.buffer.len() == object.segment_bytes {
                 self.cut(number)?;
             }
@@ -118,14 +144,18 @@ impl<'a> Outlet<'a> {
         object.cut_bytes + object.buffer.len() as u64
     }
 
-    /// The digests of segments that were cut since the last call.
+    /// The digests of pieces that ended since the last call.
     pub(crate) fn take_segment_digests(&mut self, number: ObjectNumber) -> Vec<[u8; 32]> {
         std::mem::take(&mut self.objects[number.0].segment_digests)
     }
 
     /// Sends what is left of an object. Its bytes are complete then, but it stays invisible.
     pub(crate) fn finish(&mut self, number: ObjectNumber) -> Result<(), BackupError> {
-        let object = &self.objects[number.0];
+        let object = &mut self.objects[number.0];
+        let is_empty = object.cut_bytes == 0 && object.buffer.is_empty();
+        if object.piece_filled > 0 || is_empty {
+            object.end_piece();
+        }
         if !object.buffer.is_empty() || object.receipts.is_empty() {
             self.cut(number)?;
         }
@@ -180,7 +210,13 @@ impl<'a> Outlet<'a> {
 
     /// Hands the filled buffer to an uploader and takes a new one.
     fn cut(&mut self, number: ObjectNumber) -> Result<(), BackupError> {
-        while self.in_flight >= self.most_in_flight {
+        // Larger segments are fewer at once: together no more than the first ones were, if more than one.
+        let next = self.objects[number.0].buffer.len() as u64;
+        let base = self.objects[number.0].piece_bytes as u64;
+        let most_bytes = base.saturating_mul(self.most_in_flight as u64);
+        while self.in_flight >= self.most_in_flight
+            || (self.in_flight > 0 && self.bytes_in_flight.saturating_add(next) > most_bytes && next > base)
+        {
             self.receive()?;
         }
         let max_segments = self.store.limits().max_segments;
@@ -204,15 +240,12 @@ impl<'a> Outlet<'a> {
                 upload
             }
         };
-        if object.digest_of == DigestOf::Segments {
-            object
-                .segment_digests
-                .push(std::mem::take(&mut object.digest).finalize().into());
-        }
         let content = std::mem::replace(&mut object.buffer, object.free.pop().unwrap_or_default());
         let offset = object.cut_bytes;
         object.cut_bytes += content.len() as u64;
         object.receipts.push(None);
+        object.grow();
+        let bytes = content.len() as u64;
         let job = Upload {
             object: number,
             upload,
@@ -223,6 +256,7 @@ impl<'a> Outlet<'a> {
         // The uploaders live until this sender is dropped, and `most_in_flight` jobs fit: it neither fails nor blocks.
         if self.jobs.send(job).is_ok() {
             self.in_flight += 1;
+            self.bytes_in_flight += bytes;
         }
         Ok(())
     }
@@ -234,6 +268,7 @@ impl<'a> Outlet<'a> {
             return Ok(());
         };
         self.in_flight -= 1;
+        self.bytes_in_flight = self.bytes_in_flight.saturating_sub(uploaded.bytes);
         let receipt = uploaded.result?;
         let object = &mut self.objects[uploaded.object.0];
         Counters::add(&self.counters.bytes_stored, uploaded.bytes);
@@ -243,5 +278,32 @@ impl<'a> Outlet<'a> {
             object.free.push(buffer);
         }
         Ok(())
+    }
+}
+
+impl Object {
+    /// Ends a piece: where each has a digest of its own, that is done.
+    fn end_piece(&mut self) {
+        self.piece_filled = 0;
+        if self.digest_of == DigestOf::Segments {
+            let digest = std::mem::take(&mut self.digest).finalize();
+            self.segment_digests.push(digest.into());
+        }
+    }
+
+    /// Sets the size of the next segment.
+    fn grow(&mut self) {
+        let bytes = usize::try_from(self.growth.segment_bytes(self.receipts.len())).unwrap_or(usize::MAX);
+        if bytes > self.segment_bytes {
+            tracing::warn!(
+                "{:?} is so large that its segments grow to {} MiB, and the memory for them: a larger --max-segment-size from \
+                 the beginning needs fewer",
+                self.key,
+                bytes >> 20
+            );
+            self.segment_bytes = bytes;
+            // Smaller buffers are of no use any more.
+            self.free.clear();
+        }
     }
 }

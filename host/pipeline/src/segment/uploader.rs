@@ -54,6 +54,7 @@ fn failed(store: &dyn Store, job: &Upload) -> Uploaded {
         operation: "write a segment of",
         key: job.upload.to_string(),
         message: "the storage's code broke down".to_owned(),
+        cause: None,
     };
     Uploaded {
         object: job.object,

@@ -292,7 +292,7 @@ fn the_key_derivation_is_found_out() {
         let error = detect(&wrong).err().unwrap();
         assert_eq!(
             error.to_string(),
-            "can't decrypt \"data\": wrong passphrase or damaged"
+            "can't decrypt \"data\": wrong password or damaged"
         );
     }
 }

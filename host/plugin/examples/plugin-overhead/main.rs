@@ -80,6 +80,7 @@ fn open_plugin(scratch: &Path, plugins: &Path, url: &str, more: &[(&str, &str)])
         named_paths: Vec::new(),
         warn: Arc::new(|_| {}),
         progress: Arc::new(|_, _| {}),
+        tell: Arc::new(|_| {}),
         bandwidth: BandwidthLimits::default(),
     });
     let scheme = url.split(':').next().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! `ssh`: other machines, as far as they are granted, reached by `freezer_io::ssh`.
 
 use freezer_io::directory;
+use freezer_io::error::code;
 use freezer_io::ssh::{self, KnownHostsFiles, Login, RemoteDirectory};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
@@ -84,7 +85,10 @@ fn native(context: &PluginContext, target: Target) -> Result<ssh::Target, Error>
         wit::Login::Key(key) => key_login(context, key)?,
         wit::Login::Agent => Login::Agent(context.ssh.agent.clone().ok_or_else(|| {
             let message = "there is no agent to log in by: SSH_AUTH_SOCK isn't set";
-            convert::error(ErrorKind::NotFound, message)
+            Error {
+                code: Some(code::LOGIN.to_owned()),
+                ..convert::error(ErrorKind::NotFound, message)
+            }
         })?),
     };
     let files = match &target.known_hosts {

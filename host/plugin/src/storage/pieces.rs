@@ -20,12 +20,14 @@ pub(crate) struct Piece {
 pub(crate) trait Source: Send {
     /// `length` bytes from `offset`, or the first of them.
     fn open(&self, offset: u64, length: u64) -> Result<Piece, StoreError>;
-    /// Waits; false once the run is cancelled.
-    fn wait(&self, pause: Duration) -> bool;
+    /// Waits after that failure; false once the run is cancelled.
+    fn wait(&mut self, pause: Duration, error: &io::Error) -> bool;
+    /// Hears that bytes came again.
+    fn went_on(&mut self) {}
 }
 
 /// How often in a row a stream that yields nothing is opened anew: as often as a call of its own is tried.
-const RESUMES: u32 = 5;
+pub(crate) const RESUMES: u32 = 5;
 /// The pause before the second one; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
@@ -73,7 +75,11 @@ impl<S: Source> PieceReader<S> {
         if !is_passing(error.kind()) || self.failures == RESUMES {
             return Err(self.told(error));
         }
-        if self.failures > 0 && !self.source.wait(FIRST_PAUSE * 2_u32.pow(self.failures - 1)) {
+        if self.failures > 0
+            && !self
+                .source
+                .wait(FIRST_PAUSE * 2_u32.pow(self.failures - 1), &error)
+        {
             return Err(self.told(error));
         }
         self.failures += 1;
@@ -99,6 +105,7 @@ impl<S: Source> PieceReader<S> {
             operation: "read",
             key: self.key.clone(),
             message: native.message,
+            cause: None,
         })
     }
 }
@@ -122,7 +129,9 @@ impl<S: Source> Read for PieceReader<S> {
                     self.resume(io::Error::new(io::ErrorKind::UnexpectedEof, message))?;
                 }
                 Ok(count) => {
-                    self.failures = 0;
+                    if std::mem::take(&mut self.failures) > 0 {
+                        self.source.went_on();
+                    }
                     self.offset += count as u64;
                     self.piece_left -= count as u64;
                     self.left -= count as u64;
@@ -188,6 +197,7 @@ mod tests {
                     operation: "read",
                     key: "k".into(),
                     message: "too short".into(),
+                    cause: None,
                 });
             }
             let fault = self.breaks.get(number).or(self.breaks.last()).copied().flatten();
@@ -204,7 +214,7 @@ mod tests {
             })
         }
 
-        fn wait(&self, _pause: Duration) -> bool {
+        fn wait(&mut self, _pause: Duration, _error: &io::Error) -> bool {
             true
         }
     }

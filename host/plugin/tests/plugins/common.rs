@@ -42,6 +42,7 @@ pub(crate) fn limited_run(named_paths: Vec<PathBuf>, bandwidth: BandwidthLimits)
         named_paths,
         warn: Arc::new(move |line| told.lock().unwrap().push(line)),
         progress: Arc::new(|_, _| {}),
+        tell: Arc::new(|_| {}),
         bandwidth,
     });
     TestRun {

@@ -83,6 +83,7 @@ fn failed() -> PluginError {
         call: "put",
         kind: ErrorKind::Other,
         message: "the disk is full".to_owned(),
+        cause: None,
         retry_after: None,
     }
 }

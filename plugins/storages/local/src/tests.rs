@@ -301,6 +301,8 @@ fn a_listing_shows_one_level_without_temporaries_and_foreign_things() {
         .unwrap();
     local.begin("data/tar/h_n/1/0_1/index", None).unwrap();
     host.put_symlink(ROOT, "data/tar/h_n/1/0_1/link");
+    host.put_file(ROOT, "data/tar/h_n/1/0_1/line\nbreak", b"");
+    host.put_file(ROOT, "data/tar/odd\u{1b}name/1/0_1/data", b"");
     let keys = |prefix: &str| -> Vec<(String, KeyKind)> {
         let page = local.list(prefix, None).unwrap();
         assert_eq!(page.next, None);

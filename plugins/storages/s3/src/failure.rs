@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use freezer_sdk::error::{Error, ErrorKind};
+use freezer_sdk::error::{Error, ErrorKind, code};
 use freezer_sdk::host::http::Response;
 
 use crate::document::{ANSWER_BYTES, Element};
@@ -63,13 +63,29 @@ impl Refusal {
     fn error(&self, access_key: &str) -> Error {
         let (kind, message) = self.meaning(access_key);
         let mut error = Error::new(kind, message);
-        error.code = Some(if self.code.is_empty() {
-            self.status.to_string()
-        } else {
-            self.code.clone()
+        let word = match self.code.as_str() {
+            "" => self.status.to_string(),
+            code => code.to_owned(),
+        };
+        error.code = Some(match self.is_of_login() {
+            true => format!("{} {word}", code::LOGIN),
+            false => word,
         });
         error.retry_after = self.retry_after;
         error
+    }
+
+    /// True if it isn't believed who asks; what that one may do is another matter.
+    fn is_of_login(&self) -> bool {
+        matches!(
+            self.code.as_str(),
+            "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "ExpiredToken"
+                | "ExpiredTokenException"
+                | "TokenRefreshRequired"
+                | "InvalidToken"
+        )
     }
 
     fn meaning(&self, access_key: &str) -> (ErrorKind, String) {

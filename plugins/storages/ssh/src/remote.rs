@@ -106,7 +106,10 @@ impl Remote {
     /// To the host, `not-found` from a storage means an empty one: a missing key or machine must not look like that.
     fn connect(&self) -> Result<Connection> {
         ssh::connect(&self.target).map_err(|error| match error.kind {
-            ErrorKind::NotFound => Error::invalid(error.message),
+            ErrorKind::NotFound => Error {
+                kind: ErrorKind::Invalid,
+                ..error
+            },
             _ => error,
         })
     }

@@ -2,12 +2,12 @@
 //!
 //! ```text
 //! 401 403   denied            413   other (a quota, or too large), busy if it says when to come again
-//! 404       not-found         422   corrupt: what arrived isn't what was sent
+//! 404       not-found         422 499   unavailable: what was sent arrived changed or not whole, sent again it may not
 //! 409       busy              408 429 498 503   busy, with Retry-After
 //! 412       already-exists    500 502 504       unavailable      507   other: no space left
 //! ```
 
-use freezer_sdk::error::{Error, ErrorKind, Result};
+use freezer_sdk::error::{Error, ErrorKind, Result, code};
 use freezer_sdk::host::http::Response;
 
 /// Bytes of an answer that are looked at for the service's own words.
@@ -32,7 +32,8 @@ pub(crate) fn error(response: &Response) -> Error {
         412 => (ErrorKind::AlreadyExists, "it is there already"),
         413 if wait.is_some() => (ErrorKind::Busy, "too many requests"),
         413 => (ErrorKind::Other, "a quota is used up, or it is too large"),
-        422 => (ErrorKind::Corrupt, "what arrived is not what was sent"),
+        422 => (ErrorKind::Unavailable, "what arrived is not what was sent"),
+        499 => (ErrorKind::Unavailable, "what was sent broke off on its way"),
         429 | 498 => (ErrorKind::Busy, "too many requests"),
         408 | 503 => (ErrorKind::Busy, "the service is overloaded or in maintenance"),
         507 => (ErrorKind::Other, "no space is left"),
@@ -45,7 +46,10 @@ pub(crate) fn error(response: &Response) -> Error {
         message.push_str(&words);
     }
     message.push(')');
-    let error = Error::new(kind, message).with_code(status.to_string());
+    let error = Error::new(kind, message).with_code(match status {
+        401 => format!("{} 401", code::LOGIN),
+        _ => status.to_string(),
+    });
     match wait {
         Some(wait) => error.with_retry_after(wait),
         None => error,
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_status_has_its_kind() {
-        use ErrorKind::{AlreadyExists, Busy, Corrupt, Denied, NotFound, Other, Unavailable};
+        use ErrorKind::{AlreadyExists, Busy, Denied, NotFound, Other, Unavailable};
         for (status, kind) in [
             (401, Denied),
             (403, Denied),
@@ -129,7 +133,8 @@ mod tests {
             (409, Busy),
             (412, AlreadyExists),
             (413, Other),
-            (422, Corrupt),
+            (422, Unavailable),
+            (499, Unavailable),
             (429, Busy),
             (498, Busy),
             (500, Unavailable),

@@ -398,7 +398,7 @@ fn a_wrong_digest_is_told() {
             .put_segment(&id, 0, 0, &host.segment(b"x"))
             .unwrap_err()
             .kind,
-        ErrorKind::Corrupt
+        ErrorKind::Unavailable
     );
     let receipt = store.put_segment(&id, 0, 0, &host.segment(b"x")).unwrap();
     assert_eq!(receipt, format!("1:{}", md5(b"x")));
