@@ -14,3 +14,4 @@ pub mod sql;
 pub mod snapshots;
 pub mod stop;
 pub mod ssh;
+pub mod tcp;

@@ -8,6 +8,7 @@
 mod http;
 mod processes;
 mod snapshots;
+mod tcp;
 
 use std::path::{Component, Path, PathBuf};
 

@@ -28,6 +28,7 @@ use crate::host::SshSurroundings;
 use crate::interfaces::LogOutput;
 use crate::interfaces::bodies::BodiesExceeded;
 use crate::interfaces::resources::BodyBudget;
+use crate::interfaces::tcp::Seats;
 use crate::journal::RunJournal;
 use crate::limits::{CallClock, Ceiling, CpuExceeded, PluginLimits};
 use crate::log_gate::{Level, LogGate};
@@ -51,6 +52,8 @@ pub(crate) struct PluginContext {
     pub(crate) flags: BTreeSet<String>,
     pub(crate) http: HttpClient,
     pub(crate) ssh: SshSurroundings,
+    /// The byte connections that are open.
+    pub(crate) connections: Seats,
     pub(crate) limits: PluginLimits,
     pub(crate) log: LogGate,
     pub(crate) journal: Option<RunJournal>,

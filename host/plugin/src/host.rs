@@ -26,6 +26,7 @@ use crate::error::PluginError;
 use crate::grant_file::OperatorGrants;
 use crate::grants::{GrantSet, Grants};
 use crate::guest::{Guest, GuestState, PluginContext};
+use crate::interfaces::tcp::Seats;
 use crate::journal::RunJournal;
 use crate::limits::PluginLimits;
 use crate::log_gate::LogGate;
@@ -406,6 +407,7 @@ impl PluginHost {
             files: manifest.files(settings),
             flags: manifest.flags(settings),
             ssh: self.config.ssh.clone(),
+            connections: Seats::default(),
             log: LogGate::new(&manifest.name, limits.log_lines),
             limits,
             journal,

@@ -4,14 +4,14 @@ use crate::error::Result;
 use crate::host::backend::tcp as backend;
 use crate::host::bodies::Body;
 
-pub use crate::bindings::imports::freezer::plugin::tcp::Tls;
+pub use crate::bindings::imports::freezer::plugin::tcp::{Target, Tls, Trust};
 
 /// Connects, and makes the TLS handshake if asked.
 ///
 /// # Errors
-/// `denied` (no grant, certificate not trusted); `unavailable`; `not-found`.
-pub fn connect(host: &str, port: u16, tls: Option<&Tls>) -> Result<Connection> {
-    Ok(Connection(backend::connect(host, port, tls)?))
+/// `denied` (no grant, certificate not trusted); `unavailable`; `not-found`; `invalid` (no such setting, too many connections).
+pub fn connect(target: &Target) -> Result<Connection> {
+    Ok(Connection(backend::connect(target)?))
 }
 
 /// An open connection. After any error but `invalid` it is of no more use.

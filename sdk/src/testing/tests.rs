@@ -323,7 +323,13 @@ fn a_remote_directory_is_one_of_its_host() {
 fn a_tcp_connection_answers_what_was_written() {
     let host = FakeHost::new();
     host.serve_tcp(|bytes| Ok([b"re:", bytes].concat()));
-    let connection = tcp::connect("host", 1, None).unwrap();
+    let target = tcp::Target {
+        host: "host".to_owned(),
+        port: 1,
+        tls: None,
+        timeout_ms: None,
+    };
+    let connection = tcp::connect(&target).unwrap();
     connection.write(b"a").unwrap();
     assert_eq!(connection.send(&host.segment(b"bc")).unwrap(), 2);
     assert_eq!(connection.read(2).unwrap(), b"re");

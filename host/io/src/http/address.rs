@@ -17,7 +17,7 @@ const METADATA: [IpAddr; 3] = [
 ];
 
 /// Tells whether only a grant that names this very address opens the way to it.
-pub(super) fn needs_own_grant(address: IpAddr) -> bool {
+pub(crate) fn needs_own_grant(address: IpAddr) -> bool {
     let special = match address {
         IpAddr::V4(v4) => is_special_v4(v4),
         IpAddr::V6(v6) => {

@@ -172,7 +172,7 @@ fn account(
 }
 
 /// Reads a stream two pieces ahead; an empty piece is its end.
-fn feed(mut reader: Box<dyn Read + Send>, piece: usize) -> mpsc::Receiver<Result<Bytes, Error>> {
+pub(crate) fn feed(mut reader: Box<dyn Read + Send>, piece: usize) -> mpsc::Receiver<Result<Bytes, Error>> {
     let (sender, receiver) = mpsc::channel(2);
     // It ends with the stream, or at its next piece once nobody takes them any more.
     tokio::task::spawn_blocking(move || {

@@ -22,10 +22,13 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use url::Url;
 
+pub(crate) use address::needs_own_grant;
 pub use answer::Answer;
 pub use content::Content;
+pub(crate) use content::feed;
 pub use request::{Header, MAX_HEADER_BYTES, MAX_HEADERS, MAX_REDIRECTS, MAX_URL_BYTES, Request};
 pub use tls::Trust;
+pub(crate) use tls::config as tls_config;
 
 use crate::error::{Error, ErrorKind};
 use crate::limiter::Bandwidth;

@@ -40,7 +40,7 @@ fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, Error> {
 }
 
 /// What a TLS handshake needs to know.
-pub(super) fn config(trust: &Trust) -> Result<ClientConfig, Error> {
+pub(crate) fn config(trust: &Trust) -> Result<ClientConfig, Error> {
     let builder = builder()?;
     let mut roots = RootCertStore::empty();
     let mut named = Vec::new();

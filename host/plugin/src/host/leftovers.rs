@@ -76,6 +76,8 @@ impl PluginHost {
             plugin: leftover.plugin.clone(),
             sha256: leftover.sha256.clone(),
         })?;
-        self.mode_opener(&plugin, &leftover.settings, run)?.undo(leftover)
+        // The journal holds no secrets; a file that the user named for them still does.
+        let settings = plugin.manifest.complete(leftover.settings.clone())?;
+        self.mode_opener(&plugin, &settings, run)?.undo(leftover)
     }
 }

@@ -7,9 +7,9 @@ use zeroize::Zeroizing;
 
 use super::bodies::used_up;
 use super::resources::{Body, Origin, Taken};
+use super::trust;
 use crate::bindings::v1::imports::freezer::plugin::http::{Host, Request, Response, Trust};
-use crate::bindings::v1::imports::freezer::plugin::types::{Error, ErrorKind, Field};
-use crate::convert;
+use crate::bindings::v1::imports::freezer::plugin::types::{Error, Field};
 use crate::guest::{GuestState, PluginContext, SECRET};
 
 impl Host for GuestState {
@@ -55,7 +55,7 @@ impl Host for GuestState {
 }
 
 /// The bytes of a body for one sending; `None` for a stream that was used before.
-fn take(body: &Body) -> Option<Content> {
+pub(super) fn take(body: &Body) -> Option<Content> {
     let size = body.size();
     Some(match body.take()? {
         Taken::Bytes(bytes) => Content::Bytes(bytes),
@@ -72,7 +72,7 @@ fn native(context: &PluginContext, request: Request) -> Result<http::Request, Er
     let headers = request.headers.into_iter().map(|field| header(context, field));
     Ok(http::Request {
         headers: headers.collect::<Result<_, _>>()?,
-        trust: trust(context, &request.trust, &request.url)?,
+        trust: trusted(context, &request.trust, &request.url)?,
         method: request.method,
         url: request.url,
         follow_redirects: request.follow_redirects,
@@ -80,35 +80,17 @@ fn native(context: &PluginContext, request: Request) -> Result<http::Request, Er
     })
 }
 
-/// Whose certificates count. That any does is said once a run for each origin.
-fn trust(context: &PluginContext, trust: &Trust, url: &str) -> Result<http::Trust, Error> {
-    let invalid = |why: String| convert::error(ErrorKind::Invalid, why);
+/// Whose certificates count.
+fn trusted(context: &PluginContext, trust: &Trust, url: &str) -> Result<http::Trust, Error> {
     match trust {
         Trust::System => Ok(http::Trust::System),
-        Trust::Certificates(setting) => context
-            .files
-            .get(setting)
-            .map(|path| http::Trust::Certificates(path.clone()))
-            .ok_or_else(|| invalid(format!("{setting:?} is no setting of type file that is set"))),
-        Trust::Anything(setting) if context.flags.contains(setting) => {
-            warn_of_anything(context, setting, url);
-            Ok(http::Trust::Anything)
+        Trust::Certificates(setting) => trust::certificates(context, setting),
+        Trust::Anything(setting) => {
+            let url = Url::parse(url).ok().filter(|url| url.scheme() == "https");
+            let origin = url.map(|url| url.origin().ascii_serialization());
+            trust::anything(context, setting, origin.as_deref())
         }
-        Trust::Anything(setting) => Err(invalid(format!(
-            "{setting:?} is no setting of type flag that the user set"
-        ))),
     }
-}
-
-fn warn_of_anything(context: &PluginContext, setting: &str, url: &str) {
-    let Some(url) = Url::parse(url).ok().filter(|url| url.scheme() == "https") else {
-        return;
-    };
-    context.run.warn_once(format!(
-        "{}: --{setting} is set: the certificate of {} isn't checked, so anybody on the way can read and change what is sent",
-        context.name,
-        url.origin().ascii_serialization()
-    ));
 }
 
 /// A header in whose value each `{secret:NAME}` is replaced.

@@ -16,8 +16,9 @@ pub(crate) mod processes;
 mod http;
 mod ssh;
 mod sql;
-mod tcp;
+pub(crate) mod tcp;
 mod snapshots;
+mod trust;
 mod output;
 
 pub(crate) use output::LogOutput;

@@ -24,8 +24,8 @@ pub struct SqlConnection {
     /// Its place in the run's registry.
     pub(super) guard: u64,
 }
-/// No raw connection can be made yet.
-pub enum TcpConnection {}
+/// A byte connection and the run's hold on it.
+pub type TcpConnection = Arc<super::tcp::Open>;
 
 /// A frozen view of a volume; the run holds a guard over it, too.
 pub struct Snapshot {

@@ -8,6 +8,7 @@ use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
 use super::resources::SqlConnection;
+use super::trust;
 use crate::bindings::v1::imports::freezer::plugin::sql::{
     Engine, Host, HostConnection, Password, Rows, Target, Tls, Value,
 };
@@ -121,34 +122,18 @@ fn native(context: &PluginContext, target: Target) -> Result<sql::Target, Error>
         Some(Password::Secret(setting)) => Some(Zeroizing::new(context.secret(&setting)?.to_owned())),
         Some(Password::Known(password)) => Some(Zeroizing::new(password)),
     };
-    native.tls = trust(context, target.tls, &native.place())?;
+    native.tls = trusted(context, &target.tls, &native.place())?;
     Ok(native)
 }
 
-/// Whose certificates count. That any does is said once a run for each server.
-fn trust(context: &PluginContext, tls: Tls, place: &str) -> Result<Option<Trust>, Error> {
-    let invalid = |why: String| convert::error(ErrorKind::Invalid, why);
-    Ok(Some(match tls {
-        Tls::Off => return Ok(None),
-        Tls::System => Trust::System,
-        Tls::Certificates(setting) => {
-            let path = context.files.get(&setting).cloned();
-            let unset = || invalid(format!("{setting:?} is no setting of type file that is set"));
-            Trust::Certificates(path.ok_or_else(unset)?)
-        }
-        Tls::Anything(setting) if context.flags.contains(&setting) => {
-            context.run.warn_once(format!(
-                "{}: --{setting} is set: the certificate of {place} isn't checked, so anybody on the way can read and change \
-                 what is sent",
-                context.name
-            ));
-            Trust::Anything
-        }
-        Tls::Anything(setting) => {
-            let why = format!("{setting:?} is no setting of type flag that the user set");
-            return Err(invalid(why));
-        }
-    }))
+/// Whose certificates count, if any do.
+fn trusted(context: &PluginContext, tls: &Tls, place: &str) -> Result<Option<Trust>, Error> {
+    Ok(match tls {
+        Tls::Off => None,
+        Tls::System => Some(Trust::System),
+        Tls::Certificates(setting) => Some(trust::certificates(context, setting)?),
+        Tls::Anything(setting) => Some(trust::anything(context, setting, Some(place))?),
+    })
 }
 
 fn check(statement: &str) -> Result<(), Error> {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
 use freezer_plugin::limits::{LimitOverride, LimitOverrides};
-use freezer_plugin::{BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{
+    BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig, SettingValue, StorageRequest,
+};
 
 /// Where `plugins/build.sh` leaves the plugins and the hostile guests.
 pub(crate) fn built(name: &str) -> PathBuf {
@@ -112,4 +114,30 @@ pub(crate) fn hostile_host(temp: &Path, limits: LimitOverride) -> PluginHost {
         ..HostConfig::default()
     };
     PluginHost::new(config).unwrap()
+}
+
+/// The hostile storage, with these grants and settings.
+pub(crate) fn open_hostile(
+    temp: &Path,
+    grants: &str,
+    request: impl FnOnce(&mut StorageRequest),
+) -> (TestRun, Arc<dyn Store>) {
+    let digest = |host: &freezer_plugin::PluginHost| {
+        host.find(PluginKind::Storage, "hostile")
+            .unwrap()
+            .sha256()
+            .to_owned()
+    };
+    let digest = digest(&hostile_host(temp, LimitOverride::default()));
+    let grants = format!("[hostile]\nsha256 = \"{digest}\"\n{grants}\n");
+    std::fs::write(temp.join("grants.toml"), grants).unwrap();
+    let (host, run) = (hostile_host(temp, LimitOverride::default()), run(Vec::new()));
+    let plugin = host.find(PluginKind::Storage, "hostile").unwrap();
+    let mut asked = StorageRequest::from(plugin.manifest().settings_from_url("hostile:x").unwrap());
+    asked
+        .settings
+        .set("password", SettingValue::Text("correct horse".to_owned()));
+    request(&mut asked);
+    let store = host.open_storage(&plugin, asked, &run.run).unwrap();
+    (run, store)
 }

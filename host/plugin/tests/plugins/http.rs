@@ -2,15 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use freezer_pipeline::store::{ErrorKind, Existing, Store};
-use freezer_plugin::limits::LimitOverride;
-use freezer_plugin::{PluginKind, SettingValue, StorageRequest};
+use freezer_plugin::SettingValue;
 
-use crate::common::{TestRun, hostile_host, run};
+use crate::common::open_hostile as open;
 
 /// Answers `/to` with a redirect, everything else with its own bytes, and remembers the requests.
 struct Server {
@@ -77,28 +75,6 @@ fn serve(stream: TcpStream, memory: &Mutex<Vec<String>>, redirect: &str) -> std:
         };
         stream.get_mut().write_all(&answer)?;
     }
-}
-
-/// The hostile storage, with these grants and settings.
-fn open(temp: &Path, grants: &str, request: impl FnOnce(&mut StorageRequest)) -> (TestRun, Arc<dyn Store>) {
-    let digest = |host: &freezer_plugin::PluginHost| {
-        host.find(PluginKind::Storage, "hostile")
-            .unwrap()
-            .sha256()
-            .to_owned()
-    };
-    let digest = digest(&hostile_host(temp, LimitOverride::default()));
-    let grants = format!("[hostile]\nsha256 = \"{digest}\"\n{grants}\n");
-    std::fs::write(temp.join("grants.toml"), grants).unwrap();
-    let (host, run) = (hostile_host(temp, LimitOverride::default()), run(Vec::new()));
-    let plugin = host.find(PluginKind::Storage, "hostile").unwrap();
-    let mut asked = StorageRequest::from(plugin.manifest().settings_from_url("hostile:x").unwrap());
-    asked
-        .settings
-        .set("password", SettingValue::Text("correct horse".to_owned()));
-    request(&mut asked);
-    let store = host.open_storage(&plugin, asked, &run.run).unwrap();
-    (run, store)
 }
 
 #[test]

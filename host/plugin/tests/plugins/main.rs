@@ -9,3 +9,4 @@ mod http;
 mod local;
 mod messages;
 mod snapshots;
+mod tcp;

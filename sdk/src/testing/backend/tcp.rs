@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use super::bodies::Body;
-use crate::bindings::imports::freezer::plugin::{tcp::Tls, types::Error};
+use crate::bindings::imports::freezer::plugin::{tcp::Target, types::Error};
 use crate::error::ErrorKind;
 use crate::testing::body::FakeBody;
 use crate::testing::machine::{Machine, OpenHandle, WitResult, call, fault};
@@ -74,11 +74,15 @@ impl Connection {
 }
 
 /// `tcp.connect`.
-pub fn connect(host: &str, port: u16, _tls: Option<&Tls>) -> Result<Connection, Error> {
-    call("tcp.connect", format!("{host}:{port}"), |machine| {
-        Ok(Connection {
-            pending: RefCell::default(),
-            _open: OpenHandle::new(machine),
-        })
-    })
+pub fn connect(target: &Target) -> Result<Connection, Error> {
+    call(
+        "tcp.connect",
+        format!("{}:{}", target.host, target.port),
+        |machine| {
+            Ok(Connection {
+                pending: RefCell::default(),
+                _open: OpenHandle::new(machine),
+            })
+        },
+    )
 }

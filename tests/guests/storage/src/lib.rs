@@ -90,6 +90,56 @@ fn request(method: &str, trust: http::Trust, url: &str) -> http::Request {
     }
 }
 
+/// Does with a byte connection what the first word says; answers how much came of it.
+fn talk(what: &str, place: &str) -> Result<u64> {
+    let (host, port) = place.rsplit_once(':').unwrap_or((place, "0"));
+    let trust = match what.split_once('+').map(|(_, trust)| trust.split_once(':')) {
+        Some(Some(("certificates", setting))) => Some(tcp::Trust::Certificates(setting.to_owned())),
+        Some(Some((_, setting))) => Some(tcp::Trust::Anything(setting.to_owned())),
+        _ => None,
+    };
+    let target = tcp::Target {
+        host: host.to_owned(),
+        port: port.parse().unwrap_or(0),
+        tls: trust.map(|trust| tcp::Tls {
+            server_name: host.to_owned(),
+            trust,
+        }),
+        timeout_ms: Some(2000),
+    };
+    let connection = tcp::connect(&target)?;
+    match what {
+        "tcp-hoard" => {
+            let mut held = vec![connection];
+            loop {
+                held.push(tcp::connect(&target)?);
+            }
+        }
+        "tcp-panic" => {
+            connection.write(b"x")?;
+            panic!("on purpose, with a connection in hand")
+        }
+        "tcp-wait" => connection.read(1).map(|bytes| bytes.len() as u64),
+        _ => {
+            connection.write(b"hello ")?;
+            connection.send(&Body::from_bytes(b"world")?)?;
+            connection.shut()?;
+            let first = connection.read(2)?;
+            let rest = connection.receive(None)?;
+            // The stream keeps the connection.
+            drop(connection);
+            let mut count = first.len() as u64;
+            loop {
+                let piece = rest.read(1 << 20)?;
+                if piece.is_empty() {
+                    return Ok(count);
+                }
+                count += piece.len() as u64;
+            }
+        }
+    }
+}
+
 /// The trust that a key names: by a setting of the right type, of another, or by none at all.
 fn named_trust(name: &str) -> http::Trust {
     match name.split_once(':') {
@@ -134,14 +184,11 @@ impl Storage for Hostile {
             }
             "secret" => control::secret("password")?.expose().len() as u64,
             "undeclared" => control::secret("other")?.expose().len() as u64,
-            "tcp" => {
-                tcp::connect("169.254.169.254", 80, None)?;
-                0
-            }
             "http" => fetch(http::Trust::System, "http://169.254.169.254/latest")?,
             "escapes" => return Err(Error::invalid("\u{1b}]0;owned\u{7}\nnext line")),
             "other" => return Ok(object("somebody/else", 1)),
             _ => match key.split_once(' ') {
+                Some((what, place)) if what.starts_with("tcp") => talk(what, place)?,
                 Some((trust, url)) => fetch(named_trust(trust), url)?,
                 None => 1,
             },
@@ -184,7 +231,10 @@ impl Storage for Hostile {
                 let request = request("PUT", http::Trust::System, key);
                 http::send(&request, Some(content)).map(drop)
             }
-            _ => Ok(()),
+            key => match key.split_once(' ') {
+                Some((what, place)) => talk(what, place).map(drop),
+                None => Ok(()),
+            },
         }
     }
 
