@@ -88,16 +88,19 @@ if ! cmp -s tests/agent-requirements.txt "$stamp"; then
     fi
 fi
 
-# A service in memory for the tests of storage s3, in an environment of its own.
-stamp=.venv-s3/s3-requirements.txt
-if ! cmp -s tests/s3-requirements.txt "$stamp"; then
-    say "installing an S3 service into .venv-s3"
-    rm -rf .venv-s3
-    if python3 -m venv .venv-s3 &&
-        .venv-s3/bin/pip install --quiet --disable-pip-version-check -r tests/s3-requirements.txt &&
-        [ -x .venv-s3/bin/moto_server ]; then
-        cp tests/s3-requirements.txt "$stamp"
+# environment NAME WORDS PROGRAM: a virtual environment with what tests/NAME-requirements.txt lists, made again when that changes.
+environment() {
+    list=tests/$1-requirements.txt folder=.venv-$1
+    cmp -s "$list" "$folder/${list##*/}" && return
+    say "installing $2 into $folder"
+    rm -rf "$folder"
+    if python3 -m venv "$folder" && "$folder/bin/pip" install --quiet --disable-pip-version-check -r "$list" &&
+        [ -x "$folder/bin/$3" ]; then
+        cp "$list" "$folder/${list##*/}"
     else
-        say "COULD NOT INSTALL the S3 service: the tests that need it will be skipped"
+        say "COULD NOT INSTALL $2: the tests that need it will be skipped"
     fi
-fi
+}
+# A service in memory for the tests of storage s3, a server for those of mode mongo, each in an environment of its own.
+environment s3 "an S3 service" moto_server
+environment mongo "a MongoDB server" secantusd-py

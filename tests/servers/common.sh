@@ -120,3 +120,13 @@ publish() {
     cat >"$DIR/env.new"
     mv "$DIR/env.new" "$DIR/env"
 }
+
+# certificates: an authority and a certificate that it signed, as DIR/authority.pem and DIR/server.pem with DIR/server.key.
+certificates() {
+    local subject=/CN=127.0.0.1 names="subjectAltName=IP:127.0.0.1,DNS:localhost"
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=freezer test authority" \
+        -keyout "$DIR/authority.key" -out "$DIR/authority.pem"
+    openssl req -newkey rsa:2048 -nodes -subj $subject -keyout "$DIR/server.key" -out "$DIR/server.csr"
+    openssl x509 -req -days 3650 -in "$DIR/server.csr" -CA "$DIR/authority.pem" -CAkey "$DIR/authority.key" \
+        -CAcreateserial -extfile <(echo "$names") -out "$DIR/server.pem"
+}

@@ -35,15 +35,6 @@ if [ ! -d "$DATA/mysql" ]; then
     install || { rm -rf "${DATA:?}"/* && install; } || { cat "$DIR/log/install" >&2; exit 1; }
 fi
 
-# An authority and a certificate that it signed.
-certificates() {
-    local subject=/CN=127.0.0.1 names="subjectAltName=IP:127.0.0.1,DNS:localhost"
-    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=freezer test authority" \
-        -keyout "$DIR/authority.key" -out "$DIR/authority.pem"
-    openssl req -newkey rsa:2048 -nodes -subj $subject -keyout "$DIR/server.key" -out "$DIR/server.csr"
-    openssl x509 -req -days 3650 -in "$DIR/server.csr" -CA "$DIR/authority.pem" -CAkey "$DIR/authority.key" \
-        -CAcreateserial -extfile <(echo "$names") -out "$DIR/server.pem"
-}
 [ -z "${TLS:-}" ] || [ -f "$DIR/server.pem" ] || certificates >"$DIR/log/openssl" 2>&1
 
 cat >"$DIR/my.cnf" <<CONF

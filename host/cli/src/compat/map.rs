@@ -438,11 +438,14 @@ fn mode_settings(options: &Options<'_>) -> BTreeMap<String, Setting> {
         prefixes.any(|prefix| option.dest.starts_with(prefix))
     });
     let snapshot = wants_snapshot.then(|| ("snapshot".to_owned(), Setting::new("auto", Origin::Original)));
+    // The original asks the server of the machine whose backup it is.
+    let host = options.setting("hostname").filter(|_| options.mode() == "mongo");
     given
         .filter_map(|option| {
             let name = option.long.first().copied().unwrap_or(option.dest);
             Some((name.to_owned(), options.setting(option.dest)?))
         })
         .chain(snapshot)
+        .chain(host.map(|host| ("host".to_owned(), host)))
         .collect()
 }

@@ -101,6 +101,21 @@ fn only_settings_of_the_storage_in_use_are_handed_on() {
 }
 
 #[test]
+fn mode_mongo_asks_the_host_that_is_named() {
+    let settings = |options: &str| {
+        let backup = backup(Era::Agent, &format!("-F /x -N n --storage local {options}"));
+        backup
+            .mode
+            .settings
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(settings("--mode mongo --hostname db1"), ["host"]);
+    assert!(settings("--mode mongo").is_empty() && settings("--hostname db1").is_empty());
+}
+
+#[test]
 fn the_name_19_0_0_gives_by_default_is_kept_to_the_letter() {
     assert_eq!(
         backup(Era::Agent, "-F /etc --storage local").name,
