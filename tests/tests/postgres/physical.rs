@@ -4,9 +4,10 @@ mod needs_mounts {
     mod needs_postgres {
         use std::path::{Path, PathBuf};
 
-        use freezer_tests::Server;
+        use freezer_tests::{Server, program};
 
         use crate::database::{Database, Mounted, sandbox, server_on};
+        use crate::hosted::Hosted;
 
         /// Statements that count the sessions of user freezer.
         const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'freezer'";
@@ -93,6 +94,107 @@ mod needs_mounts {
                 database.await_answer(SESSIONS, "0");
             }
             drop(writer);
+        }
+
+        /// The note of a backup, and the directory that it was restored into.
+        fn restored(database: &Database, path: &str) -> (String, PathBuf) {
+            let backup = database.backup_of(path, "login", "physical");
+            let document = backup.arg("--json").run().expect(0).json();
+            let note = document["result"]["mode_note"].to_string();
+            (note, database.sandbox.restore("out", &[]))
+        }
+
+        fn give_to_server(database: &Database, files: &[PathBuf]) {
+            let chown = program("chown").args(["--reference", database.server.value("DATADIR")]);
+            chown.args(files).run().expect(0);
+        }
+
+        #[test]
+        fn a_restored_snapshot_goes_on_with_archived_log() {
+            let elsewhere = sandbox();
+            let archive = elsewhere.path("archive");
+            let archive = archive.to_str().expect("UTF-8");
+            let (database, _mounted) = on_btrfs(&[("ARCHIVE", archive)]);
+            let writer = database.writer();
+            let (note, out) = restored(&database, database.server.value("DATADIR"));
+            drop(writer);
+            // What is later than the snapshot is in the archive alone.
+            database.sql("INSERT INTO plain (word) SELECT 'later' FROM generate_series(1, 50)");
+            database.sql("INSERT INTO wide (word) SELECT 'later' FROM generate_series(1, 50)");
+            let file = database.sql("SELECT pg_walfile_name(pg_switch_wal())");
+            let archived = Path::new(archive).join(file.trim());
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while !archived.is_file() {
+                assert!(
+                    std::time::Instant::now() < end,
+                    "{} isn't archived",
+                    archived.display()
+                );
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            let hosted = Hosted::new(&database, out.clone());
+            hosted.settle(&database, &note, &[("recovery", "archive")]);
+            assert!(
+                hosted.warnings()[0].contains("set restore_command"),
+                "{:?}",
+                hosted.warnings()
+            );
+            let auto = out.join("postgresql.auto.conf");
+            let command = format!("restore_command = 'cp {archive}/%f %p'\n");
+            std::fs::write(&auto, command).expect("a file of ours");
+            give_to_server(
+                &database,
+                &["backup_label", "recovery.signal"].map(|name| out.join(name)),
+            );
+            let restored = server_on(&out, &[]);
+            restored.await_answer("SELECT pg_is_in_recovery()", "f");
+            database.assert_holds(&restored);
+            assert_eq!(
+                restored
+                    .sql("SELECT count(*) FROM plain WHERE word = 'later'")
+                    .trim(),
+                "50"
+            );
+            assert_eq!(
+                restored
+                    .sql("SELECT timeline_id FROM pg_control_checkpoint()")
+                    .trim(),
+                "2"
+            );
+        }
+
+        #[test]
+        fn a_tablespace_below_the_path_comes_back_by_the_link_that_is_told() {
+            let (database, mounted) = on_btrfs(&[]);
+            let path = database.sandbox.source();
+            let space = path.join("space");
+            std::fs::create_dir(&space).expect("a directory of ours");
+            give_to_server(&database, std::slice::from_ref(&space));
+            database.sql(&format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
+            database.sql("CREATE TABLE moved TABLESPACE fast AS SELECT i FROM generate_series(1, 1000) i");
+            let (note, out) = restored(&database, path.to_str().expect("UTF-8"));
+            let links = || names(out.join("data/pg_tblspc"));
+            assert_eq!(links().len(), 1);
+            let hosted = Hosted::new(&database, out.clone());
+            hosted.settle(&database, &note, &[]);
+            assert!(links().is_empty(), "a server would write to the original's files");
+            let told = hosted.warnings();
+            let command = told[0].split_once("is started: ").expect("a command").1;
+            program("sh").args(["-c", command]).run().expect(0);
+            // Nothing of the original is there any more.
+            let data = out.join("data");
+            let Database {
+                server,
+                sandbox: _kept,
+            } = database;
+            drop(server);
+            drop(mounted);
+            assert!(!space.exists());
+            let restored = server_on(&data, &[]);
+            assert_eq!(
+                restored.sql("SELECT count(*), sum(i) FROM moved").trim(),
+                "1000|500500"
+            );
         }
     }
 }

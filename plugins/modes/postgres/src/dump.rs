@@ -5,7 +5,8 @@
 use freezer_sdk::error::{Error, ErrorKind, Result};
 use freezer_sdk::host::bodies::Body;
 use freezer_sdk::host::commands::{self, Child, Command};
-use freezer_sdk::mode::StreamSource;
+use freezer_sdk::host::control;
+use freezer_sdk::mode::{Outcome, StreamSource};
 use freezer_sdk::settings::Settings;
 
 use crate::login::Login;
@@ -65,10 +66,33 @@ impl Dump {
         self.source.take()
     }
 
-    /// The note.
-    pub(crate) fn finish(self) -> Note {
+    /// The note. What a tool said when it failed is told to the user by the host; what to do about it is added here.
+    pub(crate) fn finish(self, outcome: &Outcome) -> Note {
+        if let Outcome::Failed(error) = outcome {
+            advice(&error.message).into_iter().for_each(control::warning);
+        }
         self.note
     }
+}
+
+/// What can be done about what a tool said.
+fn advice(said: &str) -> Option<&'static str> {
+    let has = |words: &[&str]| words.iter().all(|word| said.contains(word));
+    if has(&["statement timeout", "LOCK TABLE"]) {
+        return Some("another session holds that table: let it end, or wait longer with lock-timeout");
+    }
+    if has(&["server version mismatch"]) {
+        return Some("the tools are older than the server: say where newer ones are with bin-directory");
+    }
+    if has(&["WAL", "already been removed"]) {
+        return Some(
+            "the server removed the beginning of its log before the copy ended: set wal_keep_size to what it writes meanwhile",
+        );
+    }
+    if has(&["pg_hba.conf", "replication"]) {
+        return Some("pg_hba.conf needs a line for the database \"replication\" and this role");
+    }
+    None
 }
 
 fn check_base(server: &Server) -> Result<()> {
@@ -155,4 +179,39 @@ fn start(
         )),
         _ => error,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_tool_says_is_followed_by_what_to_do() {
+        for (said, wanted) in [
+            (
+                "ERROR:  canceling statement due to statement timeout; detail: Query was: LOCK TABLE public.t",
+                Some("lock-timeout"),
+            ),
+            (
+                "aborting because of server version mismatch",
+                Some("bin-directory"),
+            ),
+            (
+                "ERROR:  requested WAL segment 000000010000000000000002 has already been removed",
+                Some("wal_keep_size"),
+            ),
+            (
+                "FATAL:  no pg_hba.conf entry for replication connection from host \"127.0.0.1\"",
+                Some("a line for the database"),
+            ),
+            ("server closed the connection unexpectedly", None),
+        ] {
+            let told = advice(said);
+            assert_eq!(told.is_some(), wanted.is_some(), "{said}");
+            assert!(
+                told.unwrap_or_default().contains(wanted.unwrap_or_default()),
+                "{said}"
+            );
+        }
+    }
 }

@@ -74,10 +74,10 @@ impl Backup for PostgresBackup {
         })
     }
 
-    fn finish(self, _outcome: Outcome) -> Result<String> {
+    fn finish(self, outcome: Outcome) -> Result<String> {
         match self {
             Self::Physical(physical) => physical.finish().to_text(),
-            Self::Dump(dump) => dump.finish().to_text(),
+            Self::Dump(dump) => dump.finish(&outcome).to_text(),
         }
     }
 }
