@@ -2,7 +2,6 @@
 //! place refuses. Nothing is committed that isn't whole, backup mode ends with its run, and the password shows nowhere.
 
 mod database;
-mod hosted;
 mod physical;
 mod refusals;
 mod streams;

@@ -4,10 +4,9 @@ mod needs_mounts {
     mod needs_postgres {
         use std::path::{Path, PathBuf};
 
-        use freezer_tests::{Server, program};
+        use freezer_tests::{Finished, Server, program};
 
         use crate::database::{Database, Mounted, sandbox, server_on};
-        use crate::hosted::Hosted;
 
         /// Statements that count the sessions of user freezer.
         const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'freezer'";
@@ -96,12 +95,11 @@ mod needs_mounts {
             drop(writer);
         }
 
-        /// The note of a backup, and the directory that it was restored into.
-        fn restored(database: &Database, path: &str) -> (String, PathBuf) {
-            let backup = database.backup_of(path, "login", "physical");
-            let document = backup.arg("--json").run().expect(0).json();
-            let note = document["result"]["mode_note"].to_string();
-            (note, database.sandbox.restore("out", &[]))
+        /// Backs up a path and restores it; answers what the restore says, and where it is.
+        fn restored(database: &Database, path: &str, more: &[&str]) -> (Finished, PathBuf) {
+            database.backup_of(path, "login", "physical").run().expect(0);
+            let restore = database.sandbox.restore_command("out", more);
+            (restore.run().expect(0), database.sandbox.path("out"))
         }
 
         fn give_to_server(database: &Database, files: &[PathBuf]) {
@@ -116,7 +114,9 @@ mod needs_mounts {
             let archive = archive.to_str().expect("UTF-8");
             let (database, _mounted) = on_btrfs(&[("ARCHIVE", archive)]);
             let writer = database.writer();
-            let (note, out) = restored(&database, database.server.value("DATADIR"));
+            let data = database.server.value("DATADIR");
+            let (told, out) = restored(&database, data, &["--mode-option", "recovery=archive"]);
+            drop(told.says("set restore_command"));
             drop(writer);
             // What is later than the snapshot is in the archive alone.
             database.sql("INSERT INTO plain (word) SELECT 'later' FROM generate_series(1, 50)");
@@ -132,13 +132,6 @@ mod needs_mounts {
                 );
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
-            let hosted = Hosted::new(&database, out.clone());
-            hosted.settle(&database, &note, &[("recovery", "archive")]);
-            assert!(
-                hosted.warnings()[0].contains("set restore_command"),
-                "{:?}",
-                hosted.warnings()
-            );
             let auto = out.join("postgresql.auto.conf");
             let command = format!("restore_command = 'cp {archive}/%f %p'\n");
             std::fs::write(&auto, command).expect("a file of ours");
@@ -172,14 +165,17 @@ mod needs_mounts {
             give_to_server(&database, std::slice::from_ref(&space));
             database.sql(&format!("CREATE TABLESPACE fast LOCATION '{}'", space.display()));
             database.sql("CREATE TABLE moved TABLESPACE fast AS SELECT i FROM generate_series(1, 1000) i");
-            let (note, out) = restored(&database, path.to_str().expect("UTF-8"));
-            let links = || names(out.join("data/pg_tblspc"));
-            assert_eq!(links().len(), 1);
-            let hosted = Hosted::new(&database, out.clone());
-            hosted.settle(&database, &note, &[]);
-            assert!(links().is_empty(), "a server would write to the original's files");
-            let told = hosted.warnings();
-            let command = told[0].split_once("is started: ").expect("a command").1;
+            let (told, out) = restored(&database, path.to_str().expect("UTF-8"), &[]);
+            let links = names(out.join("data/pg_tblspc"));
+            assert!(
+                links.is_empty(),
+                "a server would write to the original's files: {links:?}"
+            );
+            let command = told
+                .stderr
+                .lines()
+                .find_map(|line| line.split_once("is started: "));
+            let (_, command) = command.expect("a command");
             program("sh").args(["-c", command]).run().expect(0);
             // Nothing of the original is there any more.
             let data = out.join("data");

@@ -1,114 +1,111 @@
-//! Dumps and copies as streams of the mode: they come back, or they fail.
+//! Dumps and copies: stored as they come, given back to a server, and nothing of them kept if they broke off.
 
-mod needs_postgres {
-    use std::fs::File;
-    use std::io::Read;
+use std::fs;
 
-    use freezer_plugin::{Destination, ModeBackup, ModeSource, Outcome};
-    use freezer_tests::{program, write};
+use freezer_tests::{Program, backups, program, write};
+use rustix::process::Signal;
 
-    use crate::database::{Database, server_on};
-    use crate::hosted::Hosted;
+use crate::database::{Database, client, server_on};
 
-    /// The only source, which is a stream of that name.
-    #[track_caller]
-    fn stream(backup: &mut ModeBackup, wanted: &str) -> Box<dyn Read + Send> {
-        match backup.next_source().expect("a source") {
-            Some(ModeSource::Stream { name, content, .. }) if name == wanted => content,
-            _ => panic!("no stream {wanted}"),
+/// The options of a dump.
+const SHOP: [&str; 2] = ["--mode-option", "database=shop"];
+
+/// `freezer restore` of h_t to where streams go.
+fn restore(database: &Database, more: &[&str]) -> Program {
+    database
+        .sandbox
+        .verb("restore", more)
+        .env("XDG_STATE_HOME", database.sandbox.path("state"))
+}
+
+/// All that processes show of themselves to others: arguments and variables.
+fn shown() -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir("/proc").expect("processes").flatten() {
+        for file in ["cmdline", "environ"] {
+            let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
+            all.push_str(&String::from_utf8_lossy(&bytes));
         }
     }
+    all
+}
+
+/// More than pipes and sockets hold, and what can't be compressed away.
+fn add_noise(database: &Database) {
+    database.sql(
+        "CREATE TABLE noise AS SELECT i, (SELECT string_agg(md5((i * j)::text || random()), '') \
+         FROM generate_series(1, 300) j) FROM generate_series(1, 4000) i",
+    );
+}
+
+mod needs_postgres {
+    use super::*;
 
     #[test]
     fn a_dump_of_a_database_that_is_written_to_comes_back_whole_or_not_at_all() {
         let database = Database::own(&[]);
         database.fill();
-        let hosted = Hosted::new(&database, database.sandbox.source());
         let writer = database.writer();
-        let more = [("kind", "logical"), ("database", "shop")];
-        let mut backup = hosted.backup(&database, &more);
-        let mut dump = Vec::new();
-        stream(&mut backup, "dump")
-            .read_to_end(&mut dump)
-            .expect("a whole dump");
-        let note = backup.finish(&Outcome::Done).expect("a note");
+        let done = database.backup("logical", &SHOP).run().expect(0);
         drop(writer);
-        assert!(dump.starts_with(b"PGDMP") && !note.contains("secret"), "{note}");
-        let restored = Database::own(&[]);
-        let port = restored.server.value("PORT");
+        drop(done.tells("dump.dump"));
+        let empty = Database::own(&[]);
+        let port = empty.server.value("PORT");
         let login = format!("host = 127.0.0.1\nport = {port}\nuser = postgres\npassword = secret\n");
-        write(&restored.sandbox.path("login"), login.as_bytes());
-        let mut restore = hosted.restore(&restored, &note, &[]);
-        assert_eq!(
-            restore.destination("dump").expect("a place"),
-            Destination::Receive
+        write(&empty.sandbox.path("login"), login.as_bytes());
+        let conf = format!("postgres-conf={}", empty.sandbox.path("login").display());
+        let give_back = || restore(&database, &["--mode", "postgres", "--mode-option", &conf]).run();
+        drop(give_back().expect(0));
+        database.assert_holds(&empty);
+        drop(
+            give_back()
+                .expect(1)
+                .says("nothing was changed")
+                .says("already exists"),
         );
-        let content = || Box::new(std::io::Cursor::new(dump.clone()));
-        restore.receive("dump", content()).expect("received");
-        database.assert_holds(&restored);
-        let again = restore
-            .receive("dump", content())
-            .expect_err("it is there already")
-            .to_string();
-        assert!(
-            again.contains("nothing was changed") && again.contains("already exists"),
-            "{again}"
-        );
-        restore.finish(&Outcome::Done).expect("finished");
+        database.assert_holds(&empty);
     }
 
     #[test]
     fn a_copy_of_a_server_that_is_written_to_makes_a_server_again() {
         let database = Database::own(&[]);
         database.fill();
-        let hosted = Hosted::new(&database, database.sandbox.source());
         let writer = database.writer();
-        let mut backup = hosted.backup(&database, &[("kind", "base")]);
-        let tar = database.sandbox.path("base.tar");
-        let mut file = File::create(&tar).expect("a file");
-        std::io::copy(&mut stream(&mut backup, "base"), &mut file).expect("a whole copy");
-        let note = backup.finish(&Outcome::Done).expect("a note");
+        database.backup("base", &[]).run().expect(0);
         drop(writer);
-        assert!(!note.contains("secret"), "{note}");
-        let data = database.sandbox.path("restored");
+        let data = database.sandbox.path("data");
         program("install")
             .args(["-d", "-m", "700"])
             .arg(&data)
             .run()
             .expect(0);
-        let untar = program("tar").arg("-xf").arg(&tar).arg("-C").arg(&data);
-        untar.run().expect(0);
         program("chown")
             .args(["--reference", database.server.value("DATADIR")])
             .arg(&data)
             .run()
             .expect(0);
+        let unpack = format!("tar -x -C {}", data.display());
+        restore(&database, &["--to-command", &unpack]).run().expect(0);
         database.assert_holds(&server_on(&data, &[]));
     }
 
     #[test]
-    fn a_stream_of_a_server_that_was_killed_fails() {
-        for (kind, name) in [("logical", "dump"), ("base", "base")] {
+    fn a_server_that_is_killed_in_the_middle_makes_no_backup() {
+        for kind in ["logical", "base"] {
             let database = Database::own(&[]);
-            database.fill();
-            // More than pipes and sockets hold, and what can't be compressed away.
-            database.sql(
-                "CREATE TABLE noise AS SELECT i, (SELECT string_agg(md5((i * j)::text || random()), '') \
-                 FROM generate_series(1, 300) j) FROM generate_series(1, 4000) i",
-            );
-            let hosted = Hosted::new(&database, database.sandbox.source());
-            let mut backup = hosted.backup(&database, &[("kind", kind), ("database", "shop")]);
-            let mut content = stream(&mut backup, name);
-            let mut some = [0; 50_000];
-            content.read_exact(&mut some).expect("it has begun");
+            add_noise(&database);
+            let slow = ["--upload-limit", "300K", "--compression", "none"];
+            let more = [&SHOP[..], &slow, &["--max-segment-size", "256K"]].concat();
+            let mut running = database.backup(kind, &more).start();
+            let store = database.sandbox.store();
+            let is_storing = || {
+                let find = program("find").arg(&store).args(["-type", "f", "-size", "+100k"]);
+                find.run().text().len() > 1
+            };
+            assert!(running.until(is_storing), "nothing was stored");
             database.server.kill("postgres");
-            let error = content
-                .read_to_end(&mut Vec::new())
-                .expect_err("it broke off")
-                .to_string();
-            assert!(error.contains("failed: exit code 1"), "{error}");
-            drop(content);
-            drop(backup.finish(&Outcome::Cancelled));
+            drop(running.wait().expect(1).says("failed: exit code 1"));
+            assert!(backups(&store, "h_t").is_empty());
         }
     }
 
@@ -116,31 +113,57 @@ mod needs_postgres {
     fn a_table_that_somebody_holds_is_waited_for_only_so_long() {
         let database = Database::own(&[]);
         database.fill();
-        let holder = crate::database::client(&database.server)
+        let holder = client(&database.server)
             .args(["-c", "BEGIN; LOCK TABLE plain; SELECT pg_sleep(100)"])
             .start();
         database.await_answer(
-            "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock'",
+            "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted",
             "1",
         );
-        let hosted = Hosted::new(&database, database.sandbox.source());
-        let more = [("kind", "logical"), ("database", "shop"), ("lock-timeout", "1")];
-        let mut backup = hosted.backup(&database, &more);
-        let mut content = stream(&mut backup, "dump");
-        let error = content
-            .read_to_end(&mut Vec::new())
-            .expect_err("it is held")
-            .to_string();
-        assert!(error.contains("LOCK TABLE public.plain"), "{error}");
-        drop(content);
-        let failed = Outcome::Failed {
-            kind: freezer_pipeline::store::ErrorKind::Other,
-            message: error,
-        };
-        backup.finish(&failed).expect("a note");
-        let told = hosted.warnings().concat();
-        assert!(told.contains("lock-timeout"), "{told}");
-        holder.signal(rustix::process::Signal::KILL);
+        let more = [&SHOP[..], &["--mode-option", "lock-timeout=1"]].concat();
+        let told = database.backup("logical", &more).run().expect(1);
+        drop(
+            told.says("LOCK TABLE public.plain")
+                .says("wait longer with lock-timeout"),
+        );
+        assert!(backups(&database.sandbox.store(), "h_t").is_empty());
+        holder.signal(Signal::KILL);
         holder.wait();
+    }
+
+    #[test]
+    fn a_dump_without_the_name_of_a_database_is_refused_with_their_names() {
+        let database = Database::shared();
+        let told = database.backup("logical", &[]).run().expect(1);
+        drop(told.says("database=NAME").says("postgres, shop"));
+    }
+
+    #[test]
+    fn the_password_shows_nowhere_while_a_dump_runs() {
+        let database = Database::own(&[]);
+        database.sql("ALTER ROLE freezer PASSWORD 'canary-:\\11'");
+        let login = format!(
+            "host = 127.0.0.1\nport = {}\nuser = freezer\npassword = 'canary-:\\11'\n",
+            database.server.value("PORT")
+        );
+        write(&database.sandbox.path("canary"), login.as_bytes());
+        add_noise(&database);
+        let slow = ["--upload-limit", "100K", "--compression", "none", "-vv"];
+        let more = [&SHOP[..], &slow].concat();
+        let mut running = database.backup_as("canary", "logical", &more).start();
+        let mut seen = String::new();
+        let is_dumping = || {
+            seen = shown();
+            seen.contains("--lock-wait-timeout")
+        };
+        assert!(running.until(is_dumping), "no dump was seen");
+        assert!(!seen.contains("canary-"));
+        running.signal(Signal::INT);
+        drop(running.wait().expect(130).never_says("canary-"));
+        let kept = program("grep")
+            .args(["-rl", "canary-"])
+            .arg(database.sandbox.path("state"))
+            .run();
+        assert_eq!(kept.text(), "");
     }
 }
