@@ -33,7 +33,9 @@ pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, Stora
 pub(crate) use copy::CopyArgs;
 pub(crate) use exec::ExecArgs;
 pub(crate) use hooks::{DropCachesText, HookArgs, LimitText};
-pub(crate) use plugin::{CompletionsArgs, ManArgs, PluginArgs, PluginVerb};
+pub(crate) use plugin::{
+    AcceptArgs, CompletionsArgs, ConsentArgs, ManArgs, PluginArgs, PluginVerb, ScopeArgs,
+};
 pub(crate) use priority::{IoClassText, PriorityArgs};
 pub(crate) use prune::{KeepArgs, PruneArgs};
 pub(crate) use restore::RestoreArgs;
@@ -137,7 +139,7 @@ pub(crate) enum Verb {
     Admin(AdminArgs),
     /// Run a command at a priority and within a time, its success or failure being freezer's
     Exec(ExecArgs),
-    /// List or inspect plugins
+    /// Install, inspect, grant, update and remove plugins
     Plugin(PluginArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
@@ -183,12 +185,7 @@ impl Verb {
             },
             Verb::Admin(_) => "admin",
             Verb::Exec(_) => "exec",
-            Verb::Plugin(PluginArgs {
-                verb: PluginVerb::List,
-            }) => "plugin list",
-            Verb::Plugin(PluginArgs {
-                verb: PluginVerb::Inspect(_),
-            }) => "plugin inspect",
+            Verb::Plugin(args) => args.verb.name(),
             Verb::Completions(_) => "completions",
             Verb::Man(_) => "man",
         }

@@ -3,6 +3,8 @@
 //! `config` makes it from our verbs and `compat` from the original's options; `run` does it. It
 //! holds no half-made decisions: every default is filled in and every contradiction refused.
 
+mod plugin;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use freezer_format::name::Timestamp;
 use freezer_format::retention::Policy;
 
 use crate::config::layer::Setting;
+
+pub(crate) use plugin::{Accept, Consent, PluginCommand, Renewal};
 
 /// One action.
 #[derive(Debug)]
@@ -48,10 +52,8 @@ pub(crate) enum Command {
     Admin(Admin),
     /// Run a command.
     Exec(Exec),
-    /// List plugins.
-    PluginList,
-    /// Show one plugin.
-    PluginInspect(String),
+    /// Something with plugins.
+    Plugin(Box<PluginCommand>),
     /// Print a completion script.
     Completions(clap_complete::Shell),
     /// Print or write manual pages.

@@ -15,6 +15,7 @@ pub(crate) mod file;
 pub(crate) mod hooks;
 pub(crate) mod layer;
 mod osrc;
+mod plugin;
 mod reading;
 mod settings;
 mod retention;
@@ -26,7 +27,7 @@ mod golden;
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{Args, PluginVerb, StorageVerb, Verb};
+use crate::args::{Args, StorageVerb, Verb};
 use crate::command::{Command, Detail, Man};
 use crate::exit::{Exit, Failure};
 
@@ -100,10 +101,7 @@ impl Config {
             Verb::Tag(args) => Command::Tag(self.tag(args.verb)?),
             Verb::Admin(args) => Command::Admin(self.admin(args)?),
             Verb::Exec(args) => Command::Exec(exec::exec(args)),
-            Verb::Plugin(args) => match args.verb {
-                PluginVerb::List => Command::PluginList,
-                PluginVerb::Inspect(args) => Command::PluginInspect(args.name),
-            },
+            Verb::Plugin(args) => Command::Plugin(Box::new(plugin::judge(args.verb)?)),
             Verb::Completions(args) => Command::Completions(args.shell),
             Verb::Man(args) => Command::Man(match args.output_dir {
                 Some(directory) => Man::Write(directory),

@@ -89,8 +89,7 @@ pub(crate) fn run(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Tag(command) => tag::run(&command, context),
         Command::Admin(command) => admin::run(&command, context),
         Command::Exec(command) => exec::run(&command, context),
-        Command::PluginList => plugins::list(context),
-        Command::PluginInspect(name) => plugins::inspect(&name, context),
+        Command::Plugin(command) => plugins::run(*command, context),
     }
 }
 

@@ -8,10 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::component::{self, ComponentFacts};
 use crate::error::PluginError;
+use crate::installed::{self, Record, Recorded};
 use crate::manifest::{ManifestError, PluginManifest};
+use crate::pack;
+use crate::signature::Signature;
 
 /// The largest component: a Python one has 18 MB.
-const MAX_COMPONENT_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_COMPONENT_BYTES: u64 = 64 << 20;
 
 /// The digests of the plugins that were built together with this binary.
 const FIRST_PARTY: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/digests.rs"));
@@ -33,6 +36,10 @@ pub struct Discovered {
     pub imports: Vec<String>,
     /// The file of the same name that is used in its place.
     pub shadowed_by: Option<PathBuf>,
+    /// Where it came from, if it was installed.
+    pub record: Option<Record>,
+    /// The signature that came with it, not yet believed.
+    pub signature: Option<Signature>,
 }
 
 impl Discovered {
@@ -112,38 +119,64 @@ pub(crate) fn examine(path: &Path) -> Discovered {
         first_party: false,
         imports: Vec::new(),
         shadowed_by: None,
+        record: None,
+        signature: None,
     };
     found.result = read_component(path).and_then(|bytes| {
         found.sha256 = digest(&bytes);
         found.first_party = FIRST_PARTY.iter().any(|(sha256, _)| *sha256 == found.sha256);
         let ComponentFacts { manifest, imports } =
-            component::read(&bytes).map_err(|why| PluginError::NotAPlugin {
-                path: path.to_owned(),
-                why: crate::escape::line(&why, 400),
-            })?;
+            component::read(&bytes).map_err(|why| no_plugin(path, &why))?;
         found.imports = imports;
-        let allowed = manifest.and_then(|manifest| match found.first_party {
-            true => Ok(manifest),
-            false => manifest.check_foreign_variables().map(|()| manifest),
-        });
-        allowed.map_err(|source| match source {
-            ManifestError::Contract { wanted, name } => {
-                found.name.clone_from(&name);
-                PluginError::Contract {
-                    plugin: name.unwrap_or_else(|| path.display().to_string()),
-                    wanted,
-                }
-            }
-            source => PluginError::Manifest {
-                path: path.to_owned(),
-                source,
-            },
-        })
+        if found.first_party {
+            return manifest.map_err(|source| pack::bad_manifest(path, source));
+        }
+        let allowed = manifest.and_then(|manifest| manifest.check_foreign_variables().map(|()| manifest));
+        if let Err(ManifestError::Contract { name, .. }) = &allowed {
+            found.name.clone_from(name);
+        }
+        let manifest = allowed.map_err(|source| pack::bad_manifest(path, source))?;
+        found.name = Some(manifest.name.clone());
+        origin(&mut found)?;
+        Ok(manifest)
     });
     if let Ok(manifest) = &found.result {
         found.name = Some(manifest.name.clone());
     }
     found
+}
+
+/// Looks up where a component came from and the signature that came with it: the one in its record, else the one beside it.
+fn origin(found: &mut Discovered) -> Result<(), PluginError> {
+    let path = &found.path;
+    let recorded = installed::recorded(path, &found.sha256).map_err(|source| PluginError::Record {
+        path: path.clone(),
+        source,
+    })?;
+    let signature = match recorded {
+        Recorded::As(record) => found.record.insert(*record).signature.clone(),
+        Recorded::Other(installed) => {
+            return Err(PluginError::Tampered {
+                path: path.clone(),
+                installed,
+                found: found.sha256.clone(),
+            });
+        }
+        Recorded::Never => {
+            let beside = pack::read_signature(&pack::signature_path(path));
+            beside.map_err(|error| no_plugin(path, &format!("its signature can't be read: {error}")))?
+        }
+    };
+    let signature = signature.as_deref().map(Signature::parse).transpose();
+    found.signature = signature.map_err(|error| no_plugin(path, &format!("its signature: {error}")))?;
+    Ok(())
+}
+
+fn no_plugin(path: &Path, why: &str) -> PluginError {
+    PluginError::NotAPlugin {
+        path: path.to_owned(),
+        why: crate::escape::line(why, 400),
+    }
 }
 
 /// The whole file.
@@ -174,7 +207,7 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 }
 
 /// The `*.wasm` files of one directory in the order of their names.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) => {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use freezer_pipeline::store::{Cause, ErrorKind};
 
+use crate::grants::admission::Inadmissible;
 use crate::manifest::{ManifestError, PluginKind};
+use crate::policy::RuleLine;
 
 /// The contract version that this host speaks.
 pub const CONTRACT: &str = "1.0.0";
@@ -140,6 +142,64 @@ pub enum PluginError {
         /// What is wrong with it.
         why: String,
     },
+    /// A trust.toml can't be used.
+    #[error("can't use trust file {}: {why}", path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A policy.toml can't be used.
+    #[error("can't use policy file {}: {why}", path.display())]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The component may not be installed or loaded.
+    #[error("plugin {plugin} isn't let in: {why}")]
+    NotLetIn {
+        /// The plugin.
+        plugin: String,
+        /// Why.
+        why: Inadmissible,
+    },
+    /// The component isn't the one that was installed in its place.
+    #[error("{} isn't what was installed: that had sha256 {installed}, this has {found}", path.display())]
+    Tampered {
+        /// The file.
+        path: PathBuf,
+        /// The digest of what was installed, in hex.
+        installed: String,
+        /// The digest of what is there.
+        found: String,
+    },
+    /// What is known of an installed component can't be read.
+    #[error("can't use the record of installed plugin {}", path.display())]
+    Record {
+        /// The component's file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A plugin can't be put into its directory or taken out of it.
+    #[error("can't install or remove {}", path.display())]
+    Install {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A plugin can't be fetched.
+    #[error("can't fetch {url}: {why}")]
+    Fetch {
+        /// Where from.
+        url: String,
+        /// Why not.
+        why: String,
+    },
     /// The plugin crashed. Its instance is gone.
     #[error("plugin {plugin} crashed in {call}: {why}")]
     Trap {
@@ -214,7 +274,7 @@ impl PluginError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Failed { kind, .. } => *kind,
-            Self::Denied(_) => ErrorKind::Denied,
+            Self::Denied(_) | Self::NotLetIn { .. } => ErrorKind::Denied,
             Self::Unknown { .. } => ErrorKind::NotFound,
             Self::Setting { .. } | Self::Ambiguous { .. } => ErrorKind::Invalid,
             Self::Broken { .. } => ErrorKind::Corrupt,
@@ -281,6 +341,8 @@ pub struct Refusal {
     pub line: String,
     /// The digest that the table must name, in hex.
     pub sha256: String,
+    /// The line of a policy that forbids it, whatever is granted.
+    pub rule: Option<RuleLine>,
 }
 
 impl fmt::Display for Refusal {
@@ -290,7 +352,11 @@ impl fmt::Display for Refusal {
             request,
             line,
             sha256,
+            rule,
         } = self;
+        if let Some(rule) = rule {
+            return write!(out, "a policy forbids plugin {plugin} {request}: {rule}");
+        }
         write!(
             out,
             "plugin {plugin} isn't allowed {request}; to allow it, put this line into grants.toml below \

@@ -11,16 +11,15 @@
 //! file may grant anything, so a file that others can write is refused.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use crate::error::PluginError;
-use crate::grants::GrantSet;
-use crate::trusted;
+use toml_edit::{Array, DocumentMut, Item, Table, Value, value};
 
-/// The largest grants.toml.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+use crate::error::PluginError;
+use crate::grants::{Grant, GrantKind, GrantSet};
+use crate::trust::{self, ScopedFile};
+use crate::trusted;
 
 /// The entries of all grants.toml files.
 #[derive(Debug, Default)]
@@ -75,24 +74,97 @@ impl OperatorGrants {
 
 /// Reads a file that nobody but root and we can write; `None` if it doesn't exist.
 fn read_trusted(path: &Path) -> Result<Option<String>, String> {
-    let file = match trusted::open(path, OpenOptions::new().read(true)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+    match trusted::read(path) {
         // HOME may be another user's. It grants nothing then; a plugin that needs a grant is denied it by name.
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             tracing::warn!("can't read {}, so it grants nothing: {error}", path.display());
-            return Ok(None);
+            Ok(None)
         }
-        Err(error) => return Err(error.to_string()),
-    };
-    let mut text = String::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(format!("it has more than {MAX_FILE_BYTES} bytes"));
+        read => read.map_err(|error| error.to_string()),
     }
-    Ok(Some(text))
+}
+
+/// Gives a component these grants and no others in a grants.toml; what stood there of a component of that name is gone. The
+/// rest of the file stays as it is, and so do the remarks in it.
+///
+/// # Errors
+/// [`PluginError::Grants`].
+pub fn write(file: &ScopedFile, plugin: &str, sha256: &str, granted: &GrantSet) -> Result<(), PluginError> {
+    change(file, |document| {
+        document.remove(plugin);
+        if granted == &GrantSet::default() {
+            return;
+        }
+        let mut table = Table::new();
+        table.insert("sha256", value(sha256));
+        for kind in GrantKind::ALL {
+            let grants = granted.grants().into_iter().filter(|grant| grant.kind() == kind);
+            let values: Vec<Value> = grants.map(|grant| as_value(&grant)).collect();
+            match kind {
+                GrantKind::Bodies if !values.is_empty() => {
+                    table.insert(kind.key(), value(true));
+                }
+                _ if !values.is_empty() => {
+                    table.insert(kind.key(), value(values.into_iter().collect::<Array>()));
+                }
+                _ => {}
+            }
+        }
+        document.insert(plugin, Item::Table(table));
+    })
+}
+
+/// What one grants.toml grants to a component; nothing if it isn't there.
+///
+/// # Errors
+/// [`PluginError::Grants`].
+pub fn read_one(file: &ScopedFile, plugin: &str, sha256: &str) -> Result<GrantSet, PluginError> {
+    let grants = OperatorGrants::read(std::slice::from_ref(&file.path))?;
+    Ok(grants.of(plugin, sha256))
+}
+
+/// One grant as it stands in the list of its kind.
+fn as_value(grant: &Grant) -> Value {
+    let pair = |key: &str, text: &str| (key.to_owned(), Value::from(text));
+    match grant {
+        Grant::Files(files) => {
+            let pairs = [pair("root", &files.root), pair("access", files.access.as_str())];
+            Value::InlineTable(pairs.into_iter().collect())
+        }
+        Grant::Process(process) => {
+            let mut pairs = vec![pair("program", &process.program)];
+            pairs.extend(
+                process
+                    .arguments
+                    .iter()
+                    .map(|arguments| pair("arguments", arguments)),
+            );
+            if !process.environment.is_empty() {
+                let names: Array = process.environment.iter().map(String::as_str).collect();
+                pairs.push(("environment".to_owned(), Value::Array(names)));
+            }
+            Value::InlineTable(pairs.into_iter().collect())
+        }
+        Grant::Http(text)
+        | Grant::Tcp(text)
+        | Grant::Ssh(text)
+        | Grant::Sql(text)
+        | Grant::Snapshots(text)
+        | Grant::Secret(text) => Value::from(text.as_str()),
+        Grant::Bodies => Value::from(true),
+    }
+}
+
+fn change(file: &ScopedFile, how: impl FnOnce(&mut DocumentMut)) -> Result<(), PluginError> {
+    let changed = trusted::edit(&file.path, trust::mode(file.scope), |text| {
+        let mut document: DocumentMut = text.unwrap_or_default().parse().map_err(io::Error::other)?;
+        how(&mut document);
+        Ok(document.to_string())
+    });
+    changed.map_err(|error| PluginError::Grants {
+        path: file.path.clone(),
+        why: crate::escape::line(&error.to_string(), 400),
+    })
 }
 
 #[cfg(test)]
@@ -154,5 +226,34 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert!(refused(&path).contains("the directory that it is in"));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read_and_remarks_stay() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = ScopedFile {
+            scope: trust::Scope::User,
+            path: temp.path().join("freezer/grants.toml"),
+        };
+        let by_hand = "# by hand\n[other]\nsha256 = \"ab\" # why\nbodies = true\n";
+        trusted::edit(&file.path, 0o600, |_| Ok(by_hand.to_owned())).unwrap();
+        let texts = [
+            "files=/srv:read-only",
+            "http=https://a",
+            "processes=PGPASSFILE= /bin/dump --all *",
+            "processes=/bin/true",
+            "secrets=password",
+            "bodies",
+        ];
+        let granted: GrantSet = texts.iter().map(|text| Grant::parse(text).unwrap()).collect();
+        write(&file, "acme", "cd", &granted).unwrap();
+        assert_eq!(read_one(&file, "acme", "cd").unwrap(), granted);
+        assert_eq!(read_one(&file, "acme", "ab").unwrap(), GrantSet::default());
+        let less: GrantSet = [Grant::Bodies].into_iter().collect();
+        write(&file, "acme", "ef", &less).unwrap();
+        assert_eq!(read_one(&file, "acme", "cd").unwrap(), GrantSet::default());
+        assert_eq!(read_one(&file, "acme", "ef").unwrap(), less);
+        write(&file, "acme", "ef", &GrantSet::default()).unwrap();
+        assert_eq!(std::fs::read_to_string(&file.path).unwrap(), by_hand);
     }
 }

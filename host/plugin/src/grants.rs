@@ -5,221 +5,29 @@
 //! filled from the settings of the run, so "the directory that the user named" needs no line per directory. A refusal
 //! names the plugin, the request and the line of grants.toml that would allow it.
 
+mod set;
+mod entry;
+mod words;
 mod http;
 mod processes;
 mod snapshots;
 mod tcp;
+mod forbidden;
+pub(crate) mod admission;
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
-
+use crate::audit::{AuditLog, Decision};
 use crate::error::Refusal;
-use crate::manifest::PluginManifest;
+use crate::policy::Rule;
 use crate::settings::Settings;
 use processes::Command;
 
-/// How a directory may be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Access {
-    /// Listing and reading.
-    ReadOnly,
-    /// Also writing, renaming and removing.
-    ReadWrite,
-}
-
-impl Access {
-    /// The word in plugin.toml and grants.toml.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ReadOnly => "read-only",
-            Self::ReadWrite => "read-write",
-        }
-    }
-}
-
-/// A directory of this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FilesGrant {
-    /// An absolute path, a hole, or `named`: the path that the user named.
-    pub root: String,
-    /// How it may be used.
-    pub access: Access,
-}
-
-/// A program of this machine.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProcessGrant {
-    /// An absolute path.
-    pub program: String,
-    /// What its arguments must look like: one word for each argument, in which `*` stands for anything. Without it: no
-    /// arguments.
-    /// `{input:NAME}` stands for itself: the file is made by the host.
-    #[serde(default)]
-    pub arguments: Option<String>,
-    /// Names of variables that it may set, besides those of language and time zone.
-    #[serde(default)]
-    pub environment: Vec<String>,
-}
-
-/// A set of grants, asked for in plugin.toml or given in grants.toml. Both have the same shape.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct GrantSet {
-    /// Directories of this machine.
-    pub files: Vec<FilesGrant>,
-    /// Origins such as `https://s3.example.org`, or `site:{setting}`: those that belong to the site of the setting's URL.
-    pub http: Vec<String>,
-    /// `host:port` for raw connections.
-    pub tcp: Vec<String>,
-    /// `host:port` for SSH.
-    pub ssh: Vec<String>,
-    /// `host:port` or a socket's path for databases.
-    pub sql: Vec<String>,
-    /// Programs of this machine.
-    pub processes: Vec<ProcessGrant>,
-    /// Paths whose volume may be frozen; `named` is the path that the user named.
-    pub snapshots: Vec<String>,
-    /// Secret settings that it may read.
-    pub secrets: Vec<String>,
-    /// Whether it may read the backup's own bytes.
-    pub bodies: bool,
-}
-
-impl GrantSet {
-    /// The settings that are used as the root of a directory: their values must be absolute paths.
-    pub(crate) fn root_settings(&self) -> impl Iterator<Item = &str> {
-        let roots = self.files.iter().map(|grant| &grant.root).chain(&self.snapshots);
-        roots.filter_map(|root| root.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')))
-    }
-
-    /// The writable directories whose roots are settings, filled in.
-    pub(crate) fn own_directories(&self, settings: &Settings) -> Vec<PathBuf> {
-        let own = self
-            .files
-            .iter()
-            .filter(|grant| grant.access == Access::ReadWrite);
-        let own = own.filter(|grant| grant.root.starts_with('{'));
-        own.filter_map(|grant| fill(&grant.root, settings).map(PathBuf::from))
-            .collect()
-    }
-
-    /// Checks that every hole names a setting of the plugin.
-    pub(crate) fn check(&self, manifest: &PluginManifest) -> Result<(), String> {
-        for text in self.texts() {
-            for hole in holes(text).filter(|hole| !hole.starts_with(INPUT)) {
-                let Some(setting) = manifest.settings.iter().find(|setting| setting.name == hole) else {
-                    return Err(format!("{text:?} has a hole for {hole:?}, which is no setting"));
-                };
-                if setting.secret {
-                    return Err(format!("{text:?} would show the secret setting {hole:?}"));
-                }
-            }
-        }
-        for secret in &self.secrets {
-            if !manifest
-                .settings
-                .iter()
-                .any(|setting| setting.secret && setting.name == *secret)
-            {
-                return Err(format!("secrets: {secret:?} is no setting marked secret"));
-            }
-        }
-        Ok(())
-    }
-
-    /// Everything in which a hole may stand.
-    fn texts(&self) -> impl Iterator<Item = &String> {
-        let programs = self
-            .processes
-            .iter()
-            .flat_map(|grant| std::iter::once(&grant.program).chain(&grant.arguments));
-        let places = [&self.http, &self.tcp, &self.ssh, &self.sql, &self.snapshots]
-            .into_iter()
-            .flatten();
-        self.files
-            .iter()
-            .map(|grant| &grant.root)
-            .chain(programs)
-            .chain(places)
-    }
-
-    /// Adds what `more` grants.
-    pub(crate) fn extend(&mut self, more: Self) {
-        self.files.extend(more.files);
-        self.http.extend(more.http);
-        self.tcp.extend(more.tcp);
-        self.ssh.extend(more.ssh);
-        self.sql.extend(more.sql);
-        self.processes.extend(more.processes);
-        self.snapshots.extend(more.snapshots);
-        self.secrets.extend(more.secrets);
-        self.bodies |= more.bodies;
-    }
-
-    /// The same with its holes filled; an entry whose setting isn't set grants nothing.
-    fn fill(&self, settings: &Settings) -> Self {
-        let places = |texts: &[String]| texts.iter().filter_map(|text| fill(text, settings)).collect();
-        Self {
-            files: self
-                .files
-                .iter()
-                .filter_map(|grant| {
-                    Some(FilesGrant {
-                        root: fill(&grant.root, settings)?,
-                        access: grant.access,
-                    })
-                })
-                .collect(),
-            http: places(&self.http),
-            tcp: places(&self.tcp),
-            ssh: places(&self.ssh),
-            sql: places(&self.sql),
-            // Filled by `Command::new`, which keeps values and wildcards apart.
-            processes: Vec::new(),
-            snapshots: places(&self.snapshots),
-            secrets: self.secrets.clone(),
-            bodies: self.bodies,
-        }
-    }
-}
-
-/// How a hole begins that isn't one: the host fills it in when the command is started.
-const INPUT: &str = "input:";
-
-/// The names between braces.
-fn holes(text: &str) -> impl Iterator<Item = &str> {
-    text.split('{')
-        .skip(1)
-        .filter_map(|rest| rest.split_once('}').map(|(name, _)| name))
-}
-
-/// Fills the holes of one text. A hole whose setting isn't set or is empty fills nothing: `{path}/` must not become `/`.
-fn fill(text: &str, settings: &Settings) -> Option<String> {
-    let mut filled = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('{') {
-        let (name, after) = after.split_once('}')?;
-        filled.push_str(before);
-        if name.starts_with(INPUT) {
-            filled.push_str(&rest[before.len()..rest.len() - after.len()]);
-            rest = after;
-            continue;
-        }
-        let value = settings.get(name)?.to_string();
-        if value.is_empty() {
-            return None;
-        }
-        filled.push_str(&value);
-        rest = after;
-    }
-    filled.push_str(rest);
-    Some(filled)
-}
+pub use entry::{Grant, GrantTextError};
+pub(crate) use forbidden::{forbids, rules};
+pub use set::{Access, FilesGrant, GrantKind, GrantSet, ProcessGrant};
+use set::{fill, holes};
 
 /// What stands for the path that the user named among the grants for files and snapshots.
 const NAMED_PATH: &str = "named";
@@ -233,11 +41,11 @@ pub(crate) enum Network {
 }
 
 impl Network {
-    fn key(self) -> &'static str {
+    fn kind(self) -> GrantKind {
         match self {
-            Self::Ssh => "ssh",
-            Self::Sql => "sql",
-            Self::Tcp => "tcp",
+            Self::Ssh => GrantKind::Ssh,
+            Self::Sql => GrantKind::Sql,
+            Self::Tcp => GrantKind::Tcp,
         }
     }
 }
@@ -249,14 +57,65 @@ pub(crate) struct OpenableDirectory {
     pub(crate) below: PathBuf,
 }
 
+/// What a plugin asks for.
+struct Ask<'a> {
+    /// The kind of grant that it needs; none for what the user named himself.
+    kind: Option<GrantKind>,
+    access: Option<Access>,
+    /// The host that it would reach.
+    host: Option<&'a str>,
+    /// In words that follow "isn't allowed".
+    request: String,
+    /// The line of grants.toml that would allow it.
+    line: String,
+}
+
+impl<'a> Ask<'a> {
+    fn new(kind: GrantKind, request: String, line: String) -> Self {
+        Self {
+            kind: Some(kind),
+            access: None,
+            host: None,
+            request,
+            line,
+        }
+    }
+
+    fn with_access(self, access: Access) -> Self {
+        Self {
+            access: Some(access),
+            ..self
+        }
+    }
+
+    fn reaching(self, host: Option<&'a str>) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The same where the user named the thing: no grant is needed, so no rule about grants holds.
+    fn named(self, named: bool) -> Self {
+        let kind = self.kind.filter(|_| !named);
+        Self { kind, ..self }
+    }
+}
+
 /// What one plugin may do in one run.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Grants {
     plugin: String,
     sha256: String,
     granted: GrantSet,
     commands: Vec<Command>,
     origins: Vec<http::OriginGrant>,
+    /// What is forbidden whatever was granted.
+    rules: Vec<Rule>,
+    audit: Option<Arc<AuditLog>>,
+}
+
+impl std::fmt::Debug for Grants {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Grants({}, {:?})", self.plugin, self.granted)
+    }
 }
 
 impl Grants {
@@ -277,7 +136,42 @@ impl Grants {
                 .iter()
                 .filter_map(|grant| Command::new(grant, settings))
                 .collect(),
+            rules: Vec::new(),
+            audit: None,
         }
+    }
+
+    /// The same under the rules of a policy.
+    pub(crate) fn under(self, rules: Vec<Rule>) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The same with each decision written down.
+    pub(crate) fn noted_in(self, audit: Option<Arc<AuditLog>>) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Decides: `allowed` is what the grants allow, and a rule of a policy comes before it. The one place through which
+    /// every decision of a run goes.
+    fn decide<T>(&self, ask: Ask<'_>, allowed: Option<T>) -> Result<T, Refusal> {
+        let rule = forbidden::rule(&self.rules, &ask).map(|rule| rule.line.clone());
+        let allowed = allowed.filter(|_| rule.is_none());
+        if let Some(audit) = &self.audit {
+            let decision = Decision {
+                grant: ask.kind,
+                request: ask.request.clone(),
+                allowed: allowed.is_some(),
+                rule: rule.as_ref().map(ToString::to_string),
+            };
+            audit.decided(&self.plugin, &self.sha256, decision);
+        }
+        allowed.ok_or_else(|| Refusal {
+            plugin: self.plugin.clone(),
+            request: ask.request,
+            line: ask.line,
+            sha256: self.sha256.clone(),
+            rule,
+        })
     }
 
     /// May it open this directory? `named` are the paths that the user named, and the views of them.
@@ -287,50 +181,41 @@ impl Grants {
         access: Access,
         named: &[PathBuf],
     ) -> Result<OpenableDirectory, Refusal> {
-        let line = || {
-            format!(
-                "files = [{{ root = {asked:?}, access = \"{}\" }}]",
-                access.as_str()
-            )
-        };
-        let request = || format!("to open directory {asked:?} {}", access.as_str());
+        let words = access.as_str();
+        let line = format!("files = [{{ root = {asked:?}, access = \"{words}\" }}]");
+        let mut request = format!("to open directory {asked:?} {words}");
         let path = Path::new(asked);
-        if !is_plain_absolute(path) {
-            return Err(self.refuse(
-                format!("{}: the path must be absolute and without ..", request()),
-                line(),
-            ));
+        let plain = is_plain_absolute(path);
+        if !plain {
+            request.push_str(": the path must be absolute and without ..");
         }
         let allowing = self.granted.files.iter().filter(|grant| grant.access >= access);
         let mut roots = allowing.flat_map(|grant| match grant.root == NAMED_PATH {
             true => named.to_vec(),
             false => vec![PathBuf::from(&grant.root)],
         });
-        let below = |root: PathBuf| {
+        let openable = |root: PathBuf| {
             let below = path.strip_prefix(&root).ok()?.to_owned();
             is_plain_absolute(&root).then_some(OpenableDirectory { root, below })
         };
-        if let Some(openable) = roots.find_map(below) {
-            return Ok(openable);
-        }
-        Err(self.refuse(request(), line()))
+        let allowed = roots.find_map(openable).filter(|_| plain);
+        let ask = Ask::new(GrantKind::Files, request, line).with_access(access);
+        self.decide(ask, allowed)
     }
 
     /// May the host walk this tree for it? It must lie in a granted root, a snapshot of the run or a path that the user
     /// named, links resolved, and not merely by its name.
     pub(crate) fn tree(&self, root: &Path, allowed: &[PathBuf]) -> Result<(), Refusal> {
         let granted = self.granted.files.iter().map(|grant| Path::new(&grant.root));
-        let mut roots = allowed
-            .iter()
-            .map(PathBuf::as_path)
-            .chain(granted)
-            .filter(|path| is_plain_absolute(path));
-        let inside = is_plain_absolute(root) && roots.any(|allowed| lies_in(root, allowed));
-        if inside {
-            return Ok(());
-        }
+        let named = lies_in_any(root, allowed.iter().map(PathBuf::as_path));
+        let inside = named || lies_in_any(root, granted);
         let line = format!("files = [{{ root = {root:?}, access = \"read-only\" }}]");
-        Err(self.refuse(format!("to back up {root:?}, which you didn't name"), line))
+        let mut request = format!("to back up {root:?}");
+        if !named {
+            request.push_str(", which you didn't name");
+        }
+        let ask = Ask::new(GrantKind::Files, request, line).with_access(Access::ReadOnly);
+        self.decide(ask.named(named), inside.then_some(()))
     }
 
     /// May the host restore into this directory for it? It must be the target that the user named, or lie in a root granted
@@ -341,63 +226,55 @@ impl Grants {
             .files
             .iter()
             .filter(|grant| grant.access == Access::ReadWrite);
-        let mut roots = writable.map(|grant| Path::new(&grant.root)).chain(named);
-        if is_plain_absolute(root)
-            && roots.any(|allowed| is_plain_absolute(allowed) && lies_in(root, allowed))
-        {
-            return Ok(());
-        }
+        let named = lies_in_any(root, named.into_iter());
+        let inside = named || lies_in_any(root, writable.map(|grant| Path::new(&grant.root)));
         let line = format!("files = [{{ root = {root:?}, access = \"read-write\" }}]");
-        Err(self.refuse(format!("to restore into {root:?}, which you didn't name"), line))
+        let mut request = format!("to restore into {root:?}");
+        if !named {
+            request.push_str(", which you didn't name");
+        }
+        let ask = Ask::new(GrantKind::Files, request, line).with_access(Access::ReadWrite);
+        self.decide(ask.named(named), inside.then_some(()))
     }
 
     /// May it read the backup's own bytes?
     pub(crate) fn bodies(&self) -> Result<(), Refusal> {
-        if self.granted.bodies {
-            return Ok(());
-        }
-        Err(self.refuse(
-            "to read the backup's own bytes".to_owned(),
-            "bodies = true".to_owned(),
-        ))
+        let request = "to read the backup's own bytes".to_owned();
+        let ask = Ask::new(GrantKind::Bodies, request, "bodies = true".to_owned());
+        self.decide(ask, self.granted.bodies.then_some(()))
     }
 
     /// May it read this secret setting?
     pub(crate) fn secret(&self, name: &str) -> Result<(), Refusal> {
-        if self.granted.secrets.iter().any(|granted| granted == name) {
-            return Ok(());
-        }
-        Err(self.refuse(
+        let granted = self.granted.secrets.iter().any(|granted| granted == name);
+        let (request, line) = (
             format!("to read the secret {name:?}"),
             format!("secrets = [{name:?}]"),
-        ))
+        );
+        self.decide(Ask::new(GrantKind::Secrets, request, line), granted.then_some(()))
     }
 
     /// May it connect to this `host:port`?
     pub(crate) fn network(&self, network: Network, place: &str) -> Result<(), Refusal> {
-        let granted = match network {
+        let list = match network {
             Network::Ssh => &self.granted.ssh,
             Network::Sql => &self.granted.sql,
             Network::Tcp => &self.granted.tcp,
         };
-        if granted.iter().any(|granted| granted.eq_ignore_ascii_case(place)) {
-            return Ok(());
-        }
-        let key = network.key();
-        Err(self.refuse(
+        let granted = list.iter().any(|granted| granted.eq_ignore_ascii_case(place));
+        let key = network.kind().key();
+        let (request, line) = (
             format!("to connect to {place:?} by {key}"),
             format!("{key} = [{place:?}]"),
-        ))
+        );
+        let ask = Ask::new(network.kind(), request, line).reaching(forbidden::host_of(place));
+        self.decide(ask, granted.then_some(()))
     }
+}
 
-    fn refuse(&self, request: String, line: String) -> Refusal {
-        Refusal {
-            plugin: self.plugin.clone(),
-            request,
-            line,
-            sha256: self.sha256.clone(),
-        }
-    }
+/// Tells whether a path is one of these or lies below it, links resolved.
+fn lies_in_any<'a>(path: &Path, mut roots: impl Iterator<Item = &'a Path>) -> bool {
+    is_plain_absolute(path) && roots.any(|root| is_plain_absolute(root) && lies_in(path, root))
 }
 
 /// Absolute, and without `.` and `..`, so that comparing components means what it seems to mean.

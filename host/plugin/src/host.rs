@@ -3,6 +3,7 @@
 //! Making one costs next to nothing. The engine, its threads and the compiled plugins come into being when the first
 //! plugin is loaded, so that `freezer --version` and `--help` never pay for them.
 
+mod admission;
 mod config;
 mod leftovers;
 
@@ -15,6 +16,7 @@ use freezer_pipeline::store::Store;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
 
+use crate::audit::AuditLog;
 use crate::bindings::v1::mode::ModePluginPre;
 use crate::bindings::v1::storage::StoragePluginPre;
 use crate::cache::Cache;
@@ -24,7 +26,7 @@ use crate::discover::{self, Discovered};
 use crate::engine::{self, EngineState};
 use crate::error::PluginError;
 use crate::grant_file::OperatorGrants;
-use crate::grants::{GrantSet, Grants};
+use crate::grants::{self, GrantSet, Grants};
 use crate::guest::{Guest, GuestState, PluginContext};
 use crate::interfaces::tcp::Seats;
 use crate::journal::RunJournal;
@@ -32,10 +34,13 @@ use crate::limits::PluginLimits;
 use crate::log_gate::LogGate;
 use crate::manifest::{PluginKind, PluginManifest};
 use crate::mode::{BackupRequest, ModeBackup, ModeOpener, ModeRestore, RestoreRequest};
+use crate::policy::Policy;
 use crate::pool::{Opener, Pool};
 use crate::run::Run;
 use crate::settings::Settings;
+use crate::signature::Signature;
 use crate::storage::PluginStore;
+use crate::trust::TrustStore;
 
 pub use config::{HostConfig, SshSurroundings, StorageRequest};
 pub use leftovers::LeftoverReport;
@@ -47,6 +52,7 @@ pub struct Plugin {
     path: PathBuf,
     sha256: String,
     first_party: bool,
+    signature: Option<Signature>,
 }
 
 impl Plugin {
@@ -56,7 +62,14 @@ impl Plugin {
             path: found.path.clone(),
             sha256: found.sha256.clone(),
             first_party: found.first_party,
+            signature: found.signature.clone(),
         }
+    }
+
+    /// A plugin that was found, if it can be used.
+    #[must_use]
+    pub fn of(found: &Discovered) -> Option<Self> {
+        Some(Self::new(found, found.result.as_ref().ok()?))
     }
 
     /// What it says about itself.
@@ -88,6 +101,9 @@ impl Plugin {
 pub struct PluginHost {
     config: HostConfig,
     operator_grants: OperatorGrants,
+    policy: Policy,
+    trust: TrustStore,
+    audit: Option<Arc<AuditLog>>,
     cache: Cache,
     found: OnceLock<Vec<Discovered>>,
     engine: Mutex<Option<Arc<EngineState>>>,
@@ -96,13 +112,16 @@ pub struct PluginHost {
 }
 
 impl PluginHost {
-    /// Makes a host. Only the grants are read; nothing is started.
+    /// Makes a host. Only what is granted, forbidden and trusted is read; nothing is started.
     ///
     /// # Errors
-    /// [`PluginError::Grants`] if a grants.toml is there but can't be used.
+    /// [`PluginError::Grants`], [`PluginError::Policy`] or [`PluginError::Trust`] if such a file is there but can't be used.
     pub fn new(config: HostConfig) -> Result<Self, PluginError> {
         Ok(Self {
             operator_grants: OperatorGrants::read(&config.grant_files)?,
+            policy: Policy::read(&config.policy_files)?,
+            trust: TrustStore::read(&config.trust_files)?,
+            audit: config.audit.clone().map(|audit| Arc::new(AuditLog::new(audit))),
             cache: Cache::new(config.cache_dir.as_deref()),
             found: OnceLock::new(),
             engine: Mutex::new(None),
@@ -117,7 +136,13 @@ impl PluginHost {
         discover::discover(&self.config.plugin_dirs)
     }
 
-    /// The same for `find`, once per host.
+    /// Looks at the plugin file at exactly this place; `None` if there is none.
+    #[must_use]
+    pub fn look_at(&self, path: &Path) -> Option<Discovered> {
+        path.symlink_metadata().ok().map(|_| discover::examine(path))
+    }
+
+    /// What [`PluginHost::discover`] finds, looked for once per host.
     fn found(&self) -> &[Discovered] {
         self.found.get_or_init(|| self.discover())
     }
@@ -362,6 +387,7 @@ impl PluginHost {
         if let Some(component) = components.get(&plugin.sha256) {
             return Ok(component.clone());
         }
+        self.admit(plugin)?;
         let component = self.cache.get(engine.engine(), &plugin.sha256);
         let component = component.map_or_else(|| self.compile(engine, plugin), Ok)?;
         components.insert(plugin.sha256.clone(), component.clone());
@@ -397,7 +423,9 @@ impl PluginHost {
             let settings = manifest.without_secrets(settings);
             RunJournal::new(state_dir, &manifest.name, &plugin.sha256, settings)
         });
-        let grants = Grants::new(&manifest.name, &plugin.sha256, &self.granted(plugin), settings);
+        let grants = Grants::new(&manifest.name, &plugin.sha256, &self.granted(plugin), settings)
+            .under(grants::rules(&self.policy, plugin.first_party))
+            .noted_in(self.audit.clone());
         Arc::new(PluginContext {
             name: manifest.name.clone(),
             run: Arc::clone(run),

@@ -245,6 +245,14 @@ impl PluginManifest {
         Ok(settings)
     }
 
+    /// Checks that grants fit this plugin: that their holes and secrets are settings of it.
+    ///
+    /// # Errors
+    /// What doesn't fit, in words that follow a colon.
+    pub fn check_grants(&self, grants: &GrantSet) -> Result<(), String> {
+        grants.check(self)
+    }
+
     /// Holds a plugin that wasn't built together with this program to our own variables: others belong to other
     /// programs and may hold their passwords.
     ///

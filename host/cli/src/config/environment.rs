@@ -9,6 +9,11 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use freezer_plugin::{Scope, ScopedFile};
+
+/// Where plugins for all users are.
+const SYSTEM_PLUGINS: &str = "/usr/lib/freezer/plugins";
+
 /// Variables and facts that the configuration is made of.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Environment {
@@ -47,6 +52,8 @@ pub(crate) struct Environment {
     pub(crate) processors: usize,
     /// Standard error is a terminal that understands cursor movement.
     pub(crate) stderr_is_terminal: bool,
+    /// Somebody can be asked: standard input and standard error are terminals.
+    pub(crate) can_ask: bool,
 }
 
 /// Environment variables that are text and not empty.
@@ -118,6 +125,7 @@ impl Environment {
             program: std::env::current_exe().ok(),
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             stderr_is_terminal: std::io::stderr().is_terminal() && !dumb,
+            can_ask: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
             home,
         }
     }
@@ -131,12 +139,33 @@ impl Environment {
         }
     }
 
+    /// A file of ours for the machine and, if there is a HOME, for the user: system before user.
+    pub(crate) fn scoped(&self, name: &str) -> Vec<ScopedFile> {
+        let system = ScopedFile {
+            scope: Scope::System,
+            path: Path::new("/etc/freezer").join(name),
+        };
+        let user = self.config_home.iter().map(|home| ScopedFile {
+            scope: Scope::User,
+            path: home.join("freezer").join(name),
+        });
+        std::iter::once(system).chain(user).collect()
+    }
+
+    /// Where plugins are installed.
+    pub(crate) fn plugin_dir(&self, scope: Scope) -> Option<PathBuf> {
+        match scope {
+            Scope::System => Some(PathBuf::from(SYSTEM_PLUGINS)),
+            Scope::User => self.data_home.as_ref().map(|home| home.join("freezer/plugins")),
+        }
+    }
+
     /// Where plugins are looked for, the first place first; `asked` are the places of the command line.
     pub(crate) fn plugin_dirs(&self, asked: &[PathBuf]) -> Vec<PathBuf> {
         let mut places = asked.to_vec();
         places.extend(self.plugins.iter().cloned());
-        places.extend(self.data_home.iter().map(|home| home.join("freezer/plugins")));
-        places.push(PathBuf::from("/usr/lib/freezer/plugins"));
+        places.extend(self.plugin_dir(Scope::User));
+        places.extend(self.plugin_dir(Scope::System));
         if let Some(beside) = self.program.as_deref().and_then(Path::parent) {
             places.push(beside.join("lib/freezer/plugins"));
             if let Some(above) = beside.parent() {

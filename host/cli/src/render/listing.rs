@@ -12,7 +12,7 @@ use super::{json, table, text, units};
 /// The table of backups; below it, what is wrong with some: that is too long for a column.
 pub(crate) fn backups(listing: &Listing) -> String {
     let rows = &listing.backups;
-    let shown: Vec<Vec<String>> = rows.iter().map(|row| backup(row)).collect();
+    let shown: Vec<Vec<String>> = rows.iter().map(backup).collect();
     let headings = [
         "NAME", "HOST", "LEVEL", "DATE", "SIZE", "STORED", "FILES", "STATE",
     ];

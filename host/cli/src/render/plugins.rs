@@ -1,24 +1,49 @@
 //! Plugins: the list, and one plugin's page.
 
+pub(crate) mod keys;
+pub(crate) mod offer;
+
+use freezer_plugin::audit::{LastRun, Used};
 use freezer_plugin::grants::GrantSet;
 use freezer_plugin::limits::PluginLimits;
 use freezer_plugin::manifest::SettingDeclaration;
-use freezer_plugin::{Discovered, PluginKind, PluginManifest, SettingType};
+use freezer_plugin::{Discovered, PluginKind, PluginManifest, SettingType, Standing};
 use serde_json::{Value, json};
 
 use super::{json, table, text, units};
 
+/// A plugin of the list.
+pub(crate) struct Row<'a> {
+    /// The plugin.
+    pub(crate) found: &'a Discovered,
+    /// Why it would not be loaded.
+    pub(crate) refused: Option<String>,
+}
+
+impl Row<'_> {
+    /// As a document.
+    pub(crate) fn document(&self) -> Value {
+        let mut document = row_document(self.found);
+        if let (Some(map), Some(refused)) = (document.as_object_mut(), &self.refused) {
+            map.insert("usable".to_owned(), json!(false));
+            map.insert("problem".to_owned(), json!(refused));
+        }
+        document
+    }
+}
+
 /// The table of plugins; below it, why some can't be used: reasons are too long for a column.
-pub(crate) fn table(found: &[Discovered]) -> String {
-    let rows: Vec<Vec<String>> = found.iter().map(row).collect();
+pub(crate) fn table(plugins: &[Row<'_>]) -> String {
+    let rows: Vec<Vec<String>> = plugins.iter().map(row).collect();
     let mut out = table::columns(&["NAME", "KIND", "VERSION", "STATE", "FILE"], &[], &rows);
-    for problem in found.iter().filter_map(problem) {
+    for problem in plugins.iter().filter_map(problem) {
         out.push_str(&format!("\n{problem}"));
     }
     out
 }
 
-fn row(plugin: &Discovered) -> Vec<String> {
+fn row(row: &Row<'_>) -> Vec<String> {
+    let plugin = row.found;
     let name = plugin
         .name
         .as_deref()
@@ -34,16 +59,18 @@ fn row(plugin: &Discovered) -> Vec<String> {
         name,
         kind,
         version,
-        state(plugin),
+        state(row),
         text::escape(plugin.path.as_os_str().as_encoded_bytes()),
     ]
 }
 
 /// Whether it can be used.
-fn state(plugin: &Discovered) -> String {
+fn state(row: &Row<'_>) -> String {
+    let plugin = row.found;
     match (&plugin.result, &plugin.shadowed_by) {
         (Err(_), _) => "unusable",
         (Ok(_), Some(_)) => "hidden",
+        (Ok(_), None) if row.refused.is_some() => "refused",
         (Ok(_), None) if plugin.first_party => "built in",
         (Ok(_), None) => "foreign",
     }
@@ -51,17 +78,21 @@ fn state(plugin: &Discovered) -> String {
 }
 
 /// Why it can't be used.
-fn problem(plugin: &Discovered) -> Option<String> {
+fn problem(row: &Row<'_>) -> Option<String> {
+    let plugin = row.found;
     let shown = |path: &std::path::Path| text::escape(path.as_os_str().as_encoded_bytes());
     match (&plugin.result, &plugin.shadowed_by) {
         (Err(error), _) => Some(format!("unusable: {}", text::lines(&chain(error)))),
         (Ok(_), Some(other)) => Some(format!("hidden: {} by {}", shown(&plugin.path), shown(other))),
-        (Ok(_), None) => None,
+        (Ok(_), None) => {
+            let refused = row.refused.as_ref()?;
+            Some(format!("refused: {}", text::lines(refused)))
+        }
     }
 }
 
 /// An error and what caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -98,23 +129,52 @@ pub(crate) fn row_document(plugin: &Discovered) -> Value {
     Value::Object(map)
 }
 
+/// What there is to show of one plugin.
+pub(crate) struct Facts<'a> {
+    /// Its file.
+    pub(crate) found: &'a Discovered,
+    /// What it says about itself.
+    pub(crate) manifest: &'a PluginManifest,
+    /// Its ceilings.
+    pub(crate) limits: PluginLimits,
+    /// Who vouches for it; none for one that was built together with this program. Or why it isn't loaded.
+    pub(crate) standing: Result<Option<Standing>, String>,
+    /// What it may do.
+    pub(crate) granted: GrantSet,
+    /// What it asked for when it ran last.
+    pub(crate) last_run: Option<LastRun>,
+}
+
 /// A plugin's page.
-pub(crate) fn page(plugin: &Discovered, manifest: &PluginManifest, limits: &PluginLimits) -> String {
-    let trust = match plugin.first_party {
+pub(crate) fn page(facts: &Facts<'_>) -> String {
+    let Facts { found, manifest, .. } = facts;
+    let trust = match found.first_party {
         true => "built together with this program: it gets what it asks for",
         false => "foreign: it gets what grants.toml gives to exactly this digest",
     };
     let mut out = format!(
-        "{} {} ({})\n{}\n\nfile       {}\nsha256     {}\ntrust      {trust}\ncontract   {}\nlicense    {}\n",
+        "{} {} ({})\n{}\n\nfile       {}\nsha256     {}\ntrust      {trust}\n",
         manifest.name,
         text::lines(&manifest.version),
         manifest.kind,
         text::lines(&manifest.description),
-        text::escape(plugin.path.as_os_str().as_encoded_bytes()),
-        plugin.sha256,
-        text::lines(&manifest.contract),
-        text::lines(&manifest.license),
+        text::escape(found.path.as_os_str().as_encoded_bytes()),
+        found.sha256,
     );
+    match &facts.standing {
+        Ok(None) => {}
+        Ok(Some(standing)) => out.push_str(&format!("signature  {}\n", text::lines(&standing.to_string()))),
+        Err(why) => out.push_str(&format!("NOT USED   {}\n", text::lines(why))),
+    }
+    if let Some(record) = &found.record {
+        let (source, time) = (text::lines(&record.source), text::lines(&record.time));
+        out.push_str(&format!("from       {source}, installed {time}\n"));
+    }
+    out.push_str(&format!(
+        "contract   {}\nlicense    {}\n",
+        text::lines(&manifest.contract),
+        text::lines(&manifest.license)
+    ));
     if !manifest.schemes.is_empty() {
         out.push_str(&format!("schemes    {}\n", manifest.schemes.join(", ")));
     }
@@ -131,14 +191,15 @@ pub(crate) fn page(plugin: &Discovered, manifest: &PluginManifest, limits: &Plug
             table::columns(&["NAME", "TYPE", "DEFAULT", "HELP"], &[], &rows)
         )),
     }
-    out.push_str("\ngrants asked for\n");
-    let grants = grants(&manifest.grants);
-    match grants.is_empty() {
-        true => out.push_str("  none\n"),
-        false => grants
-            .iter()
-            .for_each(|line| out.push_str(&format!("  {}\n", text::lines(line)))),
-    }
+    section(&mut out, "grants asked for", &grant_lines(&manifest.grants));
+    section(&mut out, "grants it has", &grant_lines(&facts.granted));
+    section(
+        &mut out,
+        "used in the last run",
+        &used_lines(facts.last_run.as_ref()),
+    );
+    section(&mut out, "imports: the most that it can ask for", &found.imports);
+    let limits = &facts.limits;
     out.push_str(&format!(
         "\nlimits\n  memory {}, {} handles, {} a call to the host, {} of computing and {} in all for one call",
         units::bytes(limits.memory_bytes),
@@ -148,6 +209,35 @@ pub(crate) fn page(plugin: &Discovered, manifest: &PluginManifest, limits: &Plug
         units::duration(limits.call),
     ));
     out
+}
+
+/// A heading and its lines.
+fn section(out: &mut String, heading: &str, lines: &[String]) {
+    out.push_str(&format!("\n{heading}\n"));
+    if lines.is_empty() {
+        out.push_str("  none\n");
+    }
+    lines
+        .iter()
+        .for_each(|line| out.push_str(&format!("  {}\n", text::lines(line))));
+}
+
+/// Grants by their texts, which `grant` and `revoke` take.
+fn grant_lines(set: &GrantSet) -> Vec<String> {
+    set.grants().iter().map(ToString::to_string).collect()
+}
+
+fn used_lines(last_run: Option<&LastRun>) -> Vec<String> {
+    let used = last_run.into_iter().flat_map(|run| &run.used);
+    used.map(|used| {
+        let verdict = if used.allowed { "allowed" } else { "REFUSED" };
+        let times = match used.count {
+            1 => String::new(),
+            count => format!(", {count} times"),
+        };
+        format!("{verdict} {}{times}", used.request)
+    })
+    .collect()
 }
 
 /// The settings of all usable plugins, under their names, for the help.
@@ -203,40 +293,15 @@ fn type_name(kind: SettingType) -> &'static str {
     }
 }
 
-/// Grants as the lines of a plugin.toml.
-fn grants(set: &GrantSet) -> Vec<String> {
-    let mut lines: Vec<String> = set
-        .files
-        .iter()
-        .map(|grant| format!("files {} {}", grant.root, grant.access.as_str()))
-        .collect();
-    let lists = [
-        ("http", &set.http),
-        ("tcp", &set.tcp),
-        ("ssh", &set.ssh),
-        ("sql", &set.sql),
-        ("snapshots", &set.snapshots),
-        ("secrets", &set.secrets),
-    ];
-    for (kind, places) in lists {
-        lines.extend(places.iter().map(|place| format!("{kind} {place}")));
-    }
-    for grant in &set.processes {
-        lines.push(format!(
-            "processes {} {}",
-            grant.program,
-            grant.arguments.as_deref().unwrap_or("")
-        ));
-    }
-    if set.bodies {
-        lines.push("bodies: the backup's own bytes".to_owned());
-    }
-    lines
-}
-
 /// A plugin's page as a document.
-pub(crate) fn document(plugin: &Discovered, manifest: &PluginManifest, limits: &PluginLimits) -> Value {
-    let mut value = row_document(plugin);
+pub(crate) fn document(facts: &Facts<'_>) -> Value {
+    let Facts {
+        found,
+        manifest,
+        limits,
+        ..
+    } = facts;
+    let mut value = row_document(found);
     let settings: Vec<Value> = manifest
         .settings
         .iter()
@@ -252,19 +317,33 @@ pub(crate) fn document(plugin: &Discovered, manifest: &PluginManifest, limits: &
             })
         })
         .collect();
-    if let Some(map) = value.as_object_mut() {
-        map.insert("description".to_owned(), json!(manifest.description));
-        map.insert("license".to_owned(), json!(manifest.license));
-        map.insert("settings".to_owned(), json!(settings));
-        map.insert("grants_asked".to_owned(), json!(grants(&manifest.grants)));
-        let limits = json!({
+    let used = |used: &Used| json!({ "grant": used.grant, "request": used.request, "allowed": used.allowed, "count": used.count });
+    let more = json!({
+        "description": manifest.description,
+        "license": manifest.license,
+        "settings": settings,
+        "signature": facts.standing.as_ref().ok().and_then(|standing| standing.as_ref()).map(ToString::to_string),
+        "not_used": facts.standing.as_ref().err(),
+        "source": found.record.as_ref().map(|record| &record.source),
+        "installed": found.record.as_ref().map(|record| &record.time),
+        "imports": found.imports,
+        "grants_asked": grant_lines(&manifest.grants),
+        "grants": grant_lines(&facts.granted),
+        "last_run": facts.last_run.as_ref().map(|run| json!({
+            "time": run.time,
+            "run": run.run,
+            "used": run.used.iter().map(used).collect::<Vec<_>>(),
+        })),
+        "limits": {
             "memory_bytes": limits.memory_bytes,
             "handles": limits.handles,
             "transfer_bytes": limits.transfer_bytes,
             "cpu_seconds": limits.cpu.as_secs_f64(),
             "call_seconds": limits.call.as_secs_f64(),
-        });
-        map.insert("limits".to_owned(), limits);
+        },
+    });
+    if let (Some(map), Value::Object(more)) = (value.as_object_mut(), more) {
+        map.extend(more);
     }
     value
 }

@@ -146,7 +146,7 @@ pub(crate) fn leftovers(report: &LeftoverReport) -> String {
         vec![
             text::escape(leftover.object.as_bytes()),
             units::bytes(leftover.bytes),
-            modified.map_or_else(|| "-".to_owned(), |time| units::date(time)),
+            modified.map_or_else(|| "-".to_owned(), units::date),
             fate(leftover.fate).to_owned(),
             text::lines(&leftover.reason),
         ]

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use freezer_agent::{AgentError, ExitClass};
 use freezer_pipeline::store::{Cause, ErrorKind, StoreError};
-use freezer_plugin::{LimitHit, PluginError};
+use freezer_plugin::{Inadmissible, LimitHit, PluginError, Standing};
 
 use crate::exit::{Exit, Failure};
 
@@ -62,7 +62,9 @@ fn exit_of_plugin(error: &PluginError) -> Exit {
             PluginError::Unknown { .. }
             | PluginError::Ambiguous { .. }
             | PluginError::Setting { .. }
-            | PluginError::Grants { .. },
+            | PluginError::Grants { .. }
+            | PluginError::Policy { .. }
+            | PluginError::Trust { .. },
             _,
         ) => Exit::Usage,
         (_, ErrorKind::Cancelled) => Exit::Interrupted,
@@ -117,12 +119,9 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         PluginError::Contract { .. } => {
             failure.advise("freezer plugin list shows where it lies: take it out, or replace it")
         }
-        PluginError::Changed { .. } => failure.advise("run it again"),
         PluginError::Engine { .. } => {
             failure.advise("check the limits of this process: memory, address space, threads (ulimit -a)")
         }
-        PluginError::Denied(_) => failure.advise("add the line if you trust the plugin with that"),
-        PluginError::Grants { path, .. } => failure.advise(format!("mend {path:?}, or take it away")),
         PluginError::Spoiled { .. } => failure.advise("nothing was stored of this run; mend that and run it again"),
         PluginError::Snapshot { .. } => failure.advise("the next backup tries again"),
         PluginError::Journal { path, .. } => failure.advise(format!("make {path:?} writable for this user")),
@@ -139,7 +138,32 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
             }
             (None, _, kind) => of_kind(*kind).to_owned(),
         }),
+        other => failure.advise(at_the_door(other)),
     }
+}
+
+/// What to do about a plugin that isn't let in, doesn't come to its place or may not do what it asks.
+fn at_the_door(error: &PluginError) -> String {
+    match error {
+        PluginError::Denied(refusal) => match refusal.rule {
+            Some(_) => "whoever made the policy can take the line away",
+            None => "add the line if you trust the plugin with that",
+        },
+        PluginError::Grants { path, .. } | PluginError::Policy { path, .. } | PluginError::Trust { path, .. } => {
+            return format!("mend {path:?}, or take it away");
+        }
+        PluginError::NotLetIn { plugin, why } => return not_let_in(plugin, why),
+        PluginError::Tampered { .. } => {
+            "find out who changed it; install it again with freezer plugin install, or take the file away"
+        }
+        PluginError::Record { .. } => "install it again, or take away what the folder installed beside it holds of it",
+        PluginError::Install { .. } => {
+            "let only root or yourself write there; for all users of the machine, run it as root with --system"
+        }
+        PluginError::Fetch { .. } => "check the URL, or fetch the files by other means and install them",
+        _ => "run it again",
+    }
+    .to_owned()
 }
 
 /// What to do where a plugin said no more than the kind of its failure.
@@ -150,6 +174,32 @@ fn of_kind(kind: ErrorKind) -> &'static str {
         ErrorKind::Busy | ErrorKind::Unavailable => "wait until the service answers, then run it again",
         ErrorKind::Corrupt => "freezer check names what is damaged",
         _ => "mend what the plugin says, then run it again",
+    }
+}
+
+/// What to do about a component that isn't let in.
+fn not_let_in(plugin: &str, why: &Inadmissible) -> String {
+    match why {
+        Inadmissible::NeedsSignature(Standing::UnknownKey { .. }) => {
+            "if you have its maker's key from a place that you trust: freezer plugin trust KEY; or --allow-unsigned".to_owned()
+        }
+        Inadmissible::NeedsSignature(_) => {
+            "get a signed one, or give --allow-unsigned if you know where it comes from".to_owned()
+        }
+        Inadmissible::PlainHttp(_) => {
+            "fetch it by https, trust its maker's key, or give the digest with --sha256".to_owned()
+        }
+        Inadmissible::RevokedComponent { .. } | Inadmissible::RevokedKey { .. } => {
+            format!("don't use it: freezer plugin remove {plugin}")
+        }
+        Inadmissible::Forbidden(_) | Inadmissible::Unsigned { .. } => {
+            "whoever made the policy can take the line away".to_owned()
+        }
+        Inadmissible::BadSignature { .. } | Inadmissible::OtherDigest { .. } => {
+            "don't use it: fetch it again from its maker".to_owned()
+        }
+        Inadmissible::TakenName => "ask its makers for a build with another name and other schemes".to_owned(),
+        Inadmissible::Older { .. } => "give --allow-downgrade if you want the older one".to_owned(),
     }
 }
 

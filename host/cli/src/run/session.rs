@@ -8,13 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use freezer_agent::{JournalOptions, Keyring, Storage, Wanted};
+use freezer_format::name::Timestamp;
 use freezer_format::openssl::Passphrase;
 use freezer_format::time::Time;
 use freezer_pipeline::RunContext;
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::counters::{Counters, Warning};
 use freezer_pipeline::store::Store;
-use freezer_plugin::{HostConfig, Plugin, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest};
+use freezer_plugin::{
+    AuditConfig, HostConfig, Plugin, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest,
+};
 
 use super::Context;
 use super::failure;
@@ -24,7 +27,7 @@ use crate::config::layer::Setting;
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::progress::Progress;
-use crate::render::text;
+use crate::render::{text, units};
 use crate::signals::Signals;
 
 /// Warnings that are told one by one; a summary says how many more there are. A tree that can't be read at all
@@ -98,7 +101,7 @@ impl<'a> Session<'a> {
     /// Starts a run. `named` are the paths that the user named: plugins may use them as roots.
     ///
     /// # Errors
-    /// When signals can't be watched, the machine has no randomness, or a grants file is invalid.
+    /// When signals can't be watched, the machine has no randomness, or a grants, policy or trust file is invalid.
     pub(super) fn start(context: &'a Context, named: Vec<PathBuf>) -> Result<Session<'a>, Failure> {
         let mut probe = [0; 1];
         getrandom::fill(&mut probe).map_err(|error| {
@@ -334,22 +337,26 @@ impl<'a> Session<'a> {
 /// Makes the plugin host of this process; nothing is loaded yet.
 ///
 /// # Errors
-/// When a grants file is there but invalid.
+/// When a grants, policy or trust file is there but invalid.
 pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
     let Config {
         environment, file, ..
     } = &context.config;
-    let mut grant_files = vec![PathBuf::from("/etc/freezer/grants.toml")];
-    grant_files.extend(
-        environment
-            .config_home
-            .iter()
-            .map(|home| home.join("freezer/grants.toml")),
-    );
     let host = PluginHost::new(HostConfig {
         plugin_dirs: context.plugin_dirs.clone(),
         cache_dir: environment.cache_home.as_ref().map(|home| home.join("freezer")),
-        grant_files,
+        grant_files: environment
+            .scoped("grants.toml")
+            .into_iter()
+            .map(|file| file.path)
+            .collect(),
+        policy_files: environment.scoped("policy.toml"),
+        trust_files: environment.scoped("trust.toml"),
+        audit: environment.state_home.as_ref().map(|home| AuditConfig {
+            path: home.join("freezer/audit/log.jsonl"),
+            clock: Arc::new(instant_now),
+            run: format!("{}-{}", now().seconds, std::process::id()),
+        }),
         state_dir: environment.state_home.as_ref().map(|home| home.join("freezer")),
         snapshot_dir: environment
             .snapshot_home
@@ -414,6 +421,11 @@ fn open_to_others(path: &Path, facts: &std::fs::Metadata) -> Option<String> {
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path)
         .map_err(|error| Failure::usage(format!("{path:?} is no usable path")).because(error.to_string()))
+}
+
+/// The time now, for documents and logs.
+pub(super) fn instant_now() -> String {
+    units::date(Timestamp(now().seconds))
 }
 
 /// The kernel's clock, which also stamps files.

@@ -84,8 +84,9 @@ impl Resolve for CheckedResolver {
     }
 }
 
-/// Asks for a grant that names the address, if it is one of those that need it.
+/// Asks whether the address is forbidden, and for a grant that names it, if it is one of those that need it.
 pub(super) fn check(permission: &dyn Permission, address: IpAddr) -> Result<(), crate::error::Error> {
+    permission.reach(address)?;
     if needs_own_grant(address) {
         permission.address(address)
     } else {

@@ -65,6 +65,14 @@ pub trait Permission: Send + Sync {
     /// # Errors
     /// `Denied`, in words that say what would allow it.
     fn address(&self, address: IpAddr) -> Result<(), Error>;
+
+    /// May requests reach this address, whatever it is? Asked for each that a name resolves to.
+    ///
+    /// # Errors
+    /// `Denied`, in words that say what forbids it.
+    fn reach(&self, _address: IpAddr) -> Result<(), Error> {
+        Ok(())
+    }
 }
 
 /// Which connections may be shared: those under the same trust. Plain HTTP needs none, and loads no certificates.

@@ -10,7 +10,7 @@ use freezer_io::error::{Error, ErrorKind};
 use freezer_io::http::Permission;
 use url::{Host, Origin, Url};
 
-use super::Grants;
+use super::{Ask, GrantKind, Grants, forbidden};
 use crate::error::Refusal;
 
 /// The prefix of an entry for a whole site.
@@ -106,30 +106,43 @@ fn is_owned(parent: &str) -> bool {
 impl Grants {
     /// May it send requests to the origin of this URL?
     pub(crate) fn origin(&self, url: &Url) -> Result<(), Refusal> {
-        if is_http(url) && self.origins.iter().any(|grant| grant.allows(url)) {
-            return Ok(());
-        }
+        let granted = is_http(url) && self.origins.iter().any(|grant| grant.allows(url));
         let origin = url.origin().ascii_serialization();
-        Err(self.refuse(
+        let (request, line) = (
             format!("to connect to {origin:?} by http"),
             format!("http = [{origin:?}]"),
-        ))
+        );
+        let host = url.host_str().map(|host| host.trim_matches(['[', ']']));
+        let ask = Ask::new(GrantKind::Http, request, line).reaching(host);
+        self.decide(ask, granted.then_some(()))
     }
 
     /// May its requests reach this address of the machine's surroundings?
     pub(crate) fn surroundings(&self, address: IpAddr) -> Result<(), Refusal> {
-        if self.origins.iter().any(|grant| grant.address() == Some(address)) {
-            return Ok(());
-        }
-        let host = match address {
-            IpAddr::V4(address) => address.to_string(),
-            IpAddr::V6(address) => format!("[{address}]"),
-        };
-        Err(self.refuse(
-            format!("to reach {address}, which is link-local, a metadata service or nobody's address"),
-            format!("http = [\"http://{host}\"]"),
-        ))
+        let granted = self.origins.iter().any(|grant| grant.address() == Some(address));
+        let request =
+            format!("to reach {address}, which is link-local, a metadata service or nobody's address");
+        self.decide(address_ask(address, request), granted.then_some(()))
     }
+
+    /// May its requests reach this address, which a granted name stands for? Only a rule can say no.
+    pub(crate) fn reached(&self, address: IpAddr) -> Result<(), Refusal> {
+        let host = address.to_string();
+        let ask = address_ask(address, format!("to reach {address}")).reaching(Some(&host));
+        // The origin was decided and noted; what it resolves to is noted only where it matters.
+        match forbidden::rule(&self.rules, &ask) {
+            None => Ok(()),
+            Some(_) => self.decide(ask, Some(())),
+        }
+    }
+}
+
+fn address_ask<'a>(address: IpAddr, request: String) -> Ask<'a> {
+    let host = match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    };
+    Ask::new(GrantKind::Http, request, format!("http = [\"http://{host}\"]"))
 }
 
 impl Permission for Grants {
@@ -139,6 +152,10 @@ impl Permission for Grants {
 
     fn address(&self, address: IpAddr) -> Result<(), Error> {
         self.surroundings(address).map_err(denied)
+    }
+
+    fn reach(&self, address: IpAddr) -> Result<(), Error> {
+        self.reached(address).map_err(denied)
     }
 }
 

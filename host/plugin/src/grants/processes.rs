@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Grants, ProcessGrant, fill};
+use super::{Ask, GrantKind, Grants, ProcessGrant, fill};
 use crate::error::Refusal;
 use crate::settings::Settings;
 
@@ -58,9 +58,7 @@ impl Grants {
                 .filter(|command| command.allows(program, arguments))
         };
         let allows_all = |command: &Command| variables.iter().all(|name| command.allows_variable(name));
-        if fitting().any(allows_all) {
-            return Ok(());
-        }
+        let granted = fitting().any(allows_all);
         let joined = arguments.join(" ");
         let mut request = format!("to run {program:?} with arguments {joined:?}");
         let mut environment = String::new();
@@ -69,7 +67,8 @@ impl Grants {
             environment = format!(", environment = {variables:?}");
         }
         let line = format!("processes = [{{ program = {program:?}, arguments = {joined:?}{environment} }}]");
-        Err(self.refuse(request, line))
+        let ask = Ask::new(GrantKind::Processes, request, line);
+        self.decide(ask, granted.then_some(()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Grants, NAMED_PATH, is_plain_absolute, lies_in};
+use super::{Ask, GrantKind, Grants, NAMED_PATH, lies_in_any};
 use crate::error::Refusal;
 
 impl Grants {
@@ -10,19 +10,21 @@ impl Grants {
     pub(crate) fn snapshot(&self, path: &str, named: &[PathBuf]) -> Result<(), Refusal> {
         let asked = Path::new(path);
         let granted = self.granted.snapshots.iter();
-        let mut paths = granted.flat_map(|granted| match granted == NAMED_PATH {
-            true => named.to_vec(),
-            false => vec![PathBuf::from(granted)],
-        });
-        if is_plain_absolute(asked)
-            && paths.any(|granted| is_plain_absolute(&granted) && lies_in(asked, &granted))
-        {
-            return Ok(());
-        }
-        Err(self.refuse(
+        let paths: Vec<PathBuf> = granted
+            .flat_map(|granted| match granted == NAMED_PATH {
+                true => named.to_vec(),
+                false => vec![PathBuf::from(granted)],
+            })
+            .collect();
+        let granted = lies_in_any(asked, paths.iter().map(PathBuf::as_path));
+        let (request, line) = (
             format!("to make a snapshot of {path:?}"),
             format!("snapshots = [{path:?}]"),
-        ))
+        );
+        self.decide(
+            Ask::new(GrantKind::Snapshots, request, line),
+            granted.then_some(()),
+        )
     }
 }
 

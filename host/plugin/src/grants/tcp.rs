@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Grants;
+use super::{Ask, GrantKind, Grants};
 use crate::error::Refusal;
 
 impl Grants {
@@ -11,18 +11,18 @@ impl Grants {
     pub(crate) fn tcp_surroundings(&self, address: IpAddr, port: u16) -> Result<(), Refusal> {
         let bare = format!("{address}:{port}");
         let bracketed = SocketAddr::new(address, port).to_string();
-        if self
+        let granted = self
             .granted
             .tcp
             .iter()
-            .any(|granted| *granted == bare || *granted == bracketed)
-        {
-            return Ok(());
-        }
-        Err(self.refuse(
+            .any(|granted| *granted == bare || *granted == bracketed);
+        let (request, line) = (
             format!("to reach {address} by tcp, which is link-local, a metadata service or nobody's address"),
             format!("tcp = [{bare:?}]"),
-        ))
+        );
+        let host = address.to_string();
+        let ask = Ask::new(GrantKind::Tcp, request, line).reaching(Some(&host));
+        self.decide(ask, granted.then_some(()))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::audit::AuditConfig;
 use crate::limits::LimitOverrides;
 use crate::settings::Settings;
+use crate::trust::ScopedFile;
 
 /// Where the host looks and what it keeps to.
 #[derive(Debug, Clone, Default)]
@@ -15,6 +17,12 @@ pub struct HostConfig {
     pub cache_dir: Option<PathBuf>,
     /// The grants.toml files, system before user; absent ones are skipped.
     pub grant_files: Vec<PathBuf>,
+    /// The policy.toml files, system before user.
+    pub policy_files: Vec<ScopedFile>,
+    /// The trust.toml files, system before user.
+    pub trust_files: Vec<ScopedFile>,
+    /// Where decisions are written down; without it they aren't.
+    pub audit: Option<AuditConfig>,
     /// Where the journal of leftovers is kept; without it a mode that announces one is refused.
     pub state_dir: Option<PathBuf>,
     /// Where snapshots of volumes are written down and mounted: one place for the whole machine; without it none is made.

@@ -68,7 +68,7 @@ impl PluginHost {
         // Not the one that bears the name now: what is to be undone is written in the words of the one that made it.
         let made_it = |found: &&Discovered| found.sha256 == leftover.sha256;
         let found = self.found().iter().find(made_it);
-        let plugin = found.and_then(|found| Some(Plugin::new(found, found.result.as_ref().ok()?)));
+        let plugin = found.and_then(Plugin::of);
         let fits = |plugin: &Plugin| {
             plugin.manifest.kind == PluginKind::Mode && plugin.manifest.name == leftover.plugin
         };

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use freezer_pipeline::store::ErrorKind;
 use freezer_plugin::manifest::ManifestError;
-use freezer_plugin::{LimitHit, PluginError, PluginKind, Refusal};
+use freezer_plugin::pack::PackError;
+use freezer_plugin::policy::RuleLine;
+use freezer_plugin::signature::SignatureError;
+use freezer_plugin::{Inadmissible, LimitHit, PluginError, PluginKind, Refusal, Standing};
 
 /// A source of this crate beside the rows for its errors.
 #[track_caller]
@@ -52,6 +55,7 @@ fn denied() -> PluginError {
         request: "to open directory /etc read-only".to_owned(),
         line: "files = [{ root = \"/etc\", access = \"read-only\" }]".to_owned(),
         sha256: "ab12".to_owned(),
+        rule: None,
     })
 }
 
@@ -226,10 +230,191 @@ fn of_plugins() {
         (&setting, "plugin acme: setting \"path\" is missing"),
         (&failed, "plugin acme: the disk is full"),
     ];
-    for (error, wanted) in endings.iter().chain(&files) {
+    let door = door();
+    for (error, wanted) in endings.iter().chain(&files).chain(&door) {
         rows.push((error, wanted));
     }
     says(include_str!("../../src/error.rs"), &rows);
+}
+
+/// What keeps a plugin out, and what the files say that decide it.
+fn door() -> [(PluginError, &'static str); 7] {
+    let (why, source) = (|| "it said so".to_owned(), || io::Error::other("no room"));
+    [
+        (
+            PluginError::Trust {
+                path: "/etc/freezer/trust.toml".into(),
+                why: why(),
+            },
+            "can't use trust file /etc/freezer/trust.toml: it said so",
+        ),
+        (
+            PluginError::Policy {
+                path: "/etc/freezer/policy.toml".into(),
+                why: why(),
+            },
+            "can't use policy file /etc/freezer/policy.toml: it said so",
+        ),
+        (
+            PluginError::NotLetIn {
+                plugin: plugin(),
+                why: Inadmissible::TakenName,
+            },
+            "plugin acme isn't let in: its name belongs to the plugin that was built together with this program",
+        ),
+        (
+            PluginError::Tampered {
+                path: path(),
+                installed: "ab".to_owned(),
+                found: "cd".to_owned(),
+            },
+            "/usr/lib/freezer/plugins/acme.wasm isn't what was installed: that had sha256 ab, this has cd",
+        ),
+        (
+            PluginError::Record {
+                path: path(),
+                source: source(),
+            },
+            "can't use the record of installed plugin /usr/lib/freezer/plugins/acme.wasm",
+        ),
+        (
+            PluginError::Install {
+                path: path(),
+                source: source(),
+            },
+            "can't install or remove /usr/lib/freezer/plugins/acme.wasm",
+        ),
+        (
+            PluginError::Fetch {
+                url: "https://a/b.wasm".to_owned(),
+                why: why(),
+            },
+            "can't fetch https://a/b.wasm: it said so",
+        ),
+    ]
+}
+
+#[test]
+fn of_signatures_and_packed_plugins() {
+    says(
+        include_str!("../../src/signature.rs"),
+        &[
+            (
+                &SignatureError::Key("AB".to_owned()),
+                "\"AB\" is no public key of minisign: it must be the line that begins with RW",
+            ),
+            (&SignatureError::Format, "it isn't in the format of minisign"),
+            (
+                &SignatureError::Legacy,
+                "it was made without a hash: sign again with minisign 0.10 or newer and without -l",
+            ),
+        ],
+    );
+    says(
+        include_str!("../../src/pack.rs"),
+        &[
+            (
+                &PackError::Plugin(PluginError::Changed { plugin: plugin() }),
+                "plugin acme was changed on disk while it was being loaded: run the command again",
+            ),
+            (
+                &PackError::Signature {
+                    path: "a.wasm.minisig".into(),
+                    source: SignatureError::Format,
+                },
+                "can't use the signature a.wasm.minisig",
+            ),
+            (
+                &PackError::NotOne {
+                    path: "builds".into(),
+                    count: 2,
+                },
+                "builds holds 2 files *.wasm: name the one that is meant",
+            ),
+            (
+                &PackError::File {
+                    action: "write",
+                    path: path(),
+                    source: io::Error::other("no room"),
+                },
+                "can't write /usr/lib/freezer/plugins/acme.wasm",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn of_the_door() {
+    let (key_id, trust) = (
+        || "2A31C37EBEE00A5A".to_owned(),
+        || PathBuf::from("/etc/freezer/trust.toml"),
+    );
+    let rule = || RuleLine {
+        path: "/etc/freezer/policy.toml".into(),
+        line: 2,
+        text: "forbid-unsigned = true".to_owned(),
+    };
+    let component = Inadmissible::RevokedComponent {
+        why: "backdoor".to_owned(),
+        path: trust(),
+    };
+    let key = Inadmissible::RevokedKey {
+        key_id: key_id(),
+        why: String::new(),
+        path: trust(),
+    };
+    let unsigned = Inadmissible::Unsigned {
+        standing: Standing::Unsigned,
+        rule: rule(),
+    };
+    let unknown = Inadmissible::NeedsSignature(Standing::UnknownKey { key_id: key_id() });
+    let older = Inadmissible::Older {
+        installed: "2.0.0".to_owned(),
+        offered: "1.0.0".to_owned(),
+    };
+    let digest = Inadmissible::OtherDigest {
+        expected: "ab".to_owned(),
+        found: "cd".to_owned(),
+    };
+    says(
+        include_str!("../../src/grants/admission.rs"),
+        &[
+            (
+                &component,
+                "its component is revoked (backdoor), as /etc/freezer/trust.toml says",
+            ),
+            (
+                &key,
+                "it is signed by key 2A31C37EBEE00A5A, which is revoked, as /etc/freezer/trust.toml says",
+            ),
+            (
+                &Inadmissible::Forbidden(rule()),
+                "/etc/freezer/policy.toml, line 2: forbid-unsigned = true",
+            ),
+            (
+                &unsigned,
+                "it is not signed; /etc/freezer/policy.toml, line 2: forbid-unsigned = true",
+            ),
+            (
+                &Inadmissible::BadSignature { key_id: key_id() },
+                "its signature by key 2A31C37EBEE00A5A doesn't fit: the component or the signature was changed",
+            ),
+            (
+                &unknown,
+                "it is signed by key 2A31C37EBEE00A5A, which nobody here trusts",
+            ),
+            (&digest, "its sha256 is cd, not ab"),
+            (
+                &Inadmissible::PlainHttp(Standing::Unsigned),
+                "it came by plain http and is not signed, so anybody on the way could have changed it",
+            ),
+            (
+                &Inadmissible::TakenName,
+                "its name belongs to the plugin that was built together with this program",
+            ),
+            (&older, "it is version 1.0.0, and version 2.0.0 is installed"),
+        ],
+    );
 }
 
 #[test]
@@ -296,4 +481,15 @@ fn of_limits() {
     ] {
         assert_eq!(limit.to_string(), wanted);
     }
+}
+
+#[test]
+fn of_who_vouches() {
+    let key_id = "2A31C37EBEE00A5A".to_owned();
+    let signed = Standing::Signed {
+        key_id,
+        name: "Acme".to_owned(),
+    };
+    assert_eq!(signed.to_string(), "signed by Acme (key 2A31C37EBEE00A5A)");
+    assert_eq!(Standing::Unsigned.to_string(), "not signed");
 }
