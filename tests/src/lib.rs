@@ -7,6 +7,7 @@
 
 pub mod conformance;
 pub mod faults;
+mod mode_conformance;
 mod mutate;
 mod plugin_storage;
 mod process;
@@ -19,6 +20,7 @@ mod storage;
 mod storage_server;
 mod tree;
 
+pub use mode_conformance::ModeSubject;
 pub use mutate::Mutator;
 pub use plugin_storage::{open_storage, plugin_host, quiet_run};
 pub use process::{Finished, Program, Running, program};
