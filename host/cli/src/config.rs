@@ -22,6 +22,7 @@ mod retention;
 pub(crate) mod rules;
 pub(crate) mod size;
 mod storage;
+mod written;
 #[cfg(test)]
 mod golden;
 

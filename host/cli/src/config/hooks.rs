@@ -7,7 +7,7 @@ use std::time::Duration;
 use freezer_agent::{DropCaches, Hooks};
 use serde::{Deserialize, Deserializer};
 
-use super::layer::parsed;
+use super::written::parsed;
 use crate::args::{DropCachesText, HookArgs, LimitText};
 use crate::exit::Failure;
 

@@ -27,7 +27,7 @@ pub(crate) struct Layer {
     #[serde(skip)]
     pub(crate) stdin: Option<String>,
     /// The output of this command is backed up.
-    #[serde(deserialize_with = "command")]
+    #[serde(deserialize_with = "super::written::command")]
     pub(crate) from_command: Option<OsString>,
     /// Under this name.
     pub(crate) stream_name: Option<String>,
@@ -38,7 +38,7 @@ pub(crate) struct Layer {
     /// Host part of its name.
     pub(crate) host: Option<String>,
     /// The storages, to write to or to read from.
-    #[serde(rename = "storage", deserialize_with = "storages")]
+    #[serde(rename = "storage", deserialize_with = "super::written::storages")]
     pub(crate) storages: Vec<StorageText>,
     /// Settings of the storage plugin.
     pub(crate) storage_options: BTreeMap<String, Setting>,
@@ -56,7 +56,7 @@ pub(crate) struct Layer {
     /// Priority for processors; for all backups.
     pub(crate) nice: Option<i32>,
     /// Priority for disks; for all backups.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "super::written::parsed")]
     pub(crate) ionice: Option<IoClassText>,
     /// The highest priorities; for all backups.
     pub(crate) max_priority: Option<bool>,
@@ -69,15 +69,15 @@ pub(crate) struct Layer {
     /// Level to stay at.
     pub(crate) always_level: Option<u32>,
     /// Days after which a chain ends, by its newest backup.
-    #[serde(deserialize_with = "days")]
+    #[serde(deserialize_with = "super::written::days")]
     pub(crate) restart_always_level: Option<Days>,
     /// Levels after which a chain ends; 0 for never.
     pub(crate) chain_levels: Option<u32>,
     /// Days after which a chain ends, by its level 0; 0 for never.
-    #[serde(deserialize_with = "days")]
+    #[serde(deserialize_with = "super::written::days")]
     pub(crate) chain_days: Option<Days>,
     /// Patterns to leave out.
-    #[serde(deserialize_with = "patterns")]
+    #[serde(deserialize_with = "super::written::patterns")]
     pub(crate) exclude: Vec<OsString>,
     /// Files of patterns to leave out.
     pub(crate) exclude_from: Vec<PathBuf>,
@@ -86,33 +86,33 @@ pub(crate) struct Layer {
     /// Go into other file systems.
     pub(crate) cross_file_systems: Option<bool>,
     /// Which links to follow.
-    #[serde(deserialize_with = "dereference")]
+    #[serde(deserialize_with = "super::written::dereference")]
     pub(crate) dereference: Option<DereferenceText>,
     /// How to compress.
-    #[serde(deserialize_with = "parsed")]
+    #[serde(deserialize_with = "super::written::parsed")]
     pub(crate) compression: Option<CompressionText>,
     /// Where the password is.
     pub(crate) encrypt_pass_file: Option<PathBuf>,
     /// The original's stored form.
     pub(crate) compat: Option<bool>,
     /// Bytes of a stored piece.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "super::written::size")]
     pub(crate) max_segment_size: Option<Size>,
     /// Segments on their way to a storage at the same time.
     pub(crate) uploads: Option<u32>,
     /// What the failure of one of several storages means.
-    #[serde(deserialize_with = "storage_failure")]
+    #[serde(deserialize_with = "super::written::storage_failure")]
     pub(crate) on_storage_failure: Option<StorageFailureText>,
     /// Threads.
     pub(crate) workers: Option<u16>,
     /// Memory to stay within.
-    #[serde(deserialize_with = "size")]
+    #[serde(deserialize_with = "super::written::size")]
     pub(crate) memory: Option<Size>,
     /// Bytes a second to all storages together; for all backups.
-    #[serde(deserialize_with = "rate")]
+    #[serde(deserialize_with = "super::written::rate")]
     pub(crate) upload_limit: Option<RateText>,
     /// Bytes a second from all storages together; for all backups.
-    #[serde(deserialize_with = "rate")]
+    #[serde(deserialize_with = "super::written::rate")]
     pub(crate) download_limit: Option<RateText>,
     /// Tags of new backups.
     #[serde(deserialize_with = "super::rules::texts")]
@@ -406,113 +406,6 @@ impl<'de> Deserialize<'de> for Setting {
         };
         Ok(Setting::new(text, Origin::File))
     }
-}
-
-/// A text that has a parser of its own.
-pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    String::deserialize(deserializer)?
-        .parse()
-        .map(Some)
-        .map_err(serde::de::Error::custom)
-}
-
-/// A size: a number of bytes, or a text with a unit.
-fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Size>, D::Error> {
-    match toml::Value::deserialize(deserializer)? {
-        toml::Value::Integer(bytes) => u64::try_from(bytes)
-            .map(|bytes| Some(Size(bytes)))
-            .map_err(|_| serde::de::Error::custom("a size is not negative")),
-        toml::Value::String(text) => text.parse().map(Some).map_err(serde::de::Error::custom),
-        _ => Err(serde::de::Error::custom(
-            "a size is a number of bytes or a text such as \"32M\"",
-        )),
-    }
-}
-
-/// Bytes a second: a number, -1 for no limit, or a text with a unit.
-fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RateText>, D::Error> {
-    let text = match toml::Value::deserialize(deserializer)? {
-        toml::Value::Integer(bytes) => bytes.to_string(),
-        toml::Value::String(text) => text,
-        _ => {
-            return Err(serde::de::Error::custom(
-                "a limit is a number of bytes a second or a text such as \"10M\"",
-            ));
-        }
-    };
-    text.parse().map(Some).map_err(serde::de::Error::custom)
-}
-
-/// Days: any number, or a text.
-pub(super) fn days<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Days>, D::Error> {
-    let text = match toml::Value::deserialize(deserializer)? {
-        toml::Value::Integer(days) => days.to_string(),
-        toml::Value::Float(days) => days.to_string(),
-        toml::Value::String(text) => text,
-        _ => return Err(serde::de::Error::custom("days are a number")),
-    };
-    text.parse().map(Some).map_err(serde::de::Error::custom)
-}
-
-/// One storage or a list of them.
-fn storages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StorageText>, D::Error> {
-    let texts = match toml::Value::deserialize(deserializer)? {
-        toml::Value::String(text) => vec![text],
-        toml::Value::Array(values) => {
-            let texts = values.into_iter().map(|value| value.as_str().map(str::to_owned));
-            let texts: Option<Vec<String>> = texts.collect();
-            texts.ok_or_else(|| serde::de::Error::custom("a list of storages"))?
-        }
-        _ => {
-            return Err(serde::de::Error::custom(
-                "a storage is a text, or a list of texts",
-            ));
-        }
-    };
-    let parsed: Result<Vec<StorageText>, String> = texts.iter().map(|text| text.parse()).collect();
-    parsed.map_err(serde::de::Error::custom)
-}
-
-/// A line for a shell.
-fn command<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<OsString>, D::Error> {
-    String::deserialize(deserializer).map(|line| Some(line.into()))
-}
-
-/// One pattern or a list of them.
-fn patterns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OsString>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged, expecting = "a pattern or a list of patterns")]
-    enum Patterns {
-        One(String),
-        Many(Vec<String>),
-    }
-    Ok(match Patterns::deserialize(deserializer)? {
-        Patterns::One(pattern) => vec![pattern.into()],
-        Patterns::Many(patterns) => patterns.into_iter().map(OsString::from).collect(),
-    })
-}
-
-/// `none`, `soft`, `hard` or `all`.
-fn dereference<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<DereferenceText>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    <DereferenceText as clap::ValueEnum>::from_str(&text, false)
-        .map(Some)
-        .map_err(|_| serde::de::Error::custom("the kinds of links are none, soft, hard and all"))
-}
-
-/// What the failure of a storage means, by its word.
-fn storage_failure<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<StorageFailureText>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    <StorageFailureText as clap::ValueEnum>::from_str(&text, false)
-        .map(Some)
-        .map_err(|_| serde::de::Error::custom("on-storage-failure is continue or abort"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use freezer_format::retention::Period;
 use serde::{Deserialize, Deserializer};
 
-use super::layer::{days, parsed};
+use super::written::{days, parsed};
 use crate::args::{BeforeText, Days, KeepArgs};
 
 /// What keeps a backup; the names are those of the options.
