@@ -18,6 +18,7 @@ use crate::date::date;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
+use crate::seen::{SeenBackups, Sighting};
 use crate::select::is_committed;
 
 mod garbage;
@@ -33,6 +34,8 @@ pub struct CheckOptions {
     pub filter: Filter,
     /// Whether everything is read.
     pub read_data: bool,
+    /// Where is remembered what the storage showed before; `None` for nowhere.
+    pub seen: Option<SeenBackups>,
 }
 
 /// How bad a problem is.
@@ -135,10 +138,14 @@ pub fn check(
         committed: BTreeSet::new(),
     };
     let all = names(&**store)?;
+    let mut shown = Vec::new();
     for (name, place) in all.iter().cloned() {
         if options.filter.matches(&name) {
-            checker.check_name(&chains_of(&**store, &name, place)?)?;
+            shown.extend(checker.check_name(&chains_of(&**store, &name, place)?)?);
         }
+    }
+    if let Some(seen) = &options.seen {
+        seen.compare(store.url(), &shown, |name| options.filter.matches(name), context);
     }
     checker.check_garbage()?;
     if checker.report.backups == 0 && checker.report.problems.is_empty() {
@@ -197,7 +204,8 @@ const UNNEEDED: &str = "nothing needs it; remove it when no run is writing";
 const UNSEEN: &str = "check with credentials that may list uploads, if you want to know";
 
 impl Checker<'_> {
-    fn check_name(&mut self, found: &NamedChains) -> Result<(), AgentError> {
+    /// Checks all backups of a name; answers the newest one.
+    fn check_name(&mut self, found: &NamedChains) -> Result<Option<Sighting>, AgentError> {
         let mut levels = Vec::new();
         for id in found.chains.iter().flat_map(|chain| chain.levels.iter().copied()) {
             self.context.cancel.check()?;
@@ -234,7 +242,16 @@ impl Checker<'_> {
             }
             .run()?;
         }
-        Ok(())
+        let newest = levels.iter().max_by_key(|(id, _)| (id.time, id.level));
+        Ok(newest.map(|(id, opened)| match &opened.level {
+            Some(level) => level.sighting(),
+            None => Sighting {
+                name: found.name.clone(),
+                id: *id,
+                manifest: None,
+                authentic: false,
+            },
+        }))
     }
 
     /// Damage is kept as a finding; anything else ends the check. What the pass phrase doesn't open or didn't

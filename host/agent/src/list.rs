@@ -15,6 +15,7 @@ use crate::catalogue::{Filter, Place, StoredLevel, chains_of, names};
 use crate::error::AgentError;
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
+use crate::seen::{SeenBackups, Sighting};
 
 /// Which backups are listed, and how closely they are looked at.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,8 @@ pub struct ListOptions {
     pub filter: Filter,
     /// Whether each manifest is authenticated by the pass phrase.
     pub verify: bool,
+    /// Where is remembered what the storage showed before; `None` for nowhere.
+    pub seen: Option<SeenBackups>,
 }
 
 /// What is known of a backup's health from its documents: its data isn't looked at, which is the check's work.
@@ -77,6 +80,9 @@ pub struct BackupRow {
     pub authentic: Option<bool>,
     /// What is wrong, for [`State::Damaged`] and [`State::Unauthenticated`].
     pub trouble: Option<String>,
+    /// SHA-256 of the manifest's first line.
+    #[serde(skip)]
+    pub manifest_sha256: Option<[u8; 32]>,
 }
 
 fn serialize_id<S: Serializer>(id: &LevelId, serializer: S) -> Result<S::Ok, S::Error> {
@@ -111,7 +117,20 @@ pub fn list(
             rows.extend(row(&**store, found.level(*id), options.verify, keyring)?);
         }
     }
+    if let Some(seen) = &options.seen {
+        let shown: Vec<Sighting> = rows.iter().map(sighting).collect();
+        seen.compare(store.url(), &shown, |name| options.filter.matches(name), context);
+    }
     Ok(rows)
+}
+
+fn sighting(row: &BackupRow) -> Sighting {
+    Sighting {
+        name: row.name.clone(),
+        id: row.id,
+        manifest: row.manifest_sha256,
+        authentic: row.authentic == Some(true),
+    }
 }
 
 /// One backup's row; `None` if it was never committed.
@@ -177,6 +196,7 @@ fn bare_row(stored: &StoredLevel) -> BackupRow {
         state: State::Original,
         authentic: None,
         trouble: None,
+        manifest_sha256: None,
     }
 }
 
@@ -205,6 +225,7 @@ fn fill(row: &mut BackupRow, level: &Level, store: &dyn Store) -> Result<(), Age
     }
     let stream = manifest.options.get(STREAM_OPTION).and_then(|name| name.as_str());
     row.path = manifest.path.clone().or(stream.map(str::to_owned));
+    row.manifest_sha256 = level.line_sha256();
     row.mode = Some(manifest.mode.clone());
     row.stored_bytes = Some(manifest.data.bytes.saturating_add(manifest.index.bytes));
     row.bytes = Some(manifest.counts.bytes);
