@@ -243,6 +243,17 @@ impl Running {
         }
     }
 
+    /// True while it has a file open whose path begins and ends so.
+    pub fn has_open(&self, directory: &Path, name: &str) -> bool {
+        let Ok(open) = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())) else {
+            return false;
+        };
+        let mut goals = open
+            .flatten()
+            .filter_map(|entry| std::fs::read_link(entry.path()).ok());
+        goals.any(|goal| goal.starts_with(directory) && goal.ends_with(name))
+    }
+
     /// True when it has ended.
     pub fn ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))

@@ -151,6 +151,7 @@ impl Recipes {
     /// What ended it.
     pub fn check(&self, store: &Arc<dyn Store>, read_data: bool) -> Result<CheckReport, AgentError> {
         let options = CheckOptions {
+            seen: None,
             filter: Filter::default(),
             read_data,
         };
@@ -175,6 +176,7 @@ impl Recipes {
     /// What ended it.
     pub fn prune(&self, store: &Arc<dyn Store>) -> Result<PruneReport, AgentError> {
         let options = PruneOptions {
+            seen: None,
             filter: self.own_name(),
             policy: Policy {
                 last: 1,
@@ -267,6 +269,7 @@ impl Recipes {
 fn options(source: PathBuf) -> BackupOptions {
     let name = HostBackupName::new("h", "t").unwrap_or_else(|error| panic!("{error}"));
     BackupOptions {
+        seen: None,
         name,
         host: "h".to_owned(),
         policy: LevelPolicy::default(),

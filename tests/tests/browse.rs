@@ -75,6 +75,31 @@ fn ls_shows_the_state_of_a_date() {
 }
 
 #[test]
+fn a_storage_that_was_put_back_to_an_earlier_copy_is_told() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("source/f"), b"first");
+    sandbox.backup(&[]);
+    freezer_tests::copy_tree(&sandbox.store(), &sandbox.path("earlier"));
+    write(&sandbox.path("source/f"), b"second");
+    sandbox.backup(&[]);
+    let url = sandbox.url();
+    let list = || sandbox.freezer(["list", "--from", &url]).run().expect(0);
+    list().never_says("this machine has seen");
+    fs::remove_dir_all(sandbox.store()).expect("rm -r");
+    freezer_tests::copy_tree(&sandbox.path("earlier"), &sandbox.store());
+    const WARNING: &str = "newer ones were removed, or the storage is an older copy";
+    list().says(WARNING);
+    sandbox
+        .freezer(["check", "--from", &url])
+        .run()
+        .expect(0)
+        .says(WARNING);
+    sandbox.restore_command("out", &[]).run().expect(0).says(WARNING);
+    sandbox.backup_command(&[]).run().expect(0).says(WARNING);
+    list().never_says("this machine has seen");
+}
+
+#[test]
 fn ls_escapes_what_would_disturb_a_terminal() {
     let sandbox = Sandbox::new();
     write(&sandbox.path("source").join("esc\u{1b}[31m\nnext"), b"x");

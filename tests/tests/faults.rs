@@ -120,6 +120,80 @@ fn a_signal_ends_the_run_cleanly(#[case] signal: Signal) {
     assert_recovered(&sandbox, "signal");
 }
 
+/// A backup whose content takes some seconds to read at [`SLOWLY`].
+fn slow_to_read() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let mut random = Random::new(9);
+    for number in 0..120 {
+        let noise: Vec<u8> = (0..25_000).flat_map(|_| random.word().to_le_bytes()).collect();
+        write(&sandbox.path(format!("source/{number}")), &noise);
+    }
+    let large: Vec<u8> = (0..500_000).flat_map(|_| random.word().to_le_bytes()).collect();
+    write(&sandbox.path("source/large"), &large);
+    sandbox.backup(&["--compression", "none"]);
+    sandbox
+}
+
+const SLOWLY: &[&str] = &["--download-limit", "2M"];
+
+/// Interrupts a run that reads, once `is_under_way` says so: it ends with 130 and has changed nothing in the storage.
+#[track_caller]
+fn interrupt(sandbox: &Sandbox, command: freezer_tests::Program, is_under_way: impl Fn() -> bool) {
+    let before = stored_files(sandbox);
+    let mut running = command.args(SLOWLY).start();
+    let reads = |running: &freezer_tests::Running| running.has_open(&sandbox.store(), "data");
+    let begun = std::time::Instant::now();
+    while !(reads(&running) && is_under_way()) {
+        assert!(
+            !running.ended() && begun.elapsed() < Duration::from_secs(20),
+            "it doesn't read"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    running.signal(Signal::INT);
+    let done = running.wait().no_crash().expect(130).says("interrupted");
+    assert!(done.elapsed < Duration::from_secs(30), "{done}");
+    assert_eq!(stored_files(sandbox), before, "{done}");
+}
+
+#[test]
+fn an_interrupted_restore_leaves_whole_files_alone() {
+    let sandbox = slow_to_read();
+    let target = sandbox.path("cut");
+    let names = || -> Vec<String> {
+        let entries = fs::read_dir(&target).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect()
+    };
+    let is_begun = || names().iter().any(|name| !name.starts_with(".freezer-"));
+    interrupt(&sandbox, sandbox.restore_command("cut", &[]), is_begun);
+    let left = names();
+    assert!(left.len() < 121, "it was done before it was interrupted");
+    for name in left {
+        let (made, source) = (target.join(&name), sandbox.source().join(&name));
+        assert!(
+            fs::read(made).ok() == fs::read(source).ok(),
+            "{name} isn't what was backed up"
+        );
+    }
+    let whole = sandbox.restore("whole", &[]);
+    assert_same(&sandbox.source(), &whole, &[]);
+}
+
+#[test]
+fn an_interrupted_check_and_an_interrupted_dump_end_at_once() {
+    let sandbox = slow_to_read();
+    let url = sandbox.url();
+    let check = sandbox.freezer(["check", "--read-data", "--from", &url]);
+    interrupt(&sandbox, check, || true);
+    interrupt(&sandbox, sandbox.verb("dump", &["large"]), || true);
+    sandbox
+        .freezer(["check", "--read-data", "--from", &url])
+        .run()
+        .expect(0);
+}
+
 #[test]
 fn a_second_interrupt_ends_it_at_once() {
     let sandbox = Sandbox::new();

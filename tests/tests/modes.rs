@@ -9,7 +9,7 @@ use freezer_tests::{ModeSubject, Sandbox, Server, program, workspace, write};
 use rstest::rstest;
 
 /// The modes that are tested below, by their plugin folders.
-const MODES: &[&str] = &["fs", "mysql", "postgres"];
+const MODES: &[&str] = &["fs", "mongo", "mysql", "postgres"];
 
 #[test]
 fn every_mode_plugin_is_tested() {
@@ -124,5 +124,34 @@ mod needs_postgres {
         };
         let settings = [&login[..], &[("kind", kind), ("database", "shop")]].concat();
         assert_conforms(&ModeSubject::new("postgres", &settings, None, is_free));
+    }
+}
+
+mod needs_mongo {
+    use super::*;
+
+    #[test]
+    fn mongo_conforms() {
+        let peer = Server::start("mongo", &[("PEER", "yes"), ("AUTH", "yes")]);
+        let (port, data) = (
+            peer.value("PORT").to_owned(),
+            PathBuf::from(peer.value("DATADIR")),
+        );
+        write(&data.join("collection-1.wt"), &[1; 5000]);
+        let locks = PathBuf::from(peer.value("LOCKS"));
+        let settings = [
+            ("host", "127.0.0.1"),
+            ("port", &*port),
+            ("user", "freezer"),
+            ("password", "secret"),
+            ("lock-during-backup", "true"),
+        ];
+        let is_free = move || {
+            answers(
+                || fs::read_to_string(&locks).unwrap_or_else(|_| "0".to_owned()),
+                "0",
+            )
+        };
+        assert_conforms(&ModeSubject::new("mongo", &settings, Some(data), is_free));
     }
 }

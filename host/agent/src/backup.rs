@@ -25,6 +25,7 @@ use crate::keys::Keyring;
 use crate::level::chain_text;
 use crate::mode::BackupMode;
 use crate::resume::{self, JournalOptions, JournalStore};
+use crate::seen::SeenBackups;
 use crate::several::{FailedStorage, OnFailure, Sites, Storage};
 use noted::source_warning;
 use run::Running;
@@ -99,6 +100,8 @@ pub struct BackupOptions {
     pub resume: bool,
     /// Where unfinished backups are written down; `None` for nowhere.
     pub journal: Option<JournalOptions>,
+    /// Where is remembered what the storages showed before; `None` for nowhere.
+    pub seen: Option<SeenBackups>,
 }
 
 /// What was backed up.

@@ -18,6 +18,7 @@ use crate::date::date;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
+use crate::seen::{SeenBackups, Sighting};
 use crate::select::is_committed;
 use crate::survey::{Survey, is_refusal, survey};
 
@@ -34,6 +35,8 @@ pub struct CheckOptions {
     pub filter: Filter,
     /// Whether everything is read.
     pub read_data: bool,
+    /// Where is remembered what the storage showed before; `None` for nowhere.
+    pub seen: Option<SeenBackups>,
 }
 
 /// How bad a problem is.
@@ -148,10 +151,11 @@ pub fn check(
         }
         checker.unreadable(refused.object, &refused.error, Vec::new());
     }
+    let mut shown = Vec::new();
     for (name, place) in &names {
         if options.filter.matches(name) {
             match chains_of(&**store, name, *place) {
-                Ok(found) => checker.check_name(&found)?,
+                Ok(found) => shown.extend(checker.check_name(&found)?),
                 Err(error) if is_refusal(&error) => {
                     checker.hidden.insert(name.clone());
                     checker.unreadable(error.key.trim_end_matches('/').to_owned(), &error, Vec::new());
@@ -159,6 +163,9 @@ pub fn check(
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+    if let Some(seen) = &options.seen {
+        seen.compare(store.url(), &shown, |name| options.filter.matches(name), context);
     }
     // What looks like garbage may belong to a backup that can't be seen.
     if all_shown {
@@ -225,7 +232,8 @@ const UNSHOWN: &str =
 const UNSEEN: &str = "check with credentials that may list uploads, if you want to know";
 
 impl Checker<'_> {
-    fn check_name(&mut self, found: &NamedChains) -> Result<(), AgentError> {
+    /// Checks all backups of a name; answers the newest one.
+    fn check_name(&mut self, found: &NamedChains) -> Result<Option<Sighting>, AgentError> {
         let mut levels = Vec::new();
         for id in found.chains.iter().flat_map(|chain| chain.levels.iter().copied()) {
             self.context.cancel.check()?;
@@ -264,7 +272,16 @@ impl Checker<'_> {
             }
             .run()?;
         }
-        Ok(())
+        let newest = levels.iter().max_by_key(|(id, _)| (id.time, id.level));
+        Ok(newest.map(|(id, opened)| match &opened.level {
+            Some(level) => level.sighting(),
+            None => Sighting {
+                name: found.name.clone(),
+                id: *id,
+                manifest: None,
+                authentic: false,
+            },
+        }))
     }
 
     /// A folder of documents without the one that counts. Where the rest of the backup is there, that is said once, with the

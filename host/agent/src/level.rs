@@ -18,6 +18,7 @@ use crate::catalogue::{Place, StoredLevel};
 use crate::error::AgentError;
 use crate::keys::Keyring;
 use crate::objects::read_small;
+use crate::seen::Sighting;
 
 /// A level whose documents are read.
 #[derive(Debug, Clone)]
@@ -190,6 +191,16 @@ impl Level {
     /// SHA-256 of the manifest's first line.
     pub(crate) fn line_sha256(&self) -> Option<[u8; 32]> {
         self.opened.as_ref().map(|opened| opened.line_sha256)
+    }
+
+    /// What of it is remembered of a storage.
+    pub(crate) fn sighting(&self) -> Sighting {
+        Sighting {
+            name: self.stored.name.clone(),
+            id: self.stored.id,
+            manifest: self.line_sha256(),
+            authentic: self.is_authentic(),
+        }
     }
 
     /// The compression, as far as it is recorded.

@@ -18,6 +18,7 @@ use crate::date::date;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
+use crate::seen::{SeenBackups, Sighting};
 use crate::survey::{Survey, Unreadable, is_refusal, survey};
 
 /// Which backups are listed, and how closely they are looked at.
@@ -27,6 +28,8 @@ pub struct ListOptions {
     pub filter: Filter,
     /// Whether each manifest is authenticated by the password.
     pub verify: bool,
+    /// Where is remembered what the storage showed before; `None` for nowhere.
+    pub seen: Option<SeenBackups>,
 }
 
 /// What is known of a backup's health from its documents: its data isn't looked at, which is the check's work.
@@ -90,6 +93,9 @@ pub struct BackupRow {
     /// What its manifest says it was made against.
     #[serde(skip)]
     parent: Option<LevelId>,
+    /// SHA-256 of the manifest's first line.
+    #[serde(skip)]
+    pub manifest_sha256: Option<[u8; 32]>,
 }
 
 /// What a storage holds.
@@ -162,6 +168,10 @@ pub fn list(
         mark_incomplete(&mut rows);
         listing.backups.extend(rows);
     }
+    if let Some(seen) = &options.seen {
+        let shown: Vec<Sighting> = listing.backups.iter().map(sighting).collect();
+        seen.compare(store.url(), &shown, asked, context);
+    }
     Ok(listing)
 }
 
@@ -196,6 +206,15 @@ fn mark_incomplete(rows: &mut [BackupRow]) {
                 label(&row.name, row.id)
             ));
         }
+    }
+}
+
+fn sighting(row: &BackupRow) -> Sighting {
+    Sighting {
+        name: row.name.clone(),
+        id: row.id,
+        manifest: row.manifest_sha256,
+        authentic: row.authentic == Some(true),
     }
 }
 
@@ -277,6 +296,7 @@ fn bare_row(stored: &StoredLevel) -> BackupRow {
         missing_level: None,
         trouble: None,
         parent: None,
+        manifest_sha256: None,
     }
 }
 
@@ -306,6 +326,7 @@ fn fill(row: &mut BackupRow, level: &Level, store: &dyn Store) -> Result<(), Age
     row.parent = manifest.parent_id();
     let stream = manifest.options.get(STREAM_OPTION).and_then(|name| name.as_str());
     row.path = manifest.path.clone().or(stream.map(str::to_owned));
+    row.manifest_sha256 = level.line_sha256();
     row.mode = Some(manifest.mode.clone());
     row.stored_bytes = Some(manifest.data.bytes.saturating_add(manifest.index.bytes));
     row.bytes = Some(manifest.counts.bytes);

@@ -29,6 +29,7 @@ use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
 use crate::objects::read_small;
 use crate::prune::{GOING, is_going};
+use crate::seen;
 use crate::select::{ancestry, forget, is_committed};
 use crate::several::{Fan, Site, SiteNumber, Sites, is_storage_failure};
 
@@ -165,7 +166,15 @@ pub(crate) fn decide(
             holdings.extend(sites.settle(number, decision.look(number, site))?);
         }
         match decision.make(&holdings, context) {
-            Ok(plan) => return Ok(plan),
+            Ok(plan) => {
+                for holding in &holdings {
+                    let newest = holding
+                        .newest()
+                        .map(|id| (id, holding.newest_manifest.as_deref()));
+                    seen::compare_newest(options, &holding.site.url, newest, context);
+                }
+                return Ok(plan);
+            }
             // Without the one that failed, the decision may be another one.
             Err((Some(number), error)) => drop(sites.settle::<()>(number, Err(error))?),
             Err((None, error)) => return Err(error),

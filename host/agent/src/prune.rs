@@ -23,6 +23,7 @@ use crate::catalogue::{Filter, Place, chains_of};
 use crate::check::nothing_matches;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
+use crate::seen::SeenBackups;
 use crate::storage_clock::{is_older, machine_now, storage_now};
 use crate::survey::{Survey, is_refusal, survey};
 
@@ -50,6 +51,8 @@ pub struct PruneOptions {
     pub grace_seconds: i64,
     /// Whether only is told what would happen.
     pub dry_run: bool,
+    /// Where is remembered what the storage showed before: what this run removes is missed by nobody.
+    pub seen: Option<SeenBackups>,
 }
 
 /// What becomes of a backup.
@@ -217,6 +220,9 @@ impl Pruning<'_> {
         let mut marks = before.renewed(chosen.iter().copied(), self.now);
         marks.write(self.store, name, place, &before)?;
         let removed = self.remove_ripe(&history, &chosen, &mut marks, &mut pruned)?;
+        if let Some(seen) = &self.options.seen {
+            seen.removed(self.store.url(), name, |id| removed.contains(&id));
+        }
         let left = marks.renewed(chosen.into_iter().filter(|id| !removed.contains(id)), self.now);
         left.write(self.store, name, place, &marks)?;
         marks = left;

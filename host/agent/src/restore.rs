@@ -22,6 +22,7 @@ use crate::keys::Keyring;
 use crate::level::{Level, Strictness};
 use crate::mode::RestoreMode;
 use crate::own_storage;
+use crate::seen::SeenBackups;
 use crate::select::{Wanted, ancestry, target};
 
 /// What is to be restored, and how.
@@ -142,6 +143,15 @@ impl OpenBackup {
             .manifest()
             .and_then(|manifest| manifest.options.get(STREAM_OPTION)?.as_str());
         is_stream.then_some(name.unwrap_or("stream"))
+    }
+
+    /// Holds it, the newest state that the storage shows, against what was seen there before.
+    pub fn compare_seen(&self, seen: &SeenBackups, context: &RunContext<'_>) {
+        let level = self.newest();
+        if let Some(data) = self.newest_data() {
+            let is_own = |name: &HostBackupName| *name == level.stored.name;
+            seen.compare(data.store.url(), &[level.sighting()], is_own, context);
+        }
     }
 
     pub(crate) fn newest(&self) -> &Level {

@@ -35,6 +35,7 @@ use crate::plan::{HOST_OPTION, Plan};
 use crate::prune::require_staying;
 use crate::restore::outcome_of;
 use crate::resume::RunIdentity;
+use crate::seen::Sighting;
 use crate::several::{FailedStorage, Sites};
 
 /// What was sent down the road.
@@ -83,10 +84,12 @@ impl Writing<'_> {
         let manifest = self.manifest(plan, &sent, note, &warnings);
         let mac_key = plan.key.as_ref().map(|(key, _)| key.mac_key());
         let sealed = manifest.seal(mac_key.as_ref());
+        let line = Manifest::peek(&sealed).ok().map(|peeked| peeked.line_sha256);
         self.context.cancel.check()?;
         let journals = self.sites.all().filter_map(|(_, site)| site.journal.as_ref());
         journals.for_each(|journal| journal.finishing());
         commit::write_documents(self.sites, self.keys, (sealed, &manifest), self.context.cancel)?;
+        self.remember(&manifest, line);
         for FailedStorage { storage, reason } in self.sites.failed().into_iter().skip(told) {
             self.noted.tell(&Warning {
                 partial: true,
@@ -94,6 +97,22 @@ impl Writing<'_> {
             });
         }
         Ok((sent.file_name, sent.report))
+    }
+
+    /// Remembers the backup as the newest one of each storage that has it.
+    fn remember(&self, manifest: &Manifest, line: Option<[u8; 32]>) {
+        let Some(seen) = self.options.seen.as_ref().filter(|_| !self.options.dry_run) else {
+            return;
+        };
+        let sighting = Sighting {
+            name: manifest.name.clone(),
+            id: manifest.id(),
+            manifest: line,
+            authentic: true,
+        };
+        for (_, site) in self.sites.live() {
+            seen.made(&site.url, &sighting);
+        }
     }
 
     fn require_staying(&self, plan: &Plan) -> Result<(), AgentError> {

@@ -11,6 +11,7 @@ mod original;
 mod prune;
 mod resume;
 mod round;
+mod seen;
 mod several;
 mod streams;
 mod support;

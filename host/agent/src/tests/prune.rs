@@ -17,7 +17,7 @@ use crate::*;
 const DAY: i64 = 86_400;
 const START: i64 = 1_900_000_000;
 
-fn keep_last(last: u32) -> PruneOptions {
+pub(super) fn keep_last(last: u32) -> PruneOptions {
     PruneOptions {
         filter: Filter::default(),
         policy: Policy {
@@ -30,6 +30,7 @@ fn keep_last(last: u32) -> PruneOptions {
         even_newest: false,
         grace_seconds: 0,
         dry_run: false,
+        seen: None,
     }
 }
 

@@ -157,6 +157,7 @@ impl Bench {
         let options = CheckOptions {
             filter: Filter::default(),
             read_data,
+            seen: None,
         };
         self.run(|context| check(&self.store(), &options, &self.keyring(), context))
             .unwrap()
@@ -216,6 +217,7 @@ pub(super) fn options() -> BackupOptions {
         on_failure: OnFailure::Continue,
         resume: false,
         journal: None,
+        seen: None,
     }
 }
 

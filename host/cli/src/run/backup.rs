@@ -54,6 +54,7 @@ fn make(backup: &Backup, context: &Context) -> Result<(BackupOutcome, Exit), Fai
         HostBackupName::new(&backup.host, &backup.name).map_err(|error| Failure::usage(error.to_string()))?;
     let options = BackupOptions {
         journal: session.journal(),
+        seen: session.seen(),
         plugins: plugin_uses(&opened.plugins, mode.plugin()),
         storage_directories: opened.directories,
         ..options(backup, (name, path), excludes)
@@ -161,6 +162,7 @@ fn options(
         gives_memory_back: backup.drop_caches != DropCaches::None,
         resume: backup.resume,
         journal: None,
+        seen: None,
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn list(list: &List, context: &Context) -> Result<Exit, Failure> {
     let options = ListOptions {
         filter: filter(&list.filter),
         verify: list.verify,
+        seen: session.seen(),
     };
     let mut rows_of = Vec::with_capacity(opened.storages.len());
     for storage in opened.storages {

@@ -28,6 +28,7 @@ pub(super) fn run(check: &Check, context: &Context) -> Result<Exit, Failure> {
     let options = CheckOptions {
         filter: filter(&check.filter),
         read_data: check.read_data,
+        seen: session.seen(),
     };
     let mut reports = Vec::with_capacity(opened.storages.len());
     for storage in opened.storages {

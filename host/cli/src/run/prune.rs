@@ -29,6 +29,7 @@ pub(super) fn run(prune: &Prune, context: &Context) -> Result<Exit, Failure> {
         even_newest: prune.even_newest,
         grace_seconds: prune.grace_seconds,
         dry_run: prune.dry_run,
+        seen: session.seen(),
     };
     let mut reports = Vec::new();
     for spec in &reading.storages {

@@ -41,6 +41,9 @@ pub(super) fn run(restore: &Restore, context: &Context) -> Result<Exit, Failure>
     }
     session.undo_leftovers();
     let backup = OpenBackup::open(&store, &wanted, &keyring).map_err(|error| failure::of_agent(&error))?;
+    if let (Some(seen), None) = (session.seen(), wanted.at) {
+        session.with_context(|recipe| backup.compare_seen(&seen, recipe));
+    }
     match target {
         Some(target) => tree(restore, (backup, store), (target, storage_directories), session),
         None => restore_stream::run(restore, (backup, store), session, context),

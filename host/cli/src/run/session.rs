@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use freezer_agent::{JournalOptions, Keyring, Storage, Wanted};
+use freezer_agent::{JournalOptions, Keyring, SeenBackups, Storage, Wanted};
 use freezer_format::name::Timestamp;
 use freezer_format::openssl::Passphrase;
 use freezer_format::time::Time;
@@ -230,6 +230,12 @@ impl<'a> Session<'a> {
             directory: home.join("freezer/unfinished"),
             boot: boot(),
         })
+    }
+
+    /// Where is remembered which backups storages showed, if this user has a place for that.
+    pub(super) fn seen(&self) -> Option<SeenBackups> {
+        let home = self.context.config.environment.state_home.as_ref()?;
+        Some(SeenBackups::new(home.join("freezer/seen")))
     }
 
     /// Finds a mode and types its settings.
