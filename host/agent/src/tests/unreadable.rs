@@ -96,6 +96,7 @@ fn prune_leaves_a_name_alone_that_it_cannot_read_and_goes_on(#[case] refused: &s
     bench.options.policy.incremental.then_some(()).unwrap();
     bench.store.forbid(refused);
     let options = PruneOptions {
+        seen: None,
         filter: Filter::default(),
         policy: Policy {
             last: 1,

@@ -284,7 +284,7 @@ mod tests {
         listed.entry.link = b"\xff".to_vec();
         let line = entry(&listed);
         assert!(
-            line.ends_with("1970-01-01 00:00:00 a\\nb\\x1b -> \\xff"),
+            line.ends_with("1970-01-01T00:00:00Z a\\nb\\x1b -> \\xff"),
             "{line}"
         );
         let document: Value = serde_json::from_str(&entry_document(&listed)).expect("JSON");

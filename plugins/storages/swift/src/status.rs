@@ -146,7 +146,11 @@ mod tests {
         ] {
             let error = answer(status, &[], "");
             assert_eq!(error.kind, kind, "{status}");
-            assert_eq!(error.code, Some(status.to_string()));
+            let code = match status {
+                401 => "login 401".to_owned(),
+                status => status.to_string(),
+            };
+            assert_eq!(error.code, Some(code));
         }
     }
 
