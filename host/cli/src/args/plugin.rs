@@ -91,7 +91,7 @@ pub(crate) struct ConsentArgs {
     /// Don't ask; it gets what --grant says and nothing else
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Allow this: http=https://s3.example.org, files=/srv:read-only, secrets=password; may be given several times. All that
+    /// Allow this: `http=https://s3.example.org`, files=/srv:read-only, secrets=password; may be given several times. All that
     /// it asks for: asked
     #[arg(long, value_name = "GRANT")]
     pub(crate) grant: Vec<String>,
@@ -162,7 +162,7 @@ pub(crate) struct GrantArgs {
     /// The plugin's name
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
-    /// What to allow: http=https://s3.example.org, files=/srv:read-only, secrets=password; asked for all that it asks for
+    /// What to allow: `http=https://s3.example.org`, files=/srv:read-only, secrets=password; asked for all that it asks for
     #[arg(value_name = "GRANT", required = true)]
     pub(crate) grants: Vec<String>,
     /// For whom.

@@ -1,4 +1,4 @@
-//! Grants in words that a person understands: "may send requests to https://s3.example.org".
+//! Grants in words that a person understands: "may send requests to `https://s3.example.org`".
 //!
 //! What a plugin asks for is its maker's text, so what is shown is what would be allowed, not what is written: of a URL its
 //! origin, with `user@` and all else that misleads left out.
