@@ -316,3 +316,98 @@ fn a_newer_stream_comes_before_an_older_tree_of_its_name() {
         .collect();
     assert_eq!(engines, ["tar", "stream"]);
 }
+
+#[test]
+fn a_command_never_takes_a_part_for_the_whole_when_freezer_is_killed() {
+    for signal in [Signal::KILL, Signal::INT] {
+        let sandbox = Sandbox::new();
+        backup(&sandbox, &["--from-command", LINES]).run().expect(0);
+        let (begun, done) = (sandbox.path("begun"), sandbox.path("done"));
+        let line = format!(
+            "trap '' TERM; touch {}; sleep 1; cat >/dev/null; touch {}",
+            begun.display(),
+            done.display()
+        );
+        let mut running = restore(&sandbox, &["--to-command", &line]).start();
+        assert!(running.until(|| begun.exists()), "the command didn't start");
+        running.signal(signal);
+        std::thread::sleep(Duration::from_millis(100));
+        if signal == Signal::INT {
+            // Who asks twice leaves at once.
+            running.signal(signal);
+        }
+        drop(running.wait());
+        std::thread::sleep(Duration::from_millis(2500));
+        assert!(
+            !done.exists(),
+            "after {signal:?} the command took a part for the whole"
+        );
+    }
+}
+
+#[test]
+fn a_link_that_is_named_is_followed_and_a_directory_is_told() {
+    let sandbox = Sandbox::new();
+    backup(&sandbox, &["--from-command", "printf abc"])
+        .run()
+        .expect(0);
+    let (link, file) = (sandbox.path("link"), sandbox.path("file"));
+    write(&file, b"before");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    let link_text = link.to_str().expect("UTF-8");
+    restore(&sandbox, &["-o", link_text, "--overwrite"])
+        .run()
+        .expect(0);
+    assert_eq!(fs::read(&file).expect("a file"), b"abc");
+    assert!(link.is_symlink());
+    let folder = sandbox.source();
+    let refused = restore(&sandbox, &["-o", folder.to_str().expect("UTF-8"), "--overwrite"]).run();
+    drop(refused.expect(1).says("is a directory").says("--target"));
+}
+
+#[test]
+fn a_document_stands_alone_whatever_the_command_says() {
+    let sandbox = Sandbox::new();
+    backup(&sandbox, &["--from-command", "printf abc"])
+        .run()
+        .expect(0);
+    let told = restore(&sandbox, &["--json", "--to-command", "cat; echo words"])
+        .run()
+        .expect(0);
+    assert_eq!(told.json()["result"]["bytes"], 3);
+    drop(told.says("words"));
+}
+
+#[test]
+fn a_stream_goes_back_only_to_the_mode_that_made_it() {
+    let sandbox = Sandbox::new();
+    backup(&sandbox, &["--from-command", "printf abc"])
+        .run()
+        .expect(0);
+    for more in [&[][..], &["--dry-run"]] {
+        let refused = restore(&sandbox, &["--mode", "mysql"]).args(more).run().expect(1);
+        drop(refused.says("made by command, not by mode mysql"));
+    }
+    let target = sandbox.path("target");
+    let both = ["--mode", "fs", "--target", target.to_str().expect("UTF-8")];
+    drop(restore(&sandbox, &both).run().expect(2).says("has no part in it"));
+}
+
+#[test]
+fn options_of_trees_are_told_to_have_no_part_in_a_stream() {
+    let sandbox = Sandbox::new();
+    let told = backup(&sandbox, &["--from-command", "printf abc", "--exclude", "*.tmp"])
+        .run()
+        .expect(0);
+    drop(told.says("have no part in a stream"));
+    let refused = backup(&sandbox, &["--stdin", "a/b"])
+        .stdin(&b"x"[..])
+        .run()
+        .expect(2);
+    drop(refused.says("can't be the name of a stream"));
+    let refused = backup(&sandbox, &["--stdin", "a", "--compat"])
+        .stdin(&b"x"[..])
+        .run()
+        .expect(2);
+    drop(refused.says("the original can't read streams"));
+}

@@ -67,7 +67,7 @@ pub use process_group::Stops;
 pub use prune::{Action, PruneOptions, PruneReport, PrunedBackup, PrunedName, prune};
 pub use recovery::recovery;
 pub use restore::{OpenBackup, RestoreOptions, RestoreOutcome, restore};
-pub use restore_stream::{StreamGoal, StreamOutcome, restore_stream};
+pub use restore_stream::{SinkCommand, StreamGoal, StreamOutcome, restore_stream};
 pub use resume::JournalOptions;
 pub use seen::SeenBackups;
 pub use select::Wanted;

@@ -136,7 +136,12 @@ struct Holding<'a> {
     found: NamedChains,
     /// The manifest of its newest backup.
     newest_manifest: Option<Vec<u8>>,
+    /// The newest backup of the other kind, tree or stream, with its manifest.
+    other: Option<Newest>,
 }
+
+/// A newest backup, with its manifest if it has one.
+type Newest = (LevelId, Option<Vec<u8>>);
 
 impl Holding<'_> {
     fn newest(&self) -> Option<LevelId> {
@@ -168,9 +173,13 @@ pub(crate) fn decide(
         match decision.make(&holdings, context) {
             Ok(plan) => {
                 for holding in &holdings {
-                    let newest = holding
+                    let own = holding
                         .newest()
                         .map(|id| (id, holding.newest_manifest.as_deref()));
+                    let other = holding.other.as_ref();
+                    let other = other.map(|(id, manifest)| (*id, manifest.as_deref()));
+                    // Of a name one is remembered, whatever its kind.
+                    let newest = own.into_iter().chain(other).max_by_key(|(id, _)| id.time);
                     seen::compare_newest(options, &holding.site.url, newest, context);
                 }
                 return Ok(plan);
@@ -217,7 +226,24 @@ impl Decision<'_> {
             site,
             found,
             newest_manifest,
+            other: self.other(store)?,
         })
+    }
+
+    /// The newest backup of the name that is of another kind.
+    fn other(&self, store: &dyn Store) -> Result<Option<Newest>, AgentError> {
+        let mut other: Option<Newest> = None;
+        for engine in Engine::OURS.into_iter().filter(|engine| *engine != self.engine) {
+            let mut found = chains_of(store, &self.options.name, Place::New(engine))?;
+            drop_uncommitted_tips(store, &mut found)?;
+            if let Some(id) = newest(&found.chains)
+                && other.as_ref().is_none_or(|(known, _)| known.time < id.time)
+            {
+                let manifest = read_small(store, &found.level(id).keys().manifest(), MAX_MANIFEST_BYTES)?;
+                other = Some((id, manifest));
+            }
+        }
+        Ok(other)
     }
 
     fn make(&self, holdings: &[Holding<'_>], context: &RunContext<'_>) -> Result<Plan, Blamed> {
@@ -233,7 +259,10 @@ impl Decision<'_> {
         let levels = holdings.iter().flat_map(|holding| &holding.found.chains);
         let newest_time = levels.flat_map(|chain| &chain.levels).map(|id| id.time).max();
         let now = Timestamp((context.now)().seconds);
-        let time = time_after(newest_time, now).map_err(own)?;
+        // A restore takes whichever kind is newer, so their dates must tell.
+        let others = holdings.iter().filter_map(|holding| holding.other.as_ref());
+        let of_any_kind = others.map(|(id, _)| id.time).chain(newest_time).max();
+        let time = time_after(of_any_kind, now).map_err(own)?;
         let mut plan = Plan::full(self.engine, time, newest_time);
         plan.warnings.extend(clock_warning(newest_time, now));
         let newest = reference.newest().zip(reference.newest_manifest.as_ref());

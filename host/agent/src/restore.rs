@@ -19,7 +19,7 @@ use crate::backup::{SOURCE_OPTION, STREAM_OPTION};
 use crate::catalogue::{Place, StoredLevel};
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
-use crate::level::{Level, Strictness};
+use crate::level::{Level, Strictness, damaged};
 use crate::mode::RestoreMode;
 use crate::own_storage;
 use crate::seen::SeenBackups;
@@ -124,7 +124,9 @@ impl OpenBackup {
     /// Nothing matches, the chain is incomplete, damaged or not authentic.
     pub fn open(store: &Arc<dyn Store>, wanted: &Wanted, keyring: &Keyring) -> Result<Self, AgentError> {
         let chain = OpenedChain::open(store, wanted, keyring)?;
-        Ok(Self { chain })
+        let opened = Self { chain };
+        opened.require_one_name()?;
+        Ok(opened)
     }
 
     /// The mode that made it, if it left a note for its restore.
@@ -151,6 +153,27 @@ impl OpenBackup {
         if let Some(data) = self.newest_data() {
             let is_own = |name: &HostBackupName| *name == level.stored.name;
             seen.compare(data.store.url(), &[level.sighting()], is_own, context);
+        }
+    }
+
+    /// Manifest and index must call a stream's file the same: one is shown, the other is written.
+    fn require_one_name(&self) -> Result<(), AgentError> {
+        let (Some(name), Some(data)) = (self.stream(), self.newest_data()) else {
+            return Ok(());
+        };
+        let level = self.newest();
+        let file = freezer_pipeline::restore::stream_file(data).map_err(|source| AgentError::Restore {
+            operation: "reading",
+            backup: level.stored.label(),
+            source,
+        })?;
+        match file == name.as_bytes() {
+            true => Ok(()),
+            false => Err(damaged(
+                &level.stored,
+                &level.stored.keys().manifest(),
+                "names another file than its index",
+            )),
         }
     }
 

@@ -4,6 +4,8 @@
 
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::process::Stdio;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -24,12 +26,23 @@ const PIECES: usize = 4;
 pub enum StreamGoal<'a> {
     /// To an output, which is flushed at the end.
     Output(&'a mut dyn Write),
-    /// To the standard input of a line for `sh -c`, which doesn't see these variables. It must end with status 0.
-    Command(&'a OsStr, &'a [String]),
+    /// To the standard input of a line for `sh -c`. It must end with status 0.
+    Command(SinkCommand<'a>),
     /// To the mode that made it.
     Mode(&'a dyn RestoreMode),
     /// Nowhere: it is read and verified.
     Nowhere,
+}
+
+/// A command that takes a stream.
+#[derive(Debug, Clone, Copy)]
+pub struct SinkCommand<'a> {
+    /// The line for `sh -c`.
+    pub line: &'a OsStr,
+    /// Variables of the environment that it doesn't see.
+    pub hidden: &'a [String],
+    /// Whether what it says goes to standard error: a document stands alone on standard output.
+    pub is_told_apart: bool,
 }
 
 /// What was restored.
@@ -74,12 +87,18 @@ pub fn restore_stream(
     let bytes = match goal {
         StreamGoal::Output(out) => write(out),
         StreamGoal::Nowhere => write(&mut io::sink()),
-        StreamGoal::Command(line, hidden) => {
+        StreamGoal::Command(command) => {
             let ended = |source| AgentError::SinkCommand {
                 backup: stored.label(),
                 source,
             };
-            let mut sink = CommandSink::start(line, hidden, context.cancel).map_err(ended)?;
+            let stdout = match command.is_told_apart {
+                true => io::stderr().as_fd().try_clone_to_owned().map(Stdio::from),
+                false => Ok(Stdio::inherit()),
+            };
+            let sink = stdout
+                .and_then(|stdout| CommandSink::start(command.line, stdout, command.hidden, context.cancel));
+            let mut sink = sink.map_err(ended)?;
             let written = freezer_pipeline::restore::write_stream(data, &mut sink, context);
             match written {
                 Ok(bytes) => sink.finish().map(|()| bytes).map_err(ended),

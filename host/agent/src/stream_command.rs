@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeWriter, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -33,6 +33,43 @@ struct Running {
     end: OwnedFd,
     cancel: Cancel,
     is_over: bool,
+    guard: Option<Guard>,
+}
+
+/// A process that kills the command's group when this one is gone without having said that all is well: after `kill -9`,
+/// or a second Ctrl-C, the end of the pipe would look to a sink like the end of its stream. So the guard keeps the pipe
+/// open until the group is dead.
+#[derive(Debug)]
+struct Guard {
+    child: Child,
+    /// The guard waits for its end, which comes with the end of this process at the latest.
+    _life: PipeWriter,
+}
+
+impl Guard {
+    /// What the guard does: nothing is ever written to its standard input.
+    const SCRIPT: &str = "read -r line; kill -KILL -- \"-$0\"";
+
+    fn start(group: Pid, held_open: Stdio) -> io::Result<Self> {
+        let (reader, life) = io::pipe()?;
+        let child = Command::new("sh")
+            .args(["-c", Self::SCRIPT, &group.as_raw_nonzero().to_string()])
+            .stdin(reader)
+            .stdout(held_open)
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()?;
+        Ok(Self { child, _life: life })
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Before its pipe is closed, or it would do its work.
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+            tracing::debug!(%error, "a guard can't be ended");
+        }
+    }
 }
 
 impl Running {
@@ -59,6 +96,7 @@ impl Running {
                 end,
                 cancel: cancel.clone(),
                 is_over: false,
+                guard: None,
             }),
             Err(errno) => {
                 drop(child.kill());
@@ -66,6 +104,12 @@ impl Running {
                 Err(errno.into())
             }
         }
+    }
+
+    /// Has the group killed if this process ends before it; `held_open` stays open until then.
+    fn guard(&mut self, held_open: Stdio) -> io::Result<()> {
+        self.guard = Some(Guard::start(Pid::from_child(&self.child), held_open)?);
+        Ok(())
     }
 
     /// Waits until `pipe` is ready; an error once the run is cancelled.
@@ -91,6 +135,8 @@ impl Running {
             }
             if self.has_ended(&TICK)? {
                 self.is_over = true;
+                // Its number is free for others once it is reaped.
+                drop(self.guard.take());
                 return judge(self.child.wait()?);
             }
         }
@@ -123,6 +169,7 @@ impl Drop for Running {
         while begun.elapsed() < LAST_WORDS && !self.has_ended(&TICK).unwrap_or(true) {}
         // Members that outlive the one that was waited for go too.
         self.signal(Signal::KILL);
+        drop(self.guard.take());
         if let Err(error) = self.child.wait() {
             tracing::debug!(%error, "a command can't be waited for");
         }
@@ -157,6 +204,7 @@ impl CommandSource {
     /// There is no shell, or no process can be made.
     pub(crate) fn start(line: &OsStr, hidden: &[String], cancel: &Cancel) -> io::Result<Self> {
         let mut running = Running::start(line, (Stdio::null(), Stdio::piped()), hidden, cancel)?;
+        running.guard(Stdio::null())?;
         let pipe = running.child.stdout.take().ok_or_else(no_pipe)?;
         Ok(Self {
             running,
@@ -195,13 +243,14 @@ pub(crate) struct CommandSink {
 }
 
 impl CommandSink {
-    /// Starts a command; `hidden` variables of the environment are kept from it.
+    /// Starts a command; `hidden` variables of the environment are kept from it. What it says goes to `stdout`.
     ///
     /// # Errors
     /// There is no shell, or no process can be made.
-    pub(crate) fn start(line: &OsStr, hidden: &[String], cancel: &Cancel) -> io::Result<Self> {
-        let mut running = Running::start(line, (Stdio::piped(), Stdio::inherit()), hidden, cancel)?;
+    pub(crate) fn start(line: &OsStr, stdout: Stdio, hidden: &[String], cancel: &Cancel) -> io::Result<Self> {
+        let mut running = Running::start(line, (Stdio::piped(), stdout), hidden, cancel)?;
         let pipe = running.child.stdin.take().ok_or_else(no_pipe)?;
+        running.guard(pipe.as_fd().try_clone_to_owned()?.into())?;
         Ok(Self {
             running,
             pipe: Some(File::from(patient(pipe.into())?)),
@@ -213,6 +262,8 @@ impl CommandSink {
     /// # Errors
     /// The command failed, or the run was cancelled.
     pub(crate) fn finish(mut self) -> io::Result<()> {
+        // The guard holds the pipe open, too.
+        drop(self.running.guard.take());
         drop(self.pipe.take());
         self.running.finish()
     }
@@ -257,7 +308,7 @@ mod tests {
     }
 
     fn sink(line: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut sink = CommandSink::start(OsStr::new(line), &[], &Cancel::new()).unwrap();
+        let mut sink = CommandSink::start(OsStr::new(line), Stdio::null(), &[], &Cancel::new()).unwrap();
         sink.write_all(bytes)?;
         sink.finish()
     }
@@ -296,7 +347,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let done = directory.path().join("done");
         let line = format!("cat >/dev/null; touch {}", done.display());
-        let mut sink = CommandSink::start(OsStr::new(&line), &[], &Cancel::new()).unwrap();
+        let mut sink = CommandSink::start(OsStr::new(&line), Stdio::null(), &[], &Cancel::new()).unwrap();
         sink.write_all(b"a part").unwrap();
         drop(sink);
         std::thread::sleep(Duration::from_millis(100));

@@ -5,7 +5,8 @@
 //! + side lanes 2 × side segment                    index and snapshot file, up to 4 MiB each
 //! + frames     (workers + 1) × (frame + its bound) raw and compressed buffers, recycled
 //! + encoders   workers × encoder                   1 MiB (gzip) to 64 MiB (zstd from level 13 on)
-//! + walk       see source/directory.rs: 16 MiB of names and states, then temporary files
+//! + program    12 MiB                              its code, stacks and plugins
++ walk       see source/directory.rs: 16 MiB of names and states, then temporary files
 //! ```
 //! Where a storage takes so many segments only, those of an object that needs more than half of them grow to 16 × (see
 //! `segment/growth.rs`): two of them at most exist then, one filled and one under way. That is the one thing that grows with
@@ -24,6 +25,9 @@ const SIDE_SEGMENT_BYTES: u64 = 4 << 20;
 
 /// Most segments under way at once: more hide no latency that four don't.
 const MOST_UPLOADS: u64 = 4;
+
+/// What the program itself takes of its budget: its code, stacks and running plugins.
+const PROGRAM_BYTES: u64 = 12 << 20;
 
 /// The bytes of buffers that a backup takes at least, with one upload and one worker: less is asked for in vain.
 #[must_use]
@@ -93,6 +97,7 @@ impl Plan {
         (compression, level): (Compression, Option<u32>),
     ) -> Self {
         let sums = Sums::new(segment_bytes, limits, (compression, level));
+        let memory_bytes = memory_bytes.saturating_sub(PROGRAM_BYTES);
         let wanted = (workers as u64).max(1);
         let most = u64::from(limits.parallel_calls).clamp(1, MOST_UPLOADS);
         let uploads = (1..=most)

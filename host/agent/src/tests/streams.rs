@@ -66,6 +66,39 @@ fn streams_and_trees_of_one_name_are_chains_of_their_own() {
 }
 
 #[test]
+fn backups_of_both_kinds_are_dated_in_the_order_in_which_they_were_made() {
+    let bench = Bench::new();
+    bench.write("a", "tree");
+    let mut last = 0;
+    for is_stream in [false, true, true, false, true] {
+        // The clock stands still.
+        bench
+            .clock
+            .store(2_000_000_000, std::sync::atomic::Ordering::Relaxed);
+        let made = match is_stream {
+            true => back_up(&bench, "printf stream").unwrap(),
+            false => bench.backup(),
+        };
+        assert!(made.id.time.0 > last);
+        last = made.id.time.0;
+    }
+}
+
+#[test]
+fn backups_of_both_kinds_are_no_rollback_for_one_another() {
+    let mut bench = Bench::new();
+    bench.options.seen = Some(SeenBackups::new(bench.directory.path().join("seen")));
+    bench.write("a", "tree");
+    for is_stream in [false, true, true, false, false, true] {
+        match is_stream {
+            true => drop(back_up(&bench, "printf stream").unwrap()),
+            false => drop(bench.backup()),
+        }
+        assert_eq!(bench.warnings.lock().unwrap().len(), 0, "{:?}", bench.warnings);
+    }
+}
+
+#[test]
 fn a_stream_whose_command_fails_is_no_backup() {
     let bench = Bench::new();
     for line in ["printf abc; exit 3", "exit 3", "true", "printf abc; kill -9 $$"] {
@@ -203,7 +236,12 @@ fn a_command_that_takes_a_stream_decides_whether_it_is_restored() {
     let opened = OpenBackup::open(&bench.store(), &bench.wanted(None), &bench.keyring()).unwrap();
     let feed = |line: &str| {
         let line = OsString::from(line);
-        bench.run(|context| restore_stream(&opened, StreamGoal::Command(&line, &[]), context))
+        let command = SinkCommand {
+            line: &line,
+            hidden: &[],
+            is_told_apart: true,
+        };
+        bench.run(|context| restore_stream(&opened, StreamGoal::Command(command), context))
     };
     assert!(feed("test \"$(wc -l)\" -eq 300000").is_ok());
     for line in ["cat >/dev/null; exit 3", "head -c 5 >/dev/null", "exit 0"] {

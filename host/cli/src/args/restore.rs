@@ -10,9 +10,6 @@ use crate::config::size::Size;
 /// Options of `freezer restore`.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct RestoreArgs {
-    /// Which backup, from where.
-    #[command(flatten)]
-    pub(crate) source: SourceArgs,
     /// Directory to restore into; made if absent
     #[arg(short, long, value_name = "DIR", conflicts_with_all = ["output", "to_command"])]
     pub(crate) target: Option<PathBuf>,
@@ -47,4 +44,7 @@ pub(crate) struct RestoreArgs {
     /// Verify that it can be restored and say what would be written, but write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Which backup, from where.
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }

@@ -69,6 +69,9 @@ impl Config {
         };
         let compat = layer.compat.unwrap_or(false);
         let CompressionText { compression, level } = compression(layer.compression, compat)?;
+        if compat && stream.is_some() {
+            return Err(Failure::usage("the original can't read streams").advise("leave out --compat"));
+        }
         let segment_bytes = layer.max_segment_size.map_or(SEGMENT_BYTES, |size| size.0);
         if segment_bytes == 0 {
             return Err(Failure::usage("--max-segment-size is 0").advise("leave it out for 32M"));

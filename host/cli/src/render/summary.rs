@@ -324,13 +324,16 @@ pub(crate) fn restore_document(outcome: &RestoreOutcome, took: Duration) -> Valu
 /// The summary of a stream's restore to a place that is no directory.
 pub(crate) fn stream(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration) -> String {
     let mut lines = Lines(String::new());
-    let verb = if goal.dry_run { "would be" } else { "restored" };
+    let (verb, doing) = match goal.dry_run {
+        true => ("would", "restore "),
+        false => ("restored", ""),
+    };
     let name = text::escape(outcome.name.as_str().as_bytes());
     let authentic = if outcome.authentic { ", authenticated" } else { "" };
     let date = units::date(outcome.time);
     lines.add(
         verb,
-        &format!("{name} level {} of {date}{authentic}", outcome.level.0),
+        &format!("{doing}{name} level {} of {date}{authentic}", outcome.level.0),
     );
     lines.add("stream", &stream_line(&outcome.file_name, outcome.bytes));
     lines.add(

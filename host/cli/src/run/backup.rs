@@ -107,7 +107,12 @@ impl<'a> Mode<'a> {
         }
         let hidden = hooks::secret_variables(context)?;
         let mode = StreamMode::new(&stream.name, stream.feed.clone(), hidden, session.cancel());
-        mode.map(Self::Stream).map_err(|error| failure::of_agent(&error))
+        mode.map(Self::Stream).map_err(|error| {
+            error
+                .next()
+                .into_iter()
+                .fold(Failure::usage(error.to_string()), Failure::advise)
+        })
     }
 
     fn plugin(&self) -> Option<&Plugin> {
@@ -270,6 +275,11 @@ fn warn_of_odd_options(backup: &Backup, excludes: &Patterns, storages: &[Storage
         let text = format!("the pattern {pattern:?} has a [ without ]: it stands for itself");
         context.output.warn(&text);
     }
+    if backup.stream.is_some() && has_tree_options(backup, excludes) {
+        context.output.warn(
+            "options that choose what of a tree is taken, and those of modes, have no part in a stream",
+        );
+    }
     let kind = (backup.compression, backup.compression_level);
     let least = |storage: &Storage| {
         let limits = storage.limits()?;
@@ -287,6 +297,15 @@ fn warn_of_odd_options(backup: &Backup, excludes: &Patterns, storages: &[Storage
             "--memory {asked} is too little: {least} are used; a smaller --max-segment-size needs less"
         ));
     }
+}
+
+/// True if something was asked for that only a tree has.
+fn has_tree_options(backup: &Backup, excludes: &Patterns) -> bool {
+    let has_patterns = !excludes.gitignore.is_empty() || !excludes.tar.is_empty() || excludes.caches;
+    has_patterns
+        || backup.cross_file_systems
+        || backup.links != Links::Keep
+        || !backup.mode.settings.is_empty()
 }
 
 /// True for a `[` that no `]` closes, which is taken as a plain character: hardly what was meant.

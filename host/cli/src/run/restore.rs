@@ -58,6 +58,11 @@ fn tree(
     session: Session<'_>,
 ) -> Result<Exit, Failure> {
     let (started, context) = (Instant::now(), session.context);
+    if let (Some(mode), Some(_)) = (&restore.mode, backup.stream()) {
+        let message = format!("in a directory a stream is just a file: mode {mode} has no part in it");
+        return Err(Failure::usage(message)
+            .advise("leave out --mode to get the file, or --target to give the stream to the mode"));
+    }
     let mode = match backup.stream() {
         Some(_) => None,
         None => Some(mode_of(restore, backup.mode(), &session)?),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use freezer_agent::{AgentError, OpenBackup, StreamGoal, StreamOutcome, restore_stream};
+use freezer_agent::{AgentError, OpenBackup, SinkCommand, StreamGoal, StreamOutcome, restore_stream};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
 use tempfile::NamedTempFile;
@@ -33,6 +33,7 @@ pub(super) fn run(
         RestoreGoal::Mode => {
             let mode = mode_of(restore, None, &session)?;
             let place = mode.plugin.manifest().name.clone();
+            require_maker(&backup, &place)?;
             let result = by(&session, |recipe| {
                 let goal = really(restore, StreamGoal::Mode(&mode));
                 restore_stream(&backup, goal, recipe)
@@ -41,8 +42,13 @@ pub(super) fn run(
         }
         RestoreGoal::Command(line) => {
             let hidden = hooks::secret_variables(context)?;
+            let command = SinkCommand {
+                line,
+                hidden: &hidden,
+                is_told_apart: context.output.style == Style::Json,
+            };
             let result = by(&session, |recipe| {
-                let goal = really(restore, StreamGoal::Command(line, &hidden));
+                let goal = really(restore, StreamGoal::Command(command));
                 restore_stream(&backup, goal, recipe)
             });
             (text::escape(line.as_encoded_bytes()), result)
@@ -79,6 +85,21 @@ pub(super) fn run(
     }
 }
 
+/// A stream goes back only to the mode that made it: another one would take it for something of its own.
+fn require_maker(backup: &OpenBackup, mode: &str) -> Result<(), Failure> {
+    match backup.mode() {
+        Some(maker) if maker != mode && backup.stream().is_some() => Err(Failure::new(
+            Exit::Failed,
+            format!(
+                "this stream was made by {}, not by mode {mode}",
+                text::lines(maker)
+            ),
+        )
+        .advise("write it to a file with -o FILE, or give it to a command with --to-command CMD")),
+        _ => Ok(()),
+    }
+}
+
 fn by<T>(
     session: &Session<'_>,
     work: impl FnOnce(&RunContext<'_>) -> Result<T, AgentError>,
@@ -103,14 +124,22 @@ fn to_file(
     file: &Path,
     session: &Session<'_>,
 ) -> Result<StreamOutcome, Failure> {
+    // What a link leads to is meant, not the link: /dev/stdout is one.
+    let file = &std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let seen = std::fs::symlink_metadata(file);
     let is_there = seen.is_ok();
+    if seen.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
+        return Err(
+            Failure::new(Exit::Failed, format!("{} is a directory", shown(file)))
+                .advise("restore into it with --target, or name a file with -o"),
+        );
+    }
     if restore.dry_run {
         return by(session, |recipe| {
             restore_stream(backup, StreamGoal::Nowhere, recipe)
         });
     }
-    if seen.is_ok_and(|seen| !seen.is_file() && !seen.is_symlink() && !seen.is_dir()) {
+    if seen.is_ok_and(|seen| !seen.is_file() && !seen.is_symlink()) {
         return to_device(backup, file, session);
     }
     if is_there && !restore.overwrite {

@@ -199,6 +199,19 @@ pub fn list(
     listing::list(levels, visit, context)
 }
 
+/// The path of the one file that the index of a stream lists.
+///
+/// # Errors
+/// The level holds no stream, or its index is damaged.
+pub fn stream_file(level: &LevelData) -> Result<Vec<u8>, RestoreError> {
+    let number = level.id.level.0;
+    let index = level
+        .index
+        .as_ref()
+        .ok_or(RestoreError::NotAStream { level: number })?;
+    Ok(stream::row(level, index)?.path)
+}
+
 /// One damaged place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {

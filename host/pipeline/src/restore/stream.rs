@@ -59,6 +59,10 @@ fn make(
     reporter: &Reporter<'_>,
 ) -> Result<(), RestoreError> {
     with_content((level, index), member.size, reporter.context, |content| {
+        // Of an empty file nothing would be read, so that its size would never be held against the data.
+        if member.size == 0 && content.read(&mut [0]).is_err() {
+            return Err(None);
+        }
         let made = ContentMover::new().make_file(writer, member, content, reporter);
         made.map(drop).map_err(|error| match error {
             ContentError::Read(_) | ContentError::Short => None,
