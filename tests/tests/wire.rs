@@ -279,10 +279,11 @@ mod needs_swift {
     fn a_connection_to_swift_that_falls_silent_is_given_up_and_made_anew() {
         let mut wire = Wire::new(StorageServer::swift());
         let whole = wire.disturb(vec![Rule::WholeHeads]);
+        // One connection alone: each silence is waited out for a minute.
         let stall = Rule::AtByte {
-            connection: None,
+            connection: Some(0),
             direction: Direction::Up,
-            after: whole.up / 2,
+            after: whole.up / 20,
             event: Break::Stall,
         };
         let stalled = wire.disturb(vec![Rule::WholeHeads, stall]);

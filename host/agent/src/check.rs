@@ -12,7 +12,7 @@ use freezer_pipeline::RunContext;
 use freezer_pipeline::store::{ErrorKind, Store, StoreError};
 use serde::Serialize;
 
-use crate::catalogue::{Filter, NamedChains, StoredLevel, chains_of, nearest_of};
+use crate::catalogue::{Filter, NamedChains, chains_of, nearest_of};
 use crate::check::level::{Finding, LevelCheck};
 use crate::date::date;
 use crate::error::{AgentError, ExitClass};
@@ -282,22 +282,6 @@ impl Checker<'_> {
                 authentic: false,
             },
         }))
-    }
-
-    /// A folder of documents without the one that counts. Where the rest of the backup is there, that is said once, with the
-    /// data: it mustn't be removed.
-    fn uncommitted(&mut self, stored: &StoredLevel) -> Result<(), AgentError> {
-        match self.store.stat(&stored.keys().manifest()) {
-            Ok(Some(_)) => return Ok(()),
-            Err(error) if !is_refusal(&error) => return Err(error.into()),
-            _ => {}
-        }
-        self.notice(
-            stored.keys().metadata_directory(),
-            "holds no backup: a run was killed, or the backup is being removed",
-            UNNEEDED,
-        );
-        Ok(())
     }
 
     /// The storage doesn't show something.

@@ -4,14 +4,16 @@
 //! authentic, encoded as now asked? Whatever speaks against continuing makes a level 0 with the reason said;
 //! only a failing storage, a missing password and the user end the run.
 
+mod key;
+
 use std::sync::Arc;
 
 use freezer_format::chain::Chain;
-use freezer_format::chain_key::{ChainKey, KeyInfo, WRAP_ITERATIONS};
+use freezer_format::chain_key::{ChainKey, KeyInfo};
 use freezer_format::index::LevelRow;
 use freezer_format::layout::Engine;
 use freezer_format::level::{FullReason, NextLevel, next_level};
-use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest, PreviousLink, StreamKdf};
+use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest, PreviousLink};
 use freezer_format::name::{Level as LevelNumber, LevelId, Timestamp};
 use freezer_pipeline::object::StoredIndex;
 use freezer_pipeline::store::{Store, StoreError};
@@ -301,7 +303,7 @@ impl Decision<'_> {
         });
         if self.keyring.passphrase().is_some() {
             let info = peeked.and_then(|peeked| peeked.key);
-            plan.key = Some(chain_key(info, &plan, options, self.keyring, context).map_err(own)?);
+            plan.key = Some(key::chain_key(info, &plan, options, self.keyring, context).map_err(own)?);
         }
         Ok(plan)
     }
@@ -481,50 +483,5 @@ fn damage(error: AgentError) -> Result<String, AgentError> {
         | AgentError::Key { .. }
         | AgentError::Select { .. } => Ok(chain_text(&error)),
         other => Err(other),
-    }
-}
-
-/// The parent's key; for a new chain the newest chain's, if the password opens it; else a new one.
-fn chain_key(
-    newest: Option<KeyInfo>,
-    plan: &Plan,
-    options: &BackupOptions,
-    keyring: &Keyring,
-    context: &RunContext<'_>,
-) -> Result<(ChainKey, KeyInfo), AgentError> {
-    let of_parent = plan
-        .parent()
-        .and_then(|parent| Some((parent.key.clone()?, parent.manifest()?.key.clone()?)));
-    if let Some(pair) = of_parent {
-        return Ok(pair);
-    }
-    if let Some(info) = newest
-        && let Some(Ok(key)) = keyring.open(&info)
-    {
-        return Ok((key, info));
-    }
-    let (mut random, mut salt) = ([0; 32], [0; 8]);
-    (context.random)(&mut random);
-    (context.random)(&mut salt);
-    let key = ChainKey::new(random);
-    let passphrase = keyring
-        .passphrase()
-        .ok_or_else(|| forgotten_passphrase(options.name.as_str()))?;
-    let info = key.wrap(
-        passphrase,
-        salt,
-        options.wrap_iterations.unwrap_or(WRAP_ITERATIONS),
-    );
-    Ok((key, info))
-}
-
-impl BackupOptions {
-    /// Where the stream's key comes from.
-    pub(crate) fn stream_kdf(&self) -> StreamKdf {
-        if self.compat {
-            StreamKdf::BytesToKeySha256
-        } else {
-            StreamKdf::Pbkdf2Sha256
-        }
     }
 }

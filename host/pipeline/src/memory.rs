@@ -6,7 +6,7 @@
 //! + frames     (workers + 1) × (frame + its bound) raw and compressed buffers, recycled
 //! + encoders   workers × encoder                   1 MiB (gzip) to 64 MiB (zstd from level 13 on)
 //! + program    12 MiB                              its code, stacks and plugins
-+ walk       see source/directory.rs: 16 MiB of names and states, then temporary files
+//! + walk       see source/directory.rs: 16 MiB of names and states, then temporary files
 //! ```
 //! Where a storage takes so many segments only, those of an object that needs more than half of them grow to 16 × (see
 //! `segment/growth.rs`): two of them at most exist then, one filled and one under way. That is the one thing that grows with

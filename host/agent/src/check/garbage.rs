@@ -8,12 +8,28 @@ use freezer_format::layout::{
 use freezer_format::name::{HostBackupName, LevelId};
 use freezer_pipeline::store::ErrorKind;
 
-use crate::catalogue::{folders, list_all, pending_all};
+use crate::catalogue::{StoredLevel, folders, list_all, pending_all};
 use crate::check::{Checker, UNNEEDED, UNSEEN};
 use crate::error::AgentError;
 use crate::survey::is_refusal;
 
 impl Checker<'_> {
+    /// A folder of documents without the one that counts. Where the rest of the backup is there, that is said once, with the
+    /// data: it mustn't be removed.
+    pub(super) fn uncommitted(&mut self, stored: &StoredLevel) -> Result<(), AgentError> {
+        match self.store.stat(&stored.keys().manifest()) {
+            Ok(Some(_)) => return Ok(()),
+            Err(error) if !is_refusal(&error) => return Err(error.into()),
+            _ => {}
+        }
+        self.notice(
+            stored.keys().metadata_directory(),
+            "holds no backup: a run was killed, or the backup is being removed",
+            UNNEEDED,
+        );
+        Ok(())
+    }
+
     pub(super) fn check_garbage(&mut self) -> Result<(), AgentError> {
         for engine in Engine::OURS {
             for folder in folders(&**self.store, &data_names_prefix(engine))? {
