@@ -48,7 +48,7 @@ struct Guard {
 
 impl Guard {
     /// What the guard does: nothing is ever written to its standard input.
-    const SCRIPT: &str = "read -r line; kill -KILL -- \"-$0\"";
+    const SCRIPT: &str = "read -r line; kill -s KILL -- \"-$0\"";
 
     fn start(group: Pid, held_open: Stdio) -> io::Result<Self> {
         let (reader, life) = io::pipe()?;
