@@ -8,6 +8,7 @@
 pub mod conformance;
 pub mod faults;
 mod mode_conformance;
+mod mounted;
 mod mutate;
 mod plugin_storage;
 mod process;
@@ -21,9 +22,10 @@ mod storage_server;
 mod tree;
 
 pub use mode_conformance::ModeSubject;
+pub use mounted::Mounted;
 pub use mutate::Mutator;
 pub use plugin_storage::{open_storage, plugin_host, quiet_run};
-pub use process::{Finished, Program, Running, program};
+pub use process::{Finished, Program, Running, program, shown_by_processes};
 pub use random::Random;
 pub use recipes::{Listing, Recipes};
 pub use sandbox::{Sandbox, freezer_binary, workspace};

@@ -7,19 +7,14 @@ use std::io::{self, Read};
 
 use freezer_pipeline::cancel::Cancel;
 use freezer_plugin::{ModeSource, Outcome, PluginError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 
 use crate::error::AgentError;
 use crate::mode::{BackupMode, PreparedBackup};
-use crate::stream_command::CommandSource;
+use crate::stream_command::{CommandSource, await_ready};
 
 /// What a file system takes as a name.
 const MAX_NAME_BYTES: usize = 255;
-/// How often the cancel token is looked at while nothing comes.
-const TICK: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 50_000_000,
-};
 
 /// What feeds a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,17 +142,10 @@ impl Read for Stdin {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let stdin = rustix::stdio::stdin();
         loop {
-            if self.cancel.is_cancelled() {
-                return Err(io::Error::other("the run was stopped"));
-            }
-            let mut awaited = [PollFd::from_borrowed_fd(stdin, PollFlags::IN)];
-            match poll(&mut awaited, Some(&TICK)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => match rustix::io::read(stdin, &mut *buffer) {
-                    Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                    read => return Ok(read?),
-                },
-                Err(errno) => return Err(errno.into()),
+            await_ready(stdin, PollFlags::IN, &self.cancel)?;
+            match rustix::io::read(stdin, &mut *buffer) {
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
+                read => return Ok(read?),
             }
         }
     }

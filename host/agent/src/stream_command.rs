@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, PipeWriter, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -112,34 +112,13 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until `pipe` is ready; an error once the run is cancelled.
-    fn ready(&self, pipe: &File, wanted: PollFlags) -> io::Result<()> {
-        loop {
-            if self.cancel.is_cancelled() {
-                return Err(io::Error::other("the run was stopped"));
-            }
-            let mut awaited = [PollFd::new(pipe, wanted)];
-            match poll(&mut awaited, Some(&TICK)) {
-                Ok(0) | Err(rustix::io::Errno::INTR) => {}
-                Ok(_) => return Ok(()),
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-    }
-
     /// Waits for the end of the command; an error if it isn't status 0.
     fn finish(&mut self) -> io::Result<()> {
-        loop {
-            if self.cancel.is_cancelled() {
-                return Err(io::Error::other("the run was stopped"));
-            }
-            if self.has_ended(&TICK)? {
-                self.is_over = true;
-                // Its number is free for others once it is reaped.
-                drop(self.guard.take());
-                return judge(self.child.wait()?);
-            }
-        }
+        await_ready(self.end.as_fd(), PollFlags::IN, &self.cancel)?;
+        self.is_over = true;
+        // Its number is free for others once it is reaped.
+        drop(self.guard.take());
+        judge(self.child.wait()?)
     }
 
     fn has_ended(&self, within: &Timespec) -> io::Result<bool> {
@@ -172,6 +151,21 @@ impl Drop for Running {
         drop(self.guard.take());
         if let Err(error) = self.child.wait() {
             tracing::debug!(%error, "a command can't be waited for");
+        }
+    }
+}
+
+/// Waits until `pipe` is ready; an error once the run is cancelled.
+pub(crate) fn await_ready(pipe: BorrowedFd<'_>, wanted: PollFlags, cancel: &Cancel) -> io::Result<()> {
+    loop {
+        if cancel.is_cancelled() {
+            return Err(io::Error::other("the run was stopped"));
+        }
+        let mut awaited = [PollFd::from_borrowed_fd(pipe, wanted)];
+        match poll(&mut awaited, Some(&TICK)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -220,7 +214,7 @@ impl Read for CommandSource {
             return Ok(0);
         }
         loop {
-            self.running.ready(&self.pipe, PollFlags::IN)?;
+            await_ready(self.pipe.as_fd(), PollFlags::IN, &self.running.cancel)?;
             match self.pipe.read(buffer) {
                 Ok(0) => {
                     self.running.finish()?;
@@ -273,7 +267,7 @@ impl Write for CommandSink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let pipe = self.pipe.as_mut().ok_or_else(no_pipe)?;
         loop {
-            self.running.ready(pipe, PollFlags::OUT)?;
+            await_ready(pipe.as_fd(), PollFlags::OUT, &self.running.cancel)?;
             match pipe.write(bytes) {
                 Err(error) if is_for_later(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {

@@ -104,25 +104,3 @@ pub(crate) fn client(instance: &Instance, code: &str) -> String {
         .expect(0)
         .text()
 }
-
-/// A file system in a file that can make snapshots.
-pub(crate) struct Mounted(PathBuf);
-
-impl Mounted {
-    #[track_caller]
-    pub(crate) fn btrfs(sandbox: &Sandbox) -> Self {
-        let image = sandbox.path("image");
-        let file = std::fs::File::create(&image).expect("an image");
-        file.set_len(200 << 20).expect("its size");
-        program("mkfs.btrfs").arg("-q").arg(&image).run().expect(0);
-        let mount = program("mount").args(["-o", "loop"]);
-        mount.arg(&image).arg(sandbox.source()).run().expect(0);
-        Self(sandbox.source())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(program("umount").arg("-l").arg(&self.0).run());
-    }
-}

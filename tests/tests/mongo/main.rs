@@ -81,12 +81,12 @@ mod needs_mounts {
 
     mod needs_mongo {
         use super::*;
-        use instance::Mounted;
+        use freezer_tests::Mounted;
 
         #[test]
         fn a_snapshot_under_a_short_lock_of_the_peer_comes_back() {
             let sandbox = freezer_tests::Sandbox::on_disk();
-            let mounted = Mounted::btrfs(&sandbox);
+            let mounted = Mounted::btrfs(&sandbox, 200);
             let data = sandbox.source().join("db");
             std::fs::create_dir(&data).expect("a folder");
             for name in ["a.wt", "mongod.lock", "WiredTiger.turtle"] {

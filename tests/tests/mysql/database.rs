@@ -1,7 +1,7 @@
 //! A MariaDB with tables of three engines that somebody writes to, and backups of it.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,27 +225,5 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
-    }
-}
-
-/// A file system in a file that can make snapshots.
-pub(crate) struct Mounted(PathBuf);
-
-impl Mounted {
-    #[track_caller]
-    pub(crate) fn btrfs(sandbox: &Sandbox) -> Self {
-        let image = sandbox.path("image");
-        let file = std::fs::File::create(&image).expect("an image");
-        file.set_len(400 << 20).expect("its size");
-        program("mkfs.btrfs").arg("-q").arg(&image).run().expect(0);
-        let mount = program("mount").args(["-o", "loop"]);
-        mount.arg(&image).arg(sandbox.source()).run().expect(0);
-        Self(sandbox.source())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(program("umount").arg("-l").arg(&self.0).run());
     }
 }

@@ -5,8 +5,8 @@ mod database;
 mod refusals;
 mod streams;
 
-use database::{Database, Mounted, server_on};
-use freezer_tests::{Sandbox, Server, backups};
+use database::{Database, server_on};
+use freezer_tests::{Mounted, Sandbox, Server, backups};
 use rustix::process::Signal;
 
 /// Statements that count the sessions of user freezer.
@@ -58,7 +58,7 @@ mod needs_mounts {
         #[test]
         fn a_snapshot_under_a_short_lock_makes_a_server_again() {
             let sandbox = Sandbox::on_disk();
-            let mounted = Mounted::btrfs(&sandbox);
+            let mounted = Mounted::btrfs(&sandbox, 400);
             let data = sandbox.source().join("mysql");
             let options = [("DATADIR", data.to_str().expect("UTF-8"))];
             let database = Database::on(Server::start("mariadb", &options), sandbox);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use freezer_tests::{Program, backups, program};
+use freezer_tests::{Program, backups, program, shown_by_processes};
 use rustix::process::Signal;
 
 use crate::database::{Database, server_on};
@@ -14,18 +14,6 @@ fn restore(database: &Database, more: &[&str]) -> Program {
         .sandbox
         .verb("restore", more)
         .env("XDG_STATE_HOME", database.sandbox.path("state"))
-}
-
-/// All that processes show of themselves to others: arguments and variables.
-fn shown() -> String {
-    let mut all = String::new();
-    for entry in fs::read_dir("/proc").expect("processes").flatten() {
-        for file in ["cmdline", "environ"] {
-            let bytes = fs::read(entry.path().join(file)).unwrap_or_default();
-            all.push_str(&String::from_utf8_lossy(&bytes));
-        }
-    }
-    all
 }
 
 mod needs_mariadb {
@@ -129,7 +117,7 @@ mod needs_mariadb {
         let is_dumping = || {
             // Other tests dump, too: this one does when its place in the storage is claimed, which comes after the tool's start.
             let has_begun = fs::read_dir(&store).is_ok_and(|mut entries| entries.next().is_some());
-            seen = shown();
+            seen = shown_by_processes();
             has_begun && seen.contains("--single-transaction")
         };
         assert!(running.until(is_dumping), "no dump was seen");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -219,27 +219,5 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
-    }
-}
-
-/// A file system in a file that can make snapshots.
-pub(crate) struct Mounted(PathBuf);
-
-impl Mounted {
-    #[track_caller]
-    pub(crate) fn btrfs(sandbox: &Sandbox) -> Self {
-        let image = sandbox.path("image");
-        let file = fs::File::create(&image).expect("an image");
-        file.set_len(600 << 20).expect("its size");
-        program("mkfs.btrfs").arg("-q").arg(&image).run().expect(0);
-        let mount = program("mount").args(["-o", "loop"]);
-        mount.arg(&image).arg(sandbox.source()).run().expect(0);
-        Self(sandbox.source())
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        drop(program("umount").arg("-l").arg(&self.0).run());
     }
 }

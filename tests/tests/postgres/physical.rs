@@ -4,9 +4,9 @@ mod needs_mounts {
     mod needs_postgres {
         use std::path::{Path, PathBuf};
 
-        use freezer_tests::{Finished, Server, program};
+        use freezer_tests::{Finished, Mounted, Server, program};
 
-        use crate::database::{Database, Mounted, sandbox, server_on};
+        use crate::database::{Database, sandbox, server_on};
 
         /// Statements that count the sessions of user freezer.
         const SESSIONS: &str = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'freezer'";
@@ -14,7 +14,7 @@ mod needs_mounts {
         /// A server whose data directory can be frozen.
         fn on_btrfs(more: &[(&str, &str)]) -> (Database, Mounted) {
             let sandbox = sandbox();
-            let mounted = Mounted::btrfs(&sandbox);
+            let mounted = Mounted::btrfs(&sandbox, 600);
             let data = sandbox.source().join("data");
             let options = [&[("DATADIR", data.to_str().expect("UTF-8"))], more].concat();
             let database = Database::on(Server::start("postgres", &options), sandbox);

@@ -2,94 +2,23 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic where something is missing")]
 
+mod peer;
+mod tls;
+
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use freezer_io::error::{Error, ErrorKind};
-use freezer_io::http::{Content, Trust};
+use freezer_io::http::Content;
 use freezer_io::limiter::{Bandwidth, Throttle};
 use freezer_io::stop::Stop;
-use freezer_io::tcp::{Connection, Target, Tls};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use tokio::runtime::Runtime;
+use freezer_io::tcp::{Connection, Target};
 
-/// A peer that does this with each connection.
-fn peer(act: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let act = Arc::new(act);
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let act = Arc::clone(&act);
-            // A test may well break a connection on purpose.
-            thread::spawn(move || drop(stream.and_then(|stream| act(stream))));
-        }
-    });
-    address
-}
-
-/// Sends back what comes, and ends when the other side does.
-fn echo(mut stream: TcpStream) -> io::Result<()> {
-    let mut buffer = [0; 5000];
-    loop {
-        let count = stream.read(&mut buffer)?;
-        if count == 0 {
-            return stream.write_all(b"bye");
-        }
-        stream.write_all(&buffer[..count])?;
-    }
-}
-
-fn runtime() -> Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn target(address: SocketAddr, tls: Option<Tls>) -> Target {
-    Target {
-        host: address.ip().to_string(),
-        port: address.port(),
-        tls,
-        timeout_ms: Some(400),
-    }
-}
-
-fn refuse(address: IpAddr) -> Result<(), Error> {
-    Err(Error::new(ErrorKind::Denied, format!("{address} isn't granted")))
-}
-
-async fn try_open(target: &Target, stop: &Stop) -> Result<Connection, Error> {
-    Connection::open(target, &refuse, &Bandwidth::default(), stop).await
-}
-
-async fn open(address: SocketAddr) -> Connection {
-    try_open(&target(address, None), &Stop::never()).await.unwrap()
-}
-
-/// Reads a stream on a thread of its own, as the host does.
-fn drain(mut stream: Box<dyn Read + Send>) -> Result<Vec<u8>, Error> {
-    let read = thread::spawn(move || {
-        let mut all = Vec::new();
-        stream.read_to_end(&mut all).map(|_| all)
-    });
-    read.join().unwrap().map_err(|error| Error::from_io(&error))
-}
-
-#[track_caller]
-fn assert_fails<T: std::fmt::Debug>(result: Result<T, Error>, kind: ErrorKind, says: &str) {
-    let error = result.unwrap_err();
-    assert!(error.kind == kind && error.message.contains(says), "{error:?}");
-}
+use peer::*;
 
 #[test]
 fn bytes_go_both_ways_and_a_half_close_lets_the_other_half_live() {
@@ -374,120 +303,6 @@ fn places_that_lead_nowhere_say_so() {
             "fe80::1",
         ] {
             assert_fails(fails(host, 80).await, ErrorKind::Denied, "isn't granted");
-        }
-    });
-}
-
-/// A peer with a certificate for `localhost`; the file that vouches for it.
-fn secure(
-    act: fn(&mut StreamOwned<ServerConnection, TcpStream>) -> io::Result<()>,
-) -> (SocketAddr, PathBuf, tempfile::TempDir) {
-    let mut authority = CertificateParams::new(Vec::new()).unwrap();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let own = own.signed_by(&key, &authority).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![own.der().clone()],
-            PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-        )
-        .unwrap();
-    let config = Arc::new(config);
-    let address = peer(move |stream| {
-        let connection = ServerConnection::new(Arc::clone(&config)).map_err(io::Error::other)?;
-        act(&mut StreamOwned::new(connection, stream))
-    });
-    let temp = tempfile::tempdir().unwrap();
-    let file = temp.path().join("ca.pem");
-    std::fs::write(&file, authority.pem()).unwrap();
-    (address, file, temp)
-}
-
-fn tls(name: &str, trust: Trust) -> Option<Tls> {
-    Some(Tls {
-        server_name: name.to_owned(),
-        trust,
-    })
-}
-
-#[test]
-fn only_the_right_authority_and_name_are_trusted() {
-    let (address, authority, _temp) = secure(|stream| {
-        let mut word = [0; 5];
-        stream.read_exact(&mut word)?;
-        stream.write_all(&word)?;
-        stream.conn.send_close_notify();
-        stream.flush()
-    });
-    let (_, other, _other_temp) = secure(|_| Ok(()));
-    runtime().block_on(async {
-        let never = Stop::never();
-        let talk = async |name: &str, trust: Trust| {
-            let connection = try_open(&target(address, tls(name, trust)), &never).await?;
-            connection.write(b"hello".to_vec(), &never).await?;
-            drain(connection.receive(None, &never)?)
-        };
-        let named = Trust::Certificates(authority.clone());
-        assert_eq!(talk("localhost", named.clone()).await.unwrap(), b"hello");
-        assert_eq!(talk("other.example", Trust::Anything).await.unwrap(), b"hello");
-        let refused = format!("{address}: its certificate isn't trusted: ");
-        assert_fails(
-            talk("localhost", Trust::System).await,
-            ErrorKind::Denied,
-            &refused,
-        );
-        assert_fails(
-            talk("localhost", Trust::Certificates(other)).await,
-            ErrorKind::Denied,
-            &refused,
-        );
-        assert_fails(
-            talk("other.example", named.clone()).await,
-            ErrorKind::Denied,
-            &refused,
-        );
-        assert_fails(
-            talk("127.0.0.1", named.clone()).await,
-            ErrorKind::Denied,
-            &refused,
-        );
-        assert_fails(
-            talk("not a name", named).await,
-            ErrorKind::Invalid,
-            "is no name that a certificate could bear",
-        );
-        let missing = Trust::Certificates("/nowhere/ca.pem".into());
-        assert_fails(
-            talk("localhost", missing).await,
-            ErrorKind::Invalid,
-            "/nowhere/ca.pem",
-        );
-    });
-}
-
-#[test]
-fn tls_that_ends_without_a_farewell_is_no_end() {
-    let (address, authority, _temp) = secure(|stream| {
-        stream.write_all(b"half")?;
-        stream.flush()
-    });
-    let plain = peer(|mut stream| stream.write_all(b"220 this speaks no TLS\r\n"));
-    let closing = peer(|_| Ok(()));
-    runtime().block_on(async {
-        let never = Stop::never();
-        let named = || tls("localhost", Trust::Certificates(authority.clone()));
-        let connection = try_open(&target(address, named()), &never).await.unwrap();
-        let stream = connection.receive(None, &never).unwrap();
-        assert_fails(drain(stream), ErrorKind::Unavailable, "without its farewell");
-        for no_tls in [plain, closing] {
-            let opened = try_open(&target(no_tls, named()), &never).await;
-            assert_fails(opened, ErrorKind::Unavailable, "TLS failed");
         }
     });
 }
