@@ -106,6 +106,8 @@ impl Connection {
         bandwidth: &Bandwidth,
         stop: &Stop,
     ) -> Result<Self, Error> {
+        // A peer on this machine may answer before the wait below looks.
+        stop.check()?;
         let place = target.place();
         let connecting = connect::open(target, permission);
         let opened = tokio::select! {
