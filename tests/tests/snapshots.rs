@@ -316,8 +316,13 @@ mod needs_mounts {
         let mut running = mounted
             .backup(&source, &["--snapshot=freeze", "--upload-limit", "1K"])
             .start();
+        // Not before the record is whole: an empty one was never acted upon.
         let journal = mounted.state().join("freezer/snapshots");
-        assert!(running.until(|| fs::read_dir(&journal).is_ok_and(|mut entries| entries.next().is_some())));
+        let whole = |path: &Path| fs::read(path).is_ok_and(|text| text.ends_with(b"\n"));
+        assert!(running.until(|| {
+            let entries = fs::read_dir(&journal).into_iter().flatten().flatten();
+            entries.into_iter().any(|entry| whole(&entry.path()))
+        }));
         running.signal(Signal::KILL);
         running.wait();
         // Would wait for ever.
