@@ -129,3 +129,44 @@ fn of_two_plugins_of_one_name_the_first_counts_and_it_is_said() {
         "the shadowed plugin isn't shown\n{listed}"
     );
 }
+
+#[test]
+fn what_plugins_used_stands_in_summary_document_and_inspection() {
+    let sandbox = Sandbox::new();
+    write(&sandbox.path("source/f"), b"x");
+    let summary = sandbox.backup(&[]).text();
+    let lines: Vec<&str> = summary
+        .lines()
+        .filter(|line| line.starts_with("plugin   "))
+        .collect();
+    assert!(
+        matches!(lines[..], [mode, storage]
+            if mode.starts_with("plugin   fs: ") && storage.starts_with("plugin   local: ") && storage.contains(" ms CPU, ")),
+        "{summary}"
+    );
+    let document = sandbox.backup(&["--full", "--json"]).json();
+    let used = &document["result"]["plugins"][1];
+    assert_eq!(used["plugin"], "local");
+    let calls = used["calls"].as_u64().expect("calls");
+    assert!(
+        calls > 5 && used["memory_bytes"].as_u64() > Some(1 << 16),
+        "{document}"
+    );
+    let shown = sandbox
+        .freezer(["plugin", "inspect", "local", "--json"])
+        .run()
+        .expect(0)
+        .json();
+    assert_eq!(shown["result"]["last_run"]["usage"], *used);
+    sandbox
+        .freezer(["plugin", "inspect", "local"])
+        .run()
+        .expect(0)
+        .tells(&format!("used in the last run\n  local: {calls} calls, "));
+    let listed = sandbox
+        .freezer(["list", "--json", "--from", &sandbox.url()])
+        .run()
+        .expect(0)
+        .json();
+    assert_eq!(listed["result"]["plugins"][0]["plugin"], "local");
+}

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use freezer_plugin::BandwidthLimits;
+use freezer_plugin::{BandwidthLimits, compiler};
 
 use crate::args::{Args, GlobalArgs, RateText};
 use crate::command::{Command, Detail};
@@ -21,6 +21,11 @@ use crate::run::{self, Context};
 
 /// Runs the program.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
+    if let [_, word, rest @ ..] = arguments
+        && word == compiler::WORD
+    {
+        return compiler::serve(rest);
+    }
     let (program, rest) = arguments
         .split_first()
         .map_or((OsStr::new("freezer"), &[][..]), |(program, rest)| {
@@ -136,6 +141,7 @@ fn execute(
         plugin_dirs: config.plugin_dirs(&global.plugins_dir),
         config,
         output,
+        usage: std::sync::Mutex::default(),
     };
     let result = run::run(command, &context);
     ended(&context.output, result)

@@ -14,6 +14,7 @@ pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod usage;
 
 use std::io::{ErrorKind, Write};
 

@@ -18,17 +18,18 @@ mod storage;
 mod tag;
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use freezer_agent::Wanted;
 use freezer_format::name::HostBackupName;
-use freezer_plugin::BandwidthLimits;
-use serde_json::json;
+use freezer_plugin::{BandwidthLimits, PluginUsage};
+use serde_json::{Value, json};
 
 use crate::command::{Command, Detail, Filter, Man, Selection};
 use crate::config::Config;
 use crate::exit::{Exit, Failure};
 use crate::manual;
-use crate::render::{Output, Style};
+use crate::render::{Output, Style, usage};
 
 /// What every verb is given.
 pub(crate) struct Context {
@@ -40,6 +41,27 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// The way to the user.
     pub(crate) output: Output,
+    /// What plugins used in the session that ended last.
+    pub(crate) usage: Mutex<Vec<PluginUsage>>,
+}
+
+impl Context {
+    /// What plugins used in the session that ended last.
+    fn usage(&self) -> Vec<PluginUsage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends a verb that had a session: its document says what plugins used.
+    ///
+    /// # Errors
+    /// As [`Output::finish`].
+    fn finish(&self, exit: Exit, mut document: Value) -> Result<(), Failure> {
+        if let Some(map) = document.as_object_mut() {
+            let used: Vec<Value> = self.usage().iter().map(usage::document).collect();
+            map.insert("plugins".to_owned(), used.into());
+        }
+        self.output.finish(exit, document)
+    }
 }
 
 /// Does a command.

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `decision` | `plugin`, `sha256`, `grant`, `request`, `allowed`; `rule` where a policy forbade it |
 //! | `decisions` | `plugin`, `sha256`, `allowed`, `refused`: how many; `repeated`: those made more than once; `unwritten` |
+//! | `usage` | `plugin`, `sha256`, and what it used in the run that ended |
 //! | `install`, `update`, `remove`, `load` … | what the caller says; `outcome` is `done` or `refused` |
 
 mod file;

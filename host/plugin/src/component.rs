@@ -1,5 +1,6 @@
 //! Reads a component's outermost sections without compiling it: its plugin.toml and what it imports.
 
+use serde::{Deserialize, Serialize};
 use wasmparser::{Chunk, Encoding, Parser, Payload};
 
 use crate::manifest::{ManifestError, PluginManifest};
@@ -17,12 +18,23 @@ const MAX_FUNCTION_BYTES: u64 = 256 << 10;
 const MAGIC: &[u8] = b"\0asm";
 
 /// What stands at the top level of a component.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ComponentFacts {
-    /// Its plugin.toml.
-    pub(crate) manifest: Result<PluginManifest, ManifestError>,
+    /// Its sections that should be a plugin.toml.
+    sections: Vec<Vec<u8>>,
     /// The interfaces that it imports: an upper bound of what it can call.
     pub(crate) imports: Vec<String>,
+}
+
+impl ComponentFacts {
+    /// Its plugin.toml.
+    pub(crate) fn manifest(&self) -> Result<PluginManifest, ManifestError> {
+        match self.sections.as_slice() {
+            [] => Err(ManifestError::Missing),
+            [manifest] => PluginManifest::parse(manifest),
+            several => Err(ManifestError::Several(several.len())),
+        }
+    }
 }
 
 /// Checks that no function, however deeply nested its module, is too large to be compiled in reasonable time.
@@ -54,7 +66,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
     }
     let mut parser = Parser::new(0);
     let mut place = 0_usize;
-    let mut manifests: Vec<&[u8]> = Vec::new();
+    let mut sections: Vec<Vec<u8>> = Vec::new();
     let mut imports = Vec::new();
     loop {
         let rest = bytes.get(place..).ok_or("it ends in the middle")?;
@@ -78,7 +90,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
             | Payload::ComponentSection { unchecked_range, .. } => {
                 place = usize::try_from(unchecked_range.end).map_err(|_| "it ends in the middle")?;
             }
-            Payload::CustomSection(section) if section.name() == SECTION => manifests.push(section.data()),
+            Payload::CustomSection(section) if section.name() == SECTION => {
+                sections.push(section.data().to_vec())
+            }
             Payload::ComponentImportSection(section) => {
                 for import in section {
                     let import = import.map_err(|error| error.message().to_owned())?;
@@ -92,12 +106,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
             _ => {}
         }
     }
-    let manifest = match manifests.as_slice() {
-        [] => Err(ManifestError::Missing),
-        [manifest] => PluginManifest::parse(manifest),
-        several => Err(ManifestError::Several(several.len())),
-    };
-    Ok(ComponentFacts { manifest, imports })
+    Ok(ComponentFacts { sections, imports })
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::component::{self, ComponentFacts};
+use crate::component;
 use crate::error::PluginError;
+use crate::facts::{Identity, KnownFiles, Seen};
 use crate::installed::{self, Record, Recorded};
 use crate::manifest::{ManifestError, PluginManifest};
 use crate::pack;
@@ -52,15 +53,16 @@ impl Discovered {
     }
 }
 
-/// Looks at every `*.wasm` of the directories, which are in order of precedence; absent ones are skipped.
-pub(crate) fn discover(dirs: &[PathBuf]) -> Vec<Discovered> {
+/// Looks at every `*.wasm` of the directories, which are in order of precedence; absent ones are skipped. Files that are
+/// known aren't read.
+pub(crate) fn discover(dirs: &[PathBuf], known: Option<&KnownFiles<'_>>) -> Vec<Discovered> {
     let mut all: Vec<Discovered> = Vec::new();
     for path in dirs.iter().flat_map(|dir| files(dir)) {
         // A directory may be named twice, and by two names.
         if all.iter().any(|known| known.path == path) {
             continue;
         }
-        all.push(examine(&path));
+        all.push(examine(&path, known));
     }
     // Those of this binary first, wherever they lie: nobody else can have their names and schemes.
     for first_party in [true, false] {
@@ -107,7 +109,7 @@ pub(crate) fn is_pinned_name(name: &str) -> bool {
 }
 
 /// Looks at one file.
-pub(crate) fn examine(path: &Path) -> Discovered {
+pub(crate) fn examine(path: &Path, known: Option<&KnownFiles<'_>>) -> Discovered {
     let mut found = Discovered {
         path: path.to_owned(),
         name: None,
@@ -122,12 +124,10 @@ pub(crate) fn examine(path: &Path) -> Discovered {
         record: None,
         signature: None,
     };
-    found.result = read_component(path).and_then(|bytes| {
-        found.sha256 = digest(&bytes);
+    found.result = look(path, known, &mut found.sha256).and_then(|seen| {
         found.first_party = FIRST_PARTY.iter().any(|(sha256, _)| *sha256 == found.sha256);
-        let ComponentFacts { manifest, imports } =
-            component::read(&bytes).map_err(|why| no_plugin(path, &why))?;
-        found.imports = imports;
+        let manifest = seen.facts.manifest();
+        found.imports = seen.facts.imports;
         if found.first_party {
             return manifest.map_err(|source| pack::bad_manifest(path, source));
         }
@@ -144,6 +144,31 @@ pub(crate) fn examine(path: &Path) -> Discovered {
         found.name = Some(manifest.name.clone());
     }
     found
+}
+
+/// What there is to see in a file; `sha256` is filled in as soon as it is known.
+fn look(path: &Path, known: Option<&KnownFiles<'_>>, sha256: &mut String) -> Result<Seen, PluginError> {
+    let file = open_component(path)?;
+    let before = Identity::of(&file);
+    let remembered = known
+        .zip(before.as_ref())
+        .and_then(|(known, identity)| known.get(path, identity));
+    if let Some(seen) = remembered {
+        sha256.clone_from(&seen.sha256);
+        return Ok(seen);
+    }
+    let bytes = read_opened(path, &file)?;
+    *sha256 = digest(&bytes);
+    let seen = Seen {
+        sha256: sha256.clone(),
+        facts: component::read(&bytes).map_err(|why| no_plugin(path, &why))?,
+    };
+    if let (Some(known), Some(identity)) = (known, before)
+        && Identity::of(&file).as_ref() == Some(&identity)
+    {
+        known.put(path, identity, seen.clone());
+    }
+    Ok(seen)
 }
 
 /// Looks up where a component came from and the signature that came with it: the one in its record, else the one beside it.
@@ -181,12 +206,22 @@ fn no_plugin(path: &Path, why: &str) -> PluginError {
 
 /// The whole file.
 pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, PluginError> {
-    let unreadable = |source| PluginError::Unreadable {
+    read_opened(path, &open_component(path)?)
+}
+
+fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> PluginError {
+    move |source| PluginError::Unreadable {
         path: path.to_owned(),
         source,
-    };
-    let file = File::open(path).map_err(unreadable)?;
-    let length = file.metadata().map_err(unreadable)?.len();
+    }
+}
+
+fn open_component(path: &Path) -> Result<File, PluginError> {
+    File::open(path).map_err(unreadable(path))
+}
+
+fn read_opened(path: &Path, file: &File) -> Result<Vec<u8>, PluginError> {
+    let length = file.metadata().map_err(unreadable(path))?.len();
     if length > MAX_COMPONENT_BYTES {
         let why = format!("it has {length} bytes, at most {MAX_COMPONENT_BYTES} are allowed");
         return Err(PluginError::NotAPlugin {
@@ -197,7 +232,7 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, PluginError> {
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(MAX_COMPONENT_BYTES)
         .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+        .map_err(unreadable(path))?;
     Ok(bytes)
 }
 

@@ -99,7 +99,8 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
     crate::escape::line(&text, 1000)
 }
 
-fn config(memory_bytes: u64) -> Config {
+/// What the engine does; a compiler must be set alike.
+pub(crate) fn config(memory_bytes: u64) -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config

@@ -308,8 +308,33 @@ pub enum LimitHit {
     Handles(usize),
     /// It held more than this many bytes in bodies that it made.
     Bodies(usize),
+    /// It read more than this many bytes from bodies in one call.
+    Read(u64),
+    /// Compiling it takes longer than this.
+    CompileTime(Duration),
+    /// Compiling it needs more memory than this many bytes.
+    CompileMemory(u64),
     /// It moved more than this many bytes into the host in one call.
     Transfer(usize),
+}
+
+impl LimitHit {
+    /// The key that raises it in `[limits.PLUGIN]` of a configuration file; none for one that can't be raised.
+    #[must_use]
+    pub fn key(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Cpu(_) => "cpu-seconds",
+            Self::Time(_) => "call-seconds",
+            Self::Memory(_) => "memory-bytes",
+            Self::Table(_) => "table-elements",
+            Self::Handles(_) => "handles",
+            Self::Bodies(_) => return None,
+            Self::Read(_) => "read-bytes",
+            Self::CompileTime(_) => "compile-seconds",
+            Self::CompileMemory(_) => "compile-memory-bytes",
+            Self::Transfer(_) => "transfer-bytes",
+        })
+    }
 }
 
 impl fmt::Display for LimitHit {
@@ -325,6 +350,15 @@ impl fmt::Display for LimitHit {
             Self::Table(limit) => write!(out, "it needs tables of more than {limit} elements"),
             Self::Handles(limit) => write!(out, "it holds more than {limit} handles"),
             Self::Bodies(limit) => write!(out, "it holds more than {} MiB in bodies", limit >> 20),
+            Self::Read(limit) => write!(
+                out,
+                "it read more than {} MiB from bodies in one call",
+                limit >> 20
+            ),
+            Self::CompileTime(limit) => write!(out, "compiling it takes more than {} s", limit.as_secs_f64()),
+            Self::CompileMemory(limit) => {
+                write!(out, "compiling it needs more than {} MiB of memory", limit >> 20)
+            }
             Self::Transfer(limit) => write!(out, "it passed more than {} MiB in one call", limit >> 20),
         }
     }

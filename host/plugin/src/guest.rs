@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use freezer_io::http::Client as HttpClient;
 use freezer_io::stop::Stop;
@@ -26,16 +26,20 @@ use crate::escape;
 use crate::grants::Grants;
 use crate::host::SshSurroundings;
 use crate::interfaces::LogOutput;
-use crate::interfaces::bodies::BodiesExceeded;
+use crate::interfaces::bodies::{BodiesExceeded, ReadExceeded};
 use crate::interfaces::resources::BodyBudget;
 use crate::interfaces::tcp::Seats;
 use crate::journal::RunJournal;
 use crate::limits::{CallClock, Ceiling, CpuExceeded, PluginLimits};
 use crate::log_gate::{Level, LogGate};
+use crate::pace::Pace;
 use crate::run::Run;
+use crate::usage::Meter;
 
 /// Where the name of a secret begins in a text that the host fills in.
 pub(crate) const SECRET: &str = "{secret:";
+/// How soon a waiting guest notices that the run was cancelled.
+const CANCEL_POLL: Duration = Duration::from_millis(20);
 /// The time for a call that lasts as long as the bytes that pass it: under a bandwidth limit, or as a whole stream.
 pub(crate) const LONG_CALL: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -56,6 +60,8 @@ pub(crate) struct PluginContext {
     pub(crate) connections: Seats,
     pub(crate) limits: PluginLimits,
     pub(crate) log: LogGate,
+    pub(crate) pace: Pace,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) journal: Option<RunJournal>,
     /// Where snapshots are written down and mounted.
     pub(crate) snapshots: Option<PathBuf>,
@@ -126,6 +132,8 @@ pub(crate) struct GuestState {
     wasi: WasiCtx,
     ceiling: Ceiling,
     pub(crate) clock: CallClock,
+    /// Bytes read from bodies in this call.
+    read_bytes: u64,
     pub(crate) context: Arc<PluginContext>,
     cancelling: Cancelling,
 }
@@ -156,6 +164,36 @@ impl GuestState {
             ));
         }
         Ok(())
+    }
+
+    /// Waits; fails once the run is cancelled, unless the guest is cleaning up.
+    pub(crate) async fn pause(&mut self, time: Duration) -> Result<(), types::Error> {
+        let end = Instant::now() + time;
+        loop {
+            self.check_cancel()?;
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(());
+            }
+            tokio::time::sleep(rest.min(CANCEL_POLL)).await;
+        }
+    }
+
+    /// Counts a request that the guest has the host make, and waits until it is its turn.
+    pub(crate) async fn request(&mut self) -> Result<(), types::Error> {
+        self.context.meter.requested();
+        let wait = self.context.pace.wait(Instant::now());
+        self.pause(wait).await
+    }
+
+    /// Counts bytes that go into the guest.
+    pub(crate) fn count_read(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        self.context.meter.read(bytes as u64);
+        self.read_bytes = self.read_bytes.saturating_add(bytes as u64);
+        match self.read_bytes > self.context.limits.read_bytes {
+            true => Err(wasmtime::Error::new(ReadExceeded)),
+            false => Ok(()),
+        }
     }
 }
 
@@ -191,8 +229,9 @@ impl Guest {
             table,
             bodies: BodyBudget::default(),
             wasi: wasi.build(),
-            ceiling: Ceiling::new(limits),
+            ceiling: Ceiling::new(limits, Arc::clone(&context.meter)),
             clock: CallClock::default(),
+            read_bytes: 0,
             context: Arc::clone(context),
             cancelling: Cancelling::Heeded,
         };
@@ -239,10 +278,13 @@ impl Guest {
         let state = self.store.data_mut();
         state.cancelling = cancelling;
         state.clock.start();
+        state.read_bytes = 0;
         self.store.set_epoch_deadline(1);
         let engine = Arc::clone(&self.engine);
         let store = &mut self.store;
         let result = engine.block_on(async move { tokio::time::timeout(time, make(store)).await });
+        let state = self.store.data();
+        state.context.meter.called(state.clock.spent());
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.died(call, &error)),
@@ -285,6 +327,9 @@ impl Guest {
             Some(ResourceTableError::Full)
         ) {
             return self.limit(call, LimitHit::Handles(limits.handles));
+        }
+        if error.downcast_ref::<ReadExceeded>().is_some() {
+            return self.limit(call, LimitHit::Read(limits.read_bytes));
         }
         if error.downcast_ref::<BodiesExceeded>().is_some() {
             return self.limit(call, LimitHit::Bodies(BodyBudget::MAX_BYTES));

@@ -19,12 +19,13 @@ use zeroize::Zeroizing;
 use crate::audit::AuditLog;
 use crate::bindings::v1::mode::ModePluginPre;
 use crate::bindings::v1::storage::StoragePluginPre;
-use crate::cache::Cache;
-use crate::component;
+use crate::cache::{self, Cache};
+use crate::compiler::{self, Compiler, Job};
 use crate::convert;
 use crate::discover::{self, Discovered};
 use crate::engine::{self, EngineState};
 use crate::error::PluginError;
+use crate::facts::KnownFiles;
 use crate::grant_file::OperatorGrants;
 use crate::grants::{self, GrantSet, Grants};
 use crate::guest::{Guest, GuestState, PluginContext};
@@ -34,6 +35,7 @@ use crate::limits::PluginLimits;
 use crate::log_gate::LogGate;
 use crate::manifest::{PluginKind, PluginManifest};
 use crate::mode::{BackupRequest, ModeBackup, ModeOpener, ModeRestore, RestoreRequest};
+use crate::pace::Pace;
 use crate::policy::Policy;
 use crate::pool::{Opener, Pool};
 use crate::run::Run;
@@ -133,18 +135,27 @@ impl PluginHost {
     /// Looks at every plugin file. A bad one is reported for itself and never hides the others.
     #[must_use]
     pub fn discover(&self) -> Vec<Discovered> {
-        discover::discover(&self.config.plugin_dirs)
+        discover::discover(&self.config.plugin_dirs, None)
     }
 
     /// Looks at the plugin file at exactly this place; `None` if there is none.
     #[must_use]
     pub fn look_at(&self, path: &Path) -> Option<Discovered> {
-        path.symlink_metadata().ok().map(|_| discover::examine(path))
+        path.symlink_metadata()
+            .ok()
+            .map(|_| discover::examine(path, None))
     }
 
-    /// What [`PluginHost::discover`] finds, looked for once per host.
-    fn found(&self) -> &[Discovered] {
-        self.found.get_or_init(|| self.discover())
+    /// What [`PluginHost::discover`] finds, looked for once per host. Files that are as an earlier run saw them aren't read
+    /// again.
+    #[must_use]
+    pub fn found(&self) -> &[Discovered] {
+        self.found.get_or_init(|| {
+            let known = KnownFiles::load(&self.cache);
+            let found = discover::discover(&self.config.plugin_dirs, Some(&known));
+            known.save();
+            found
+        })
     }
 
     /// What a user should know of other files that bear the name of a plugin in use: one line for each that is passed
@@ -230,7 +241,7 @@ impl PluginHost {
             .find(|found| found.claims(wanted));
         if let Some(bad) = bad {
             // Looked at again, since an error can't be copied. It may have been mended meanwhile.
-            let again = discover::examine(&bad.path);
+            let again = discover::examine(&bad.path, None);
             let Discovered {
                 result: Err(error), ..
             } = again
@@ -395,20 +406,30 @@ impl PluginHost {
     }
 
     fn compile(&self, engine: &EngineState, plugin: &Plugin) -> Result<Component, PluginError> {
+        let (engine, name) = (engine.engine(), &plugin.manifest.name);
         let bytes = discover::read_component(&plugin.path)?;
         if discover::digest(&bytes) != plugin.sha256 {
-            return Err(changed(&plugin.manifest.name));
+            return Err(changed(name));
         }
-        if !plugin.first_party {
-            component::check_functions(&bytes).map_err(|why| PluginError::Load {
-                plugin: plugin.manifest.name.clone(),
-                why,
-            })?;
+        let job = Job {
+            plugin: name,
+            bytes: &bytes,
+            limits: &self.limits(name),
+        };
+        let code = match plugin.first_party {
+            true => compiler::here(engine, &job)?,
+            false => self.compiler().compile(engine, &job)?,
+        };
+        self.cache.put(engine, &plugin.sha256, &code);
+        cache::load(engine, &code).map_err(|error| bad_component(plugin, &error))
+    }
+
+    /// What compiles foreign plugins.
+    fn compiler(&self) -> Compiler {
+        Compiler {
+            program: self.config.compiler.clone(),
+            reservation_bytes: self.config.limits.largest_memory(),
         }
-        let component =
-            Component::from_binary(engine.engine(), &bytes).map_err(|error| bad_component(plugin, &error))?;
-        self.cache.put(engine.engine(), &plugin.sha256, &component);
-        Ok(component)
     }
 
     fn context(&self, plugin: &Plugin, settings: &Settings, run: &Arc<Run>) -> Arc<PluginContext> {
@@ -437,6 +458,8 @@ impl PluginHost {
             ssh: self.config.ssh.clone(),
             connections: Seats::default(),
             log: LogGate::new(&manifest.name, limits.log_lines),
+            pace: Pace::new(limits.requests),
+            meter: run.meter(&manifest.name, &plugin.sha256),
             limits,
             journal,
             snapshots: self.config.snapshot_dir.clone(),

@@ -20,8 +20,12 @@ pub mod installed;
 pub mod fetch;
 pub mod audit;
 mod engine;
+pub mod compiler;
 mod cache;
+mod facts;
 pub mod limits;
+mod pace;
+mod usage;
 mod guest;
 mod log_gate;
 mod interfaces;
@@ -49,3 +53,4 @@ pub use mode::{BackupRequest, Destination, ModeBackup, ModeRestore, ModeSource, 
 pub use run::{BandwidthLimits, Run, RunConfig};
 pub use settings::{SettingType, SettingValue, Settings};
 pub use trust::{Scope, ScopedFile};
+pub use usage::PluginUsage;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use wasmtime::ResourceLimiter;
 
 use crate::error::LimitHit;
+use crate::usage::Meter;
 
 /// The ceilings of one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,14 @@ pub struct PluginLimits {
     pub call: Duration,
     /// Lines that it may log in a second; more are dropped and counted.
     pub log_lines: u32,
+    /// Bytes that it may read from bodies in one call: the largest segment that is usual, several times.
+    pub read_bytes: u64,
+    /// Requests, connections, statements and commands that it may have the host make in a second; more wait their turn.
+    pub requests: u32,
+    /// Time that compiling it may compute, on all cores together. A component of 18 MB takes some 15 s.
+    pub compile: Duration,
+    /// Address space of the process that compiles it.
+    pub compile_memory_bytes: u64,
 }
 
 impl Default for PluginLimits {
@@ -43,7 +52,32 @@ impl Default for PluginLimits {
             cpu: Duration::from_secs(10),
             call: Duration::from_secs(900),
             log_lines: 100,
+            read_bytes: 256 << 20,
+            requests: 1000,
+            compile: Duration::from_secs(120),
+            compile_memory_bytes: 2 << 30,
         }
+    }
+}
+
+impl PluginLimits {
+    /// All of them under the names that `[limits.PLUGIN]` of a configuration file has for them.
+    #[must_use]
+    pub fn values(&self) -> [(&'static str, u64); 12] {
+        [
+            ("memory-bytes", self.memory_bytes),
+            ("table-elements", self.table_elements),
+            ("instances", self.instances as u64),
+            ("handles", self.handles as u64),
+            ("transfer-bytes", self.transfer_bytes as u64),
+            ("read-bytes", self.read_bytes),
+            ("cpu-seconds", self.cpu.as_secs()),
+            ("call-seconds", self.call.as_secs()),
+            ("log-lines", self.log_lines.into()),
+            ("requests", self.requests.into()),
+            ("compile-seconds", self.compile.as_secs()),
+            ("compile-memory-bytes", self.compile_memory_bytes),
+        ]
     }
 }
 
@@ -67,6 +101,14 @@ pub struct LimitOverride {
     pub call_seconds: Option<u64>,
     /// See [`PluginLimits::log_lines`].
     pub log_lines: Option<u32>,
+    /// See [`PluginLimits::read_bytes`].
+    pub read_bytes: Option<u64>,
+    /// See [`PluginLimits::requests`].
+    pub requests: Option<u32>,
+    /// See [`PluginLimits::compile`], in seconds.
+    pub compile_seconds: Option<u64>,
+    /// See [`PluginLimits::compile_memory_bytes`].
+    pub compile_memory_bytes: Option<u64>,
 }
 
 /// Changes by plugin name.
@@ -97,6 +139,10 @@ impl LimitOverrides {
         limits.cpu = seconds(change.cpu_seconds, limits.cpu);
         limits.call = seconds(change.call_seconds, limits.call);
         limits.log_lines = change.log_lines.unwrap_or(limits.log_lines);
+        limits.read_bytes = change.read_bytes.unwrap_or(limits.read_bytes);
+        limits.compile = seconds(change.compile_seconds, limits.compile);
+        limits.compile_memory_bytes = change.compile_memory_bytes.unwrap_or(limits.compile_memory_bytes);
+        limits.requests = change.requests.unwrap_or(limits.requests);
         limits
     }
 }
@@ -169,25 +215,33 @@ pub(crate) struct Ceiling {
     /// Linear memory granted so far, over all memories.
     used_bytes: u64,
     refused: Option<LimitHit>,
+    meter: Arc<Meter>,
 }
 
 /// Core memories of one component; a Rust guest has two, a Python one four.
 const MEMORIES: usize = 8;
 
 impl Ceiling {
-    pub(crate) fn new(limits: &PluginLimits) -> Self {
+    pub(crate) fn new(limits: &PluginLimits, meter: Arc<Meter>) -> Self {
         Self {
             memory_bytes: limits.memory_bytes,
             table_elements: limits.table_elements,
             instances: limits.instances,
             used_bytes: 0,
             refused: None,
+            meter,
         }
     }
 
     /// What was refused last.
     pub(crate) fn refused(&self) -> Option<LimitHit> {
         self.refused.clone()
+    }
+}
+
+impl Drop for Ceiling {
+    fn drop(&mut self) {
+        self.meter.shrank(self.used_bytes);
     }
 }
 
@@ -198,14 +252,14 @@ impl ResourceLimiter for Ceiling {
         desired: usize,
         _most: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self
-            .used_bytes
-            .saturating_add(desired.saturating_sub(current) as u64);
+        let more = desired.saturating_sub(current) as u64;
+        let wanted = self.used_bytes.saturating_add(more);
         if wanted > self.memory_bytes {
             self.refused = Some(LimitHit::Memory(self.memory_bytes));
             return Ok(false);
         }
         self.used_bytes = wanted;
+        self.meter.grew(more);
         Ok(true)
     }
 
@@ -232,5 +286,43 @@ impl ResourceLimiter for Ceiling {
 
     fn memories(&self) -> usize {
         MEMORIES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &str = include_str!("../../../docs/operators.md");
+
+    #[test]
+    fn every_ceiling_can_be_changed_for_one_plugin_alone() {
+        let defaults = PluginLimits::default();
+        for (place, (key, default)) in defaults.values().into_iter().enumerate() {
+            let text = format!("[acme]\n{key} = {}\n", default + 7);
+            let changed: LimitOverrides = toml::from_str(&text).unwrap();
+            let mut expected = defaults.values();
+            expected[place].1 += 7;
+            assert_eq!(changed.of("acme").values(), expected);
+            assert_eq!(changed.of("other"), defaults);
+        }
+    }
+
+    #[test]
+    fn the_documented_defaults_are_those_that_hold() {
+        let documented: Vec<(&str, u64)> = DOCUMENT
+            .lines()
+            .skip_while(|line| !line.starts_with("| Key of `[limits.PLUGIN]`"))
+            .skip(2)
+            .map_while(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .map(|(key, rest)| {
+                let digits = rest.split(" |").next().unwrap().replace(' ', "");
+                (
+                    key,
+                    digits.parse().unwrap_or_else(|error| panic!("{key}: {error}")),
+                )
+            })
+            .collect();
+        assert_eq!(documented, PluginLimits::default().values());
     }
 }

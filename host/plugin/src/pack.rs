@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use crate::component::{self, ComponentFacts};
+use crate::component;
 use crate::discover;
 use crate::error::PluginError;
 use crate::manifest::{ManifestError, PluginManifest};
@@ -77,8 +77,9 @@ impl PackedPlugin {
             path: from.to_owned(),
             why: crate::escape::line(&why, 400),
         };
-        let ComponentFacts { manifest, imports } = component::read(&bytes).map_err(no_plugin)?;
-        let manifest = manifest
+        let facts = component::read(&bytes).map_err(no_plugin)?;
+        let manifest = facts
+            .manifest()
             .and_then(|manifest| manifest.check_foreign_variables().map(|()| manifest))
             .map_err(|source| bad_manifest(from, source))?;
         component::check_functions(&bytes).map_err(no_plugin)?;
@@ -91,7 +92,7 @@ impl PackedPlugin {
             sha256: discover::digest(&bytes),
             bytes,
             manifest,
-            imports,
+            imports: facts.imports,
             signature,
         })
     }

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use freezer_io::limiter::{Bandwidth, Throttle};
 use freezer_pipeline::cancel::Cancel;
 
+use crate::usage::{Meter, Meters, PluginUsage};
+
 /// Takes a warning for the summary and the manifest: one escaped line that begins with the plugin's name.
 pub type Warn = Arc<dyn Fn(String) + Send + Sync>;
 /// Takes what a plugin is doing now, for the progress line, and how far it is in percent.
@@ -86,6 +88,7 @@ pub struct Run {
     /// Why what was read of things that are released already can't be trusted.
     spoiled: Mutex<Vec<String>>,
     next_guard: AtomicU64,
+    meters: Meters,
 }
 
 impl Run {
@@ -103,6 +106,7 @@ impl Run {
             views: Mutex::default(),
             spoiled: Mutex::default(),
             next_guard: AtomicU64::new(0),
+            meters: Meters::default(),
         })
     }
 
@@ -214,6 +218,17 @@ impl Run {
                 failures.push(format!("{description}: {why}"));
             }
         }
+    }
+
+    /// What the plugins used until now, in the order of their names.
+    #[must_use]
+    pub fn usage(&self) -> Vec<PluginUsage> {
+        self.meters.read()
+    }
+
+    /// What counts a plugin's use.
+    pub(crate) fn meter(&self, plugin: &str, sha256: &str) -> Arc<Meter> {
+        self.meters.of(plugin, sha256)
     }
 
     /// Passes a warning on, unless the run heard the same before.

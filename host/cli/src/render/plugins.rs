@@ -10,7 +10,7 @@ use freezer_plugin::manifest::SettingDeclaration;
 use freezer_plugin::{Discovered, PluginKind, PluginManifest, SettingType, Standing};
 use serde_json::{Value, json};
 
-use super::{json, table, text, units};
+use super::{json, table, text, units, usage};
 
 /// A plugin of the list.
 pub(crate) struct Row<'a> {
@@ -199,15 +199,9 @@ pub(crate) fn page(facts: &Facts<'_>) -> String {
         &used_lines(facts.last_run.as_ref()),
     );
     section(&mut out, "imports: the most that it can ask for", &found.imports);
-    let limits = &facts.limits;
-    out.push_str(&format!(
-        "\nlimits\n  memory {}, {} handles, {} a call to the host, {} of computing and {} in all for one call",
-        units::bytes(limits.memory_bytes),
-        limits.handles,
-        units::bytes(limits.transfer_bytes as u64),
-        units::duration(limits.cpu),
-        units::duration(limits.call),
-    ));
+    let limits: Vec<String> = facts.limits.values().into_iter().map(limit).collect();
+    section(&mut out, "limits", &limits);
+    out.truncate(out.trim_end().len());
     out
 }
 
@@ -227,17 +221,26 @@ fn grant_lines(set: &GrantSet) -> Vec<String> {
     set.grants().iter().map(ToString::to_string).collect()
 }
 
+/// A ceiling as `[limits.PLUGIN]` has it, sizes with their unit.
+fn limit((key, value): (&str, u64)) -> String {
+    match key.ends_with("-bytes") {
+        true => format!("{key:<20} {value} ({})", units::bytes(value)),
+        false => format!("{key:<20} {value}"),
+    }
+}
+
 fn used_lines(last_run: Option<&LastRun>) -> Vec<String> {
+    let usage = last_run.and_then(|run| run.usage.as_ref()).map(usage::line);
     let used = last_run.into_iter().flat_map(|run| &run.used);
-    used.map(|used| {
+    let asked = used.map(|used| {
         let verdict = if used.allowed { "allowed" } else { "REFUSED" };
         let times = match used.count {
             1 => String::new(),
             count => format!(", {count} times"),
         };
         format!("{verdict} {}{times}", used.request)
-    })
-    .collect()
+    });
+    usage.into_iter().chain(asked).collect()
 }
 
 /// The settings of all usable plugins, under their names, for the help.
@@ -333,14 +336,9 @@ pub(crate) fn document(facts: &Facts<'_>) -> Value {
             "time": run.time,
             "run": run.run,
             "used": run.used.iter().map(used).collect::<Vec<_>>(),
+            "usage": run.usage.as_ref().map(usage::document),
         })),
-        "limits": {
-            "memory_bytes": limits.memory_bytes,
-            "handles": limits.handles,
-            "transfer_bytes": limits.transfer_bytes,
-            "cpu_seconds": limits.cpu.as_secs_f64(),
-            "call_seconds": limits.call.as_secs_f64(),
-        },
+        "limits": limits.values().into_iter().map(|(key, value)| (key.replace('-', "_"), json!(value))).collect::<serde_json::Map<_, _>>(),
     });
     if let (Some(map), Value::Object(more)) = (value.as_object_mut(), more) {
         map.extend(more);

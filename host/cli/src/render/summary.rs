@@ -5,9 +5,10 @@ use std::time::Duration;
 use freezer_agent::{BackupOutcome, RestoreOutcome, StreamOutcome};
 use freezer_pipeline::Counts;
 use freezer_pipeline::counters::Warning;
+use freezer_plugin::PluginUsage;
 use serde_json::{Map, Value, json};
 
-use super::{json, text, units};
+use super::{json, text, units, usage};
 
 /// Lines of `name   value`, aligned.
 struct Lines(String);
@@ -22,6 +23,9 @@ impl Lines {
 
     /// Adds the lines with which every summary ends.
     fn end(&mut self, tail: &Tail<'_>) {
+        for plugin in tail.used {
+            self.add("plugin", &usage::line(plugin));
+        }
         if tail.dry_run {
             self.add("where", &format!("nothing was written to {}", tail.place));
         } else {
@@ -42,6 +46,8 @@ struct Tail<'a> {
     /// Already escaped.
     place: String,
     dry_run: bool,
+    /// What plugins used.
+    used: &'a [PluginUsage],
     /// What to count as left out; zeros aren't shown.
     left_out: &'a [(u64, &'a str)],
     /// What to say if the outcome is only partial.
@@ -49,7 +55,7 @@ struct Tail<'a> {
 }
 
 /// The summary of a backup.
-pub(crate) fn backup(outcome: &BackupOutcome, took: Duration) -> String {
+pub(crate) fn backup(outcome: &BackupOutcome, (took, used): (Duration, &[PluginUsage])) -> String {
     let report = &outcome.report;
     let counts = &report.counts;
     let mut lines = Lines(String::new());
@@ -81,6 +87,7 @@ pub(crate) fn backup(outcome: &BackupOutcome, took: Duration) -> String {
     lines.end(&Tail {
         place: text::lines(&outcome.storages.join(", ")),
         dry_run: outcome.dry_run,
+        used,
         left_out: &[
             (counts.unreadable, "unreadable"),
             (counts.inexact, "changed while being read"),
@@ -241,7 +248,7 @@ pub(crate) fn backup_document(outcome: &BackupOutcome, took: Duration) -> Value 
 }
 
 /// The summary of a restore.
-pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration) -> String {
+pub(crate) fn restore(outcome: &RestoreOutcome, (took, used): (Duration, &[PluginUsage])) -> String {
     let report = &outcome.report;
     let mut lines = Lines(String::new());
     let (verb, doing) = match outcome.dry_run {
@@ -270,6 +277,7 @@ pub(crate) fn restore(outcome: &RestoreOutcome, took: Duration) -> String {
     lines.end(&Tail {
         place: text::escape(outcome.target.as_os_str().as_encoded_bytes()),
         dry_run: outcome.dry_run,
+        used,
         left_out: &[
             (report.refused, "refused"),
             (report.unreadable, "unreadable when backed up"),
@@ -322,7 +330,11 @@ pub(crate) fn restore_document(outcome: &RestoreOutcome, took: Duration) -> Valu
 }
 
 /// The summary of a stream's restore to a place that is no directory.
-pub(crate) fn stream(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration) -> String {
+pub(crate) fn stream(
+    outcome: &StreamOutcome,
+    goal: &StreamPlace,
+    (took, used): (Duration, &[PluginUsage]),
+) -> String {
     let mut lines = Lines(String::new());
     let (verb, doing) = match goal.dry_run {
         true => ("would", "restore "),
@@ -343,6 +355,7 @@ pub(crate) fn stream(outcome: &StreamOutcome, goal: &StreamPlace, took: Duration
     lines.end(&Tail {
         place: goal.place.clone(),
         dry_run: goal.dry_run,
+        used,
         left_out: &[],
         partial: None,
     });

@@ -44,7 +44,7 @@ fn tell(reports: &[(&str, LeftoverReport)], exit: Exit, context: &Context) -> Re
             .iter()
             .map(|(url, report)| retention::leftover_document(url, report))
             .collect();
-        return output.finish(exit, json!({ "storages": storages }));
+        return context.finish(exit, json!({ "storages": storages }));
     }
     for (url, report) in reports {
         if reports.len() > 1 {

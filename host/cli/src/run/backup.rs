@@ -196,14 +196,14 @@ fn tell(backup: &Backup, hooked: &Hooked, started: Instant, context: &Context) -
     match (output.style, &backup.document) {
         (Style::Text, _) => {
             if !output.quiet {
-                output.print(&summary::backup(outcome, started.elapsed()))?;
+                output.print(&summary::backup(outcome, (started.elapsed(), &context.usage())))?;
             }
             Ok(())
         }
         (Style::Json, _) => {
             let mut document = summary::backup_document(outcome, started.elapsed());
             document["hooks"] = hooked.document(backup);
-            output.finish(hooked.exit, document)
+            context.finish(hooked.exit, document)
         }
         (Style::Original(_), Some(document)) => {
             let facts = Facts {

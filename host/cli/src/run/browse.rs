@@ -108,7 +108,7 @@ fn show_lists(
     }
     match (output.style, lists) {
         (Style::Json, [(_, listing)]) if list.reading.storages.len() == 1 => {
-            output.finish(exit, listing::list_document(listing))?;
+            context.finish(exit, listing::list_document(listing))?;
         }
         (Style::Json, lists) => {
             let one = |(url, listing): &(String, Listing)| {
@@ -117,7 +117,7 @@ fn show_lists(
                 document
             };
             let storages: Vec<_> = lists.iter().map(one).collect();
-            output.finish(exit, json!({ "storages": storages }))?;
+            context.finish(exit, json!({ "storages": storages }))?;
         }
         _ if is_empty => output.note(&format!("no backups in {}", list.reading.places())),
         (_, [(_, listing)]) if list.reading.storages.len() == 1 => {
@@ -163,7 +163,7 @@ fn recovery(selection: &Selection, context: &Context) -> Result<Exit, Failure> {
         (None, None) => return Err(Failure::usage("a storage is missing")),
     };
     match context.output.style {
-        Style::Json => context.output.finish(exit, json!({ "script": script }))?,
+        Style::Json => context.finish(exit, json!({ "script": script }))?,
         _ => context.output.print_raw(script.as_bytes())?,
     }
     Ok(exit)
@@ -216,7 +216,7 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
     match (result, flushed) {
         (Ok(entries), flushed) => {
             render::written(flushed)?;
-            context.output.finish(exit, json!({ "entries": entries }))?;
+            context.finish(exit, json!({ "entries": entries }))?;
             Ok(exit)
         }
         (Err(error), _) if render::is_closed_pipe(&error) => Ok(exit),
@@ -255,7 +255,7 @@ pub(super) fn dump(dump: &Dump, context: &Context) -> Result<Exit, Failure> {
     match (result, flushed) {
         (Ok(bytes), flushed) => {
             render::written(flushed)?;
-            context.output.finish(exit, json!({ "bytes": bytes }))?;
+            context.finish(exit, json!({ "bytes": bytes }))?;
             Ok(exit)
         }
         (Err(error), _) if render::is_closed_pipe(&error) => Ok(exit),

@@ -53,7 +53,7 @@ pub(super) fn run(check: &Check, context: &Context) -> Result<Exit, Failure> {
     if output.style == Style::Json {
         let one = |(url, report): &(String, CheckReport)| json!({ "storage": url, "report": listing::check_document(report, started.elapsed()) });
         let storages: Vec<_> = reports.iter().map(one).collect();
-        output.finish(exit, json!({ "storages": storages }))?;
+        context.finish(exit, json!({ "storages": storages }))?;
         return Ok(exit);
     }
     for (url, report) in &reports {
@@ -86,7 +86,7 @@ fn show_one(
     let exit = session.end_with(failure::exit(report.exit_class()));
     let output = &context.output;
     match output.style {
-        Style::Json => output.finish(exit, listing::check_document(&report, started.elapsed()))?,
+        Style::Json => context.finish(exit, listing::check_document(&report, started.elapsed()))?,
         _ => output.print(&listing::check(&report, check.read_data, started.elapsed()))?,
     }
     Ok(exit)

@@ -53,7 +53,7 @@ pub(super) fn run(copy: &Copy, context: &Context) -> Result<Exit, Failure> {
         output.insist(&format!("warning: {failed}"));
     }
     match output.style {
-        Style::Json => output.finish(exit, copies::document(&report, copy, started.elapsed()))?,
+        Style::Json => context.finish(exit, copies::document(&report, copy, started.elapsed()))?,
         _ if output.quiet => {}
         _ => output.print(&copies::summary(&report, copy, started.elapsed()))?,
     }

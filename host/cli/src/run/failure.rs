@@ -4,7 +4,7 @@ use std::error::Error;
 
 use freezer_agent::{AgentError, ExitClass};
 use freezer_pipeline::store::{Cause, ErrorKind, StoreError};
-use freezer_plugin::{Inadmissible, LimitHit, PluginError, Standing};
+use freezer_plugin::{Inadmissible, PluginError, Standing};
 
 use crate::exit::{Exit, Failure};
 
@@ -75,6 +75,10 @@ fn exit_of_plugin(error: &PluginError) -> Exit {
     }
 }
 
+fn to_the_makers(plugin: &str) -> String {
+    format!("report it to the makers of {plugin}; freezer plugin inspect {plugin} shows its version")
+}
+
 /// A plugin's failure, with its advice.
 pub(super) fn of_plugin(error: &PluginError) -> Failure {
     let failure = Failure::from_error(exit_of_plugin(error), error as &dyn Error);
@@ -89,24 +93,20 @@ pub(super) fn of_plugin(error: &PluginError) -> Failure {
         PluginError::OtherComponent { plugin, .. } => failure.advise(format!(
             "put that build of {plugin} into a directory and name it with --plugins-dir"
         )),
-        // The limits that no configuration raises.
-        PluginError::Leftovers { plugin }
-        | PluginError::Limit {
-            plugin,
-            limit: LimitHit::Bodies(_),
-            ..
-        } => failure.advise(format!(
-            "report it to the makers of {plugin}; freezer plugin inspect {plugin} shows its version"
-        )),
+        // A limit that no configuration raises.
+        PluginError::Leftovers { plugin } => failure.advise(to_the_makers(plugin)),
         PluginError::NotAPlugin { path, .. } | PluginError::Manifest { path, .. } => failure.advise(format!(
             "take {path:?} out of the plugin directory, or put a whole build of it there"
         )),
-        PluginError::Trap { plugin, .. } | PluginError::Broken { plugin, .. } => failure.advise(format!(
-            "report it to the makers of {plugin}; freezer plugin inspect {plugin} shows its version"
-        )),
-        PluginError::Limit { plugin, .. } => failure.advise(format!(
-            "raise it in [limits.{plugin}] of the configuration file, if you trust the plugin"
-        )),
+        PluginError::Trap { plugin, .. } | PluginError::Broken { plugin, .. } => {
+            failure.advise(to_the_makers(plugin))
+        }
+        PluginError::Limit { plugin, limit, .. } => failure.advise(match limit.key() {
+            Some(key) => {
+                format!("raise {key} in [limits.{plugin}] of the configuration file, if you trust the plugin")
+            }
+            None => to_the_makers(plugin),
+        }),
         PluginError::Setting { plugin, .. } => {
             failure.advise(format!("freezer plugin inspect {plugin} lists its settings"))
         }

@@ -82,11 +82,16 @@ fn all(backup: &Backup) -> impl Iterator<Item = (HookKind, &String)> {
 /// # Errors
 /// When a grants file is there but invalid.
 pub(super) fn secret_variables(context: &Context) -> Result<Vec<String>, Failure> {
-    let found = plugin_host(context)?.discover();
-    let manifests = found.into_iter().filter_map(|plugin| plugin.result.ok());
-    let settings = manifests.flat_map(|manifest| manifest.settings);
+    let host = plugin_host(context)?;
+    let manifests = host
+        .found()
+        .iter()
+        .filter_map(|plugin| plugin.result.as_ref().ok());
+    let settings = manifests.flat_map(|manifest| &manifest.settings);
     let secrets = settings.filter(|setting| setting.secret);
-    Ok(secrets.flat_map(|setting| setting.environment).collect())
+    Ok(secrets
+        .flat_map(|setting| setting.environment.iter().cloned())
+        .collect())
 }
 
 impl Hooked {

@@ -61,7 +61,7 @@ fn tell(reports: &[(&str, PruneReport)], exit: Exit, context: &Context) -> Resul
                 .iter()
                 .map(|(url, report)| retention::prune_document(url, report))
                 .collect();
-            output.finish(exit, json!({ "storages": storages }))
+            context.finish(exit, json!({ "storages": storages }))
         }
         // The original prints nothing; what was held back must not pass silently.
         Style::Original(_) => {

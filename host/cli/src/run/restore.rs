@@ -88,9 +88,11 @@ fn tree(
             let output = &context.output;
             match output.style {
                 Style::Text if !output.quiet => {
-                    output.print(&summary::restore(&outcome, started.elapsed()))?;
+                    output.print(&summary::restore(&outcome, (started.elapsed(), &context.usage())))?;
                 }
-                Style::Json => output.finish(exit, summary::restore_document(&outcome, started.elapsed()))?,
+                Style::Json => {
+                    context.finish(exit, summary::restore_document(&outcome, started.elapsed()))?
+                }
                 Style::Text | Style::Original(_) => {}
             }
             Ok(exit)

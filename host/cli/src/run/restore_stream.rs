@@ -192,14 +192,14 @@ fn tell(
     match output.style {
         Style::Text if output.quiet => Ok(()),
         Style::Text => {
-            let summary = summary::stream(outcome, place, took);
+            let summary = summary::stream(outcome, place, (took, &context.usage()));
             match output.stdout_is_content {
                 true => complain(&summary),
                 false => output.print(&summary)?,
             }
             Ok(())
         }
-        Style::Json => output.finish(exit, summary::stream_document(outcome, place, took)),
+        Style::Json => context.finish(exit, summary::stream_document(outcome, place, took)),
         Style::Original(_) => Ok(()),
     }
 }

@@ -27,7 +27,7 @@ use crate::config::layer::Setting;
 use crate::exit::{Exit, Failure};
 use crate::render::Output;
 use crate::render::progress::Progress;
-use crate::render::{text, units};
+use crate::render::{text, units, usage};
 use crate::signals::Signals;
 
 /// Warnings that are told one by one; a summary says how many more there are. A tree that can't be read at all
@@ -320,7 +320,7 @@ impl<'a> Session<'a> {
             .fold(0, |sum, counter| sum.saturating_add(Counters::get(counter)))
     }
 
-    /// Ends the run: releases what plugins hold, ends the progress line. Answers what is still held.
+    /// Ends the run: releases what plugins hold, ends the progress line, tells what plugins used. Answers what is still held.
     pub(super) fn end(self) -> Vec<String> {
         let held = self.run.release_all();
         for thing in &held {
@@ -328,7 +328,20 @@ impl<'a> Session<'a> {
                 .warn(&format!("still held: {}", text::lines(thing)), true);
         }
         self.teller.finish();
+        self.note_usage();
         held
+    }
+
+    /// Writes down what plugins used: for the log, the audit log, and the result that follows.
+    fn note_usage(&self) {
+        let used = self.run.usage();
+        for plugin in &used {
+            tracing::info!("plugin {}", usage::line(plugin));
+            if let Some(audit) = self.host.audit() {
+                audit.event("usage", usage::document(plugin));
+            }
+        }
+        *self.context.usage.lock().unwrap_or_else(PoisonError::into_inner) = used;
     }
 
     /// A partial result for what is still held after the run; other results stay.
@@ -351,6 +364,8 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
     let host = PluginHost::new(HostConfig {
         plugin_dirs: context.plugin_dirs.clone(),
         cache_dir: environment.cache_home.as_ref().map(|home| home.join("freezer")),
+        // This very program, also if its file was replaced meanwhile.
+        compiler: Some("/proc/self/exe".into()),
         grant_files: environment
             .scoped("grants.toml")
             .into_iter()

@@ -46,7 +46,7 @@ pub(super) fn info(info: &Info, context: &Context) -> Result<Exit, Failure> {
         output.insist(&format!("warning: {}: {}", error.storage, error.message));
     }
     match (output.style, &info.document) {
-        (Style::Json, _) => output.finish(exit, storages::info_document(&rows))?,
+        (Style::Json, _) => context.finish(exit, storages::info_document(&rows))?,
         (Style::Text, _) => output.print(&storages::info(&rows))?,
         (Style::Original(_), None) if output.quiet => {}
         (Style::Original(_), None) => output.print(&storages::original_table(&rows))?,
@@ -87,7 +87,7 @@ pub(super) fn test(test: &StorageTest, context: &Context) -> Result<Exit, Failur
     let exit = session.end_with(failure::exit(report.exit_class()));
     let output = &context.output;
     match output.style {
-        Style::Json => output.finish(exit, storages::trial_document(&report))?,
+        Style::Json => context.finish(exit, storages::trial_document(&report))?,
         _ => output.print(&storages::trial(&report))?,
     }
     for key in &report.left {

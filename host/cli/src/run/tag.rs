@@ -69,7 +69,7 @@ fn which(change: &TagChange) -> Result<Which, Failure> {
 fn tell(backups: &[TaggedBackup], exit: Exit, context: &Context) -> Result<(), Failure> {
     let output = &context.output;
     match output.style {
-        Style::Json => output.finish(exit, json!({ "backups": retention::tag_documents(backups) })),
+        Style::Json => context.finish(exit, json!({ "backups": retention::tag_documents(backups) })),
         _ if output.quiet => Ok(()),
         _ => output.print(&retention::tags(backups)),
     }

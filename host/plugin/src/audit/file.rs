@@ -4,11 +4,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::FlockOperation;
 use serde_json::Value;
 
 use crate::trusted;
+use crate::usage::PluginUsage;
 
 /// A file of this size is renamed and a new one begun: some ten thousand lines.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -26,6 +28,8 @@ pub struct LastRun {
     pub run: String,
     /// What it asked for, in this order.
     pub used: Vec<Used>,
+    /// What it used, if the run's end was written.
+    pub usage: Option<PluginUsage>,
 }
 
 /// One request.
@@ -114,7 +118,9 @@ pub fn last_run(path: &Path, plugin: &str, except: &str) -> io::Result<Option<La
                 .filter(about)
                 .filter(|line| line["event"] == "decision")
         };
-        let Some(run) = decisions().next_back().and_then(|line| line["run"].as_str()) else {
+        let ran = |line: &&Value| line["event"] == "decision" || line["event"] == "usage";
+        let last = lines.iter().filter(about).rfind(ran);
+        let Some(run) = last.and_then(|line| line["run"].as_str()) else {
             continue;
         };
         let of_run = || lines.iter().filter(about).filter(|line| line["run"] == run);
@@ -132,9 +138,25 @@ pub fn last_run(path: &Path, plugin: &str, except: &str) -> io::Result<Option<La
             time: time.unwrap_or_default().to_owned(),
             run: run.to_owned(),
             used,
+            usage: of_run().find(|line| line["event"] == "usage").map(usage),
         }));
     }
     Ok(None)
+}
+
+fn usage(line: &Value) -> PluginUsage {
+    let number = |key: &str| line[key].as_u64().unwrap_or(0);
+    let text = |key: &str| line[key].as_str().unwrap_or_default().to_owned();
+    let seconds = line["cpu_seconds"].as_f64().unwrap_or(0.0);
+    PluginUsage {
+        plugin: text("plugin"),
+        sha256: text("sha256"),
+        calls: number("calls"),
+        cpu: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        memory_bytes: number("memory_bytes"),
+        requests: number("requests"),
+        read_bytes: number("read_bytes"),
+    }
 }
 
 fn used(line: &Value) -> Used {
@@ -219,5 +241,15 @@ mod tests {
         assert_eq!((last.run.as_str(), last.time.as_str()), ("2", "t2"));
         assert_eq!((last.used[0].request.as_str(), last.used[0].count), ("y", 7));
         assert_eq!(last_run(&path, "c", "").unwrap(), None);
+        assert_eq!(last.usage, None);
+        let text = "{\"time\":\"t4\",\"event\":\"usage\",\"run\":\"4\",\"plugin\":\"a\",\"calls\":41,\"cpu_seconds\":0.012,\"memory_bytes\":3}\n";
+        append(&path, text.as_bytes()).unwrap();
+        let last = last_run(&path, "a", "").unwrap().unwrap();
+        let usage = last.usage.unwrap();
+        assert_eq!((last.run.as_str(), last.used.len()), ("4", 0));
+        assert_eq!(
+            (usage.calls, usage.cpu, usage.memory_bytes),
+            (41, Duration::from_millis(12), 3)
+        );
     }
 }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use wasmtime::component::Component;
 
 use super::{Plugin, PluginHost};
 use crate::audit::AuditLog;
 use crate::bindings::v1::mode::ModePluginPre;
 use crate::bindings::v1::storage::StoragePluginPre;
+use crate::cache;
+use crate::compiler::Job;
 use crate::discover::{self, Discovered};
 use crate::error::PluginError;
 use crate::grants::admission::{self, Candidate, Inadmissible, InstallAsk, Judges, Standing};
@@ -109,20 +110,25 @@ impl PluginHost {
     /// # Errors
     /// [`PluginError::Load`].
     pub fn check_links(&self, packed: &PackedPlugin) -> Result<(), PluginError> {
-        let engine = self.engine()?;
+        let (engine, name) = (self.engine()?, &packed.manifest().name);
         let why = |error: &wasmtime::Error| PluginError::Load {
-            plugin: packed.manifest().name.clone(),
+            plugin: name.clone(),
             why: crate::engine::reason(error),
         };
-        let component =
-            Component::from_binary(engine.engine(), packed.bytes()).map_err(|error| why(&error))?;
+        let job = Job {
+            plugin: name,
+            bytes: packed.bytes(),
+            limits: &self.limits(name),
+        };
+        let code = self.compiler().compile(engine.engine(), &job)?;
+        let component = cache::load(engine.engine(), &code).map_err(|error| why(&error))?;
         let linked = engine.linker().instantiate_pre(&component);
         let checked = match packed.manifest().kind {
             PluginKind::Mode => linked.and_then(ModePluginPre::new).map(drop),
             PluginKind::Storage => linked.and_then(StoragePluginPre::new).map(drop),
         };
         checked.map_err(|error| why(&error))?;
-        self.cache.put(engine.engine(), packed.sha256(), &component);
+        self.cache.put(engine.engine(), packed.sha256(), &code);
         Ok(())
     }
 

@@ -15,6 +15,9 @@ pub struct HostConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// Where compiled plugins are kept; without it every run compiles.
     pub cache_dir: Option<PathBuf>,
+    /// The program that compiles foreign plugins in a process of its own: one that calls [`serve`](crate::compiler::serve) when
+    /// its first argument is [`WORD`](crate::compiler::WORD). Without it they are compiled in this process.
+    pub compiler: Option<PathBuf>,
     /// The grants.toml files, system before user; absent ones are skipped.
     pub grant_files: Vec<PathBuf>,
     /// The policy.toml files, system before user.

@@ -19,6 +19,11 @@ const MAX_READ_BYTES: u32 = 1 << 20;
 #[error("the plugin holds too much in bodies")]
 pub(crate) struct BodiesExceeded;
 
+/// Says that a guest read too much in one call.
+#[derive(Debug, thiserror::Error)]
+#[error("the plugin read too much from bodies")]
+pub(crate) struct ReadExceeded;
+
 impl Host for GuestState {}
 
 impl HostBody for GuestState {
@@ -72,11 +77,14 @@ impl HostBody for GuestState {
             return Ok(Err(refusal.into()));
         }
         let most = usize::try_from(max.clamp(1, MAX_READ_BYTES)).unwrap_or(1);
-        Ok(match body.read(most) {
-            Some(Ok(piece)) => Ok(piece),
-            Some(Err(error)) => Err(freezer_io::error::Error::from_io(&error).into()),
-            None => Err(used_up()),
-        })
+        match body.read(most) {
+            Some(Ok(piece)) => {
+                self.count_read(piece.len())?;
+                Ok(Ok(piece))
+            }
+            Some(Err(error)) => Ok(Err(freezer_io::error::Error::from_io(&error).into())),
+            None => Ok(Err(used_up())),
+        }
     }
 
     async fn drop(&mut self, body: Resource<Body>) -> wasmtime::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use wasmtime::component::Resource;
 
@@ -16,8 +16,6 @@ use crate::{convert, escape};
 
 /// The longest wait, as the contract says.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// How soon a waiting guest notices that the run was cancelled.
-const CANCEL_POLL: Duration = Duration::from_millis(20);
 /// The longest activity on the progress line.
 const MAX_ACTIVITY: usize = 200;
 /// The largest file of a setting.
@@ -50,17 +48,8 @@ impl Host for GuestState {
 
     async fn wait(&mut self, milliseconds: u32) -> wasmtime::Result<Result<(), Error>> {
         let _in_host = self.clock.host();
-        let end = Instant::now() + Duration::from_millis(milliseconds.into()).min(MAX_WAIT);
-        loop {
-            if let Err(cancelled) = self.check_cancel() {
-                return Ok(Err(cancelled));
-            }
-            let rest = end.saturating_duration_since(Instant::now());
-            if rest.is_zero() {
-                return Ok(Ok(()));
-            }
-            tokio::time::sleep(rest.min(CANCEL_POLL)).await;
-        }
+        let time = Duration::from_millis(milliseconds.into()).min(MAX_WAIT);
+        Ok(self.pause(time).await)
     }
 
     async fn secret(&mut self, name: String) -> wasmtime::Result<Result<String, Error>> {

@@ -20,7 +20,7 @@ impl Host for GuestState {
     ) -> wasmtime::Result<Result<Response, Error>> {
         let _in_host = self.clock.host();
         let stop = self.stop();
-        if let Err(cancelled) = self.check_cancel() {
+        if let Err(cancelled) = self.request().await {
             return Ok(Err(cancelled));
         }
         let request = match native(&self.context, request) {

@@ -28,7 +28,7 @@ impl Host for GuestState {
         input: Option<Resource<Body>>,
     ) -> wasmtime::Result<Result<Resource<Child>, Error>> {
         let _in_host = self.clock.host();
-        if let Err(cancelled) = self.check_cancel() {
+        if let Err(cancelled) = self.request().await {
             return Ok(Err(cancelled));
         }
         let command = match native(&self.context, command) {

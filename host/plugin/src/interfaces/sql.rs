@@ -38,7 +38,7 @@ impl Guard for Held {
 impl Host for GuestState {
     async fn connect(&mut self, target: Target) -> wasmtime::Result<Result<Resource<SqlConnection>, Error>> {
         let _in_host = self.clock.host();
-        let target = self.check_cancel().and_then(|()| native(&self.context, target));
+        let target = self.request().await.and_then(|()| native(&self.context, target));
         let target = match target {
             Ok(target) => target,
             Err(error) => return Ok(Err(error)),
@@ -60,7 +60,8 @@ impl HostConnection for GuestState {
         parameters: Vec<Value>,
     ) -> wasmtime::Result<Result<u64, Error>> {
         let _in_host = self.clock.host();
-        if let Err(error) = self.check_cancel().and_then(|()| check(&statement)) {
+        let _in_host = self.clock.host();
+        if let Err(error) = self.request().await.and_then(|()| check(&statement)) {
             return Ok(Err(error));
         }
         let stop = self.stop();
@@ -79,7 +80,8 @@ impl HostConnection for GuestState {
         parameters: Vec<Value>,
     ) -> wasmtime::Result<Result<Rows, Error>> {
         let _in_host = self.clock.host();
-        if let Err(error) = self.check_cancel().and_then(|()| check(&statement)) {
+        let _in_host = self.clock.host();
+        if let Err(error) = self.request().await.and_then(|()| check(&statement)) {
             return Ok(Err(error));
         }
         let stop = self.stop();

@@ -22,7 +22,7 @@ const MAX_KEY_BYTES: u64 = 64 << 10;
 impl Host for GuestState {
     async fn connect(&mut self, target: Target) -> wasmtime::Result<Result<Resource<SshConnection>, Error>> {
         let _in_host = self.clock.host();
-        if let Err(cancelled) = self.check_cancel() {
+        if let Err(cancelled) = self.request().await {
             return Ok(Err(cancelled));
         }
         let target = match native(&self.context, target) {

@@ -76,7 +76,8 @@ impl Host for GuestState {
     async fn connect(&mut self, target: Target) -> wasmtime::Result<Result<Resource<TcpConnection>, Error>> {
         let _in_host = self.clock.host();
         let checked = self
-            .check_cancel()
+            .request()
+            .await
             .and_then(|()| Ok((native(&self.context, target)?, seat(&self.context)?)));
         let (target, seat) = match checked {
             Ok(checked) => checked,

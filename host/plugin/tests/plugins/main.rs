@@ -10,3 +10,4 @@ mod local;
 mod messages;
 mod snapshots;
 mod tcp;
+mod usage;

@@ -478,6 +478,18 @@ fn of_limits() {
             LimitHit::Transfer(16 << 20),
             "it passed more than 16 MiB in one call",
         ),
+        (
+            LimitHit::Read(256 << 20),
+            "it read more than 256 MiB from bodies in one call",
+        ),
+        (
+            LimitHit::CompileTime(Duration::from_secs(120)),
+            "compiling it takes more than 120 s",
+        ),
+        (
+            LimitHit::CompileMemory(2 << 30),
+            "compiling it needs more than 2048 MiB of memory",
+        ),
     ] {
         assert_eq!(limit.to_string(), wanted);
     }
