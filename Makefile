@@ -31,7 +31,7 @@ test: setup build
 
 bench: setup build
 	tests/setup.sh bench
-	cargo build --release --locked -p freezer-plugin --example plugin-overhead
+	cargo build --release --locked -p freezer-plugin --example plugin-overhead --example plugin-load
 	tests/bench/bench.py --json target/bench.json $(BENCH)
 
 clean:

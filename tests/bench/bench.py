@@ -24,6 +24,7 @@ import storages
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OVERHEAD = os.path.join(ROOT, "target/release/examples/plugin-overhead")
+LOAD = os.path.join(ROOT, "target/release/examples/plugin-load")
 PLUGINS = os.path.join(ROOT, "target/plugins")
 FREEZER = os.environ.get("FREEZER_BIN") or os.path.join(ROOT, "target/release/freezer")
 BUDGETS = {
@@ -309,6 +310,57 @@ def start(bench):
         best = min(bench.run(command)[0] for _ in range(10)) * 1000
         bench.notes.append({"what": what, "milliseconds": round(best, 1), "at_most": limit, "met": best <= limit})
         print(f"\n{what}: {best:.1f} ms (budget {limit} ms: {'met' if best <= limit else 'MISSED'})")
+
+
+    plugins_of_strangers(bench)
+    load(bench)
+
+
+def plugins_of_strangers(bench):
+    """A command with one plugin installed, and the same with ten, of which two are as large as those in Python."""
+    def installation(name, plugins):
+        directory = bench.path(name, "lib/freezer/plugins")
+        os.makedirs(directory)
+        shutil.copy(FREEZER, bench.path(name, "freezer"))
+        for plugin in plugins:
+            shutil.copy(os.path.join(PLUGINS, plugin), directory)
+        return directory
+
+    own = sorted(name for name in os.listdir(PLUGINS) if name.endswith(".wasm"))
+    installation("one", ["local.wasm"])
+    ten = installation("ten", own)
+    for number in range(10 - len(own)):
+        with open(os.path.join(PLUGINS, "s3.wasm"), "rb") as f:
+            component = f.read()
+        content = b"\x03pad" + bytes(18 << 20)  # a custom section, which makes it another component
+        length = bytes([len(content) >> s & 0x7F | 0x80 for s in (0, 7, 14, 21)] + [len(content) >> 28])
+        with open(os.path.join(ten, f"stranger-{number}.wasm"), "wb") as f:
+            f.write(component + b"\0" + length + content)
+    time.sleep(2.5)  # past the time in which files are too young to be known
+    words = ["list", "--from", "local:" + bench.path("store"), "--quiet"]
+    for name in ("one", "ten", "one", "ten"):
+        bench.run([bench.path(name, "freezer"), *words])
+        time.sleep(1.1)
+    bench.compare(
+        "list, 10 plugins installed", [("1 plugin installed", nothing, [bench.path("one", "freezer"), *words], False, None)],
+        ("freezer", nothing, [bench.path("ten", "freezer"), *words], False, None))
+    bench.remove("one")
+    bench.remove("ten")
+
+
+def load(bench):
+    """What it costs to begin with a plugin, and to call one."""
+    if not os.path.isfile(LOAD):
+        shout(f"no {LOAD}: loading plugins isn't measured")
+        return
+    os.makedirs(bench.path("load"))
+    bench.run([LOAD, bench.path("load"), PLUGINS, str(3 * bench.options["rounds"])])
+    with open(bench.path("output"), encoding="ascii") as output:
+        found = json.load(output)
+    bench.remove("load")
+    bench.notes.append({"what": "loading a plugin", **found})
+    print(f"\nloading storage local: {found['compile_seconds'] * 1000:.1f} ms with compiling, {found['load_seconds'] * 1000:.1f} ms compiled before, "
+          f"{found['open_seconds'] * 1e6:.0f} us one more instance; a call {found['call_seconds'] * 1e6:.1f} us, natively {found['native_call_seconds'] * 1e6:.1f} us")
 
 
 def memory(bench):
