@@ -25,6 +25,7 @@ pub fn plugin_host(state_dir: PathBuf) -> PluginHost {
     let config = HostConfig {
         plugin_dirs: vec![plugins],
         cache_dir: Some(workspace().join("target/tmp/compiled-plugins")),
+        snapshot_dir: Some(state_dir.join("snapshots")),
         state_dir: Some(state_dir),
         ..HostConfig::default()
     };

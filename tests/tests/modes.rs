@@ -3,9 +3,10 @@
 //! A plugin folder without a line in [`MODES`] fails here: whoever adds a mode says how to try it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use freezer_tests::{ModeSubject, Sandbox, Server, program, workspace, write};
+use freezer_tests::{ModeSubject, Mounted, Sandbox, Server, program, workspace, write};
 use rstest::rstest;
 
 /// The modes that are tested below, by their plugin folders.
@@ -52,6 +53,109 @@ fn answers(ask: impl Fn() -> String, wanted: &str) -> Result<(), String> {
     Err(format!("the server still answers {answer:?}"))
 }
 
+/// A subvolume in a file, and whether it holds a snapshot.
+fn on_btrfs(mebibytes: u64) -> (Sandbox, Mounted) {
+    let sandbox = Sandbox::on_disk();
+    let mounted = Mounted::btrfs(&sandbox, mebibytes);
+    (sandbox, mounted)
+}
+
+fn no_snapshot(source: &Path) -> Result<(), String> {
+    let entries = fs::read_dir(source).map_err(|error| error.to_string())?;
+    let names = entries
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned());
+    match names
+        .into_iter()
+        .find(|name| name.starts_with(".freezer-snapshot-"))
+    {
+        Some(name) => Err(format!("{name} is left")),
+        None => Ok(()),
+    }
+}
+
+mod needs_mounts {
+    use super::*;
+
+    #[test]
+    fn fs_conforms_with_a_snapshot() {
+        let (sandbox, _mounted) = on_btrfs(200);
+        let source = sandbox.source();
+        write(&source.join("a"), b"a");
+        let seen = source.clone();
+        let settings = [("snapshot", "btrfs")];
+        assert_conforms(&ModeSubject::new("fs", &settings, Some(source), move || {
+            no_snapshot(&seen)
+        }));
+    }
+
+    mod needs_mariadb {
+        use super::*;
+
+        #[test]
+        fn mysql_conforms_with_a_snapshot() {
+            let (sandbox, _mounted) = on_btrfs(400);
+            let data = sandbox.source().join("mysql");
+            let server = Server::start("mariadb", &[("DATADIR", data.to_str().expect("UTF-8"))]);
+            mysql_conforms_on(&server, &[("kind", "physical")], Some(sandbox.source()));
+        }
+    }
+
+    mod needs_postgres {
+        use super::*;
+
+        #[test]
+        fn postgres_conforms_with_a_snapshot() {
+            let (sandbox, _mounted) = on_btrfs(600);
+            let open = fs::Permissions::from_mode(0o711);
+            fs::set_permissions(sandbox.path(""), open).expect("others may pass");
+            let data = sandbox.source().join("data");
+            let server = Server::start("postgres", &[("DATADIR", data.to_str().expect("UTF-8"))]);
+            postgres_conforms_on(&server, "physical", Some(sandbox.source()));
+        }
+    }
+
+    mod needs_mongo {
+        use super::*;
+
+        #[test]
+        fn mongo_conforms_with_a_snapshot() {
+            let (sandbox, _mounted) = on_btrfs(200);
+            let data = sandbox.source().join("db");
+            let options = [
+                ("PEER", "yes"),
+                ("AUTH", "yes"),
+                ("DATADIR", data.to_str().expect("UTF-8")),
+            ];
+            mongo_conforms_on(&Server::start("mongo", &options), &[], Some(sandbox.source()));
+        }
+    }
+}
+
+/// Tries a kind of backup of this server. `frozen` is where its snapshots are made.
+#[track_caller]
+fn mysql_conforms_on(server: &Server, kind: &[(&str, &str)], frozen: Option<PathBuf>) {
+    let socket = server.value("SOCKET").to_owned();
+    let login = [
+        ("host", "127.0.0.1"),
+        ("port", server.value("PORT")),
+        ("user", "freezer"),
+        ("password", "secret"),
+    ];
+    let is_free = move || {
+        let query = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'freezer'";
+        let ask = || {
+            let client = program("mariadb").args(["--no-defaults", "-uroot", "-N", "-B", "-S", &socket]);
+            client.args(["-e", query]).run().expect(0).text()
+        };
+        frozen.as_deref().map_or(Ok(()), no_snapshot)?;
+        answers(ask, "0")
+    };
+    let data = PathBuf::from(server.value("DATADIR"));
+    let settings = [&login, kind].concat();
+    assert_conforms(&ModeSubject::new("mysql", &settings, Some(data), is_free));
+}
+
 mod needs_mariadb {
     use super::*;
 
@@ -60,34 +164,37 @@ mod needs_mariadb {
     #[case::hot(&[("kind", "hot")])]
     #[case::physical(&[("kind", "physical"), ("lock-during-backup", "true")])]
     fn mysql_conforms(#[case] kind: &[(&str, &str)]) {
-        let server = Server::start("mariadb", &[]);
-        let (port, data) = (
-            server.value("PORT").to_owned(),
-            server.value("DATADIR").to_owned(),
-        );
-        let socket = server.value("SOCKET").to_owned();
-        let login = [
-            ("host", "127.0.0.1"),
-            ("port", &*port),
-            ("user", "freezer"),
-            ("password", "secret"),
-        ];
-        let is_free = move || {
-            let query = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE USER = 'freezer'";
-            let ask = || {
-                let client = program("mariadb").args(["--no-defaults", "-uroot", "-N", "-B", "-S", &socket]);
-                client.args(["-e", query]).run().expect(0).text()
-            };
-            answers(ask, "0")
-        };
-        let settings = [&login, kind].concat();
-        assert_conforms(&ModeSubject::new(
-            "mysql",
-            &settings,
-            Some(PathBuf::from(data)),
-            is_free,
-        ));
+        mysql_conforms_on(&Server::start("mariadb", &[]), kind, None);
     }
+}
+
+/// Tries a kind of backup of this server. `frozen` is where its snapshots are made.
+#[track_caller]
+fn postgres_conforms_on(server: &Server, kind: &str, frozen: Option<PathBuf>) {
+    let (port, sockets) = (
+        server.value("PORT").to_owned(),
+        server.value("SOCKETS").to_owned(),
+    );
+    let settings = [
+        ("host", "127.0.0.1"),
+        ("port", server.value("PORT")),
+        ("user", "freezer"),
+        ("password", "secret"),
+        ("kind", kind),
+        ("database", if kind == "logical" { "shop" } else { "postgres" }),
+    ];
+    let data = frozen.is_some().then(|| PathBuf::from(server.value("DATADIR")));
+    let is_free = move || {
+        let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'freezer'";
+        let ask = || {
+            let client = program("psql").args(["-qXAt", "-U", "postgres", "-h", &sockets, "-p", &port]);
+            let client = client.args(["-c", query]).env("PGPASSWORD", "secret");
+            client.run().expect(0).text()
+        };
+        frozen.as_deref().map_or(Ok(()), no_snapshot)?;
+        answers(ask, "0")
+    };
+    assert_conforms(&ModeSubject::new("postgres", &settings, data, is_free));
 }
 
 mod needs_postgres {
@@ -97,34 +204,29 @@ mod needs_postgres {
     #[case::logical("logical")]
     #[case::base("base")]
     fn postgres_conforms(#[case] kind: &str) {
-        let server = Server::start("postgres", &[]);
-        let (port, sockets) = (
-            server.value("PORT").to_owned(),
-            server.value("SOCKETS").to_owned(),
-        );
-        let login = [
-            ("host", "127.0.0.1"),
-            ("port", &*port),
-            ("user", "freezer"),
-            ("password", "secret"),
-        ];
-        let asked = port.clone();
-        let is_free = move || {
-            let query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'freezer'";
-            let ask = || {
-                let client = program("psql").args(["-qXAt", "-U", "postgres", "-h", &sockets, "-p", &asked]);
-                client
-                    .args(["-c", query])
-                    .env("PGPASSWORD", "secret")
-                    .run()
-                    .expect(0)
-                    .text()
-            };
-            answers(ask, "0")
-        };
-        let settings = [&login[..], &[("kind", kind), ("database", "shop")]].concat();
-        assert_conforms(&ModeSubject::new("postgres", &settings, None, is_free));
+        postgres_conforms_on(&Server::start("postgres", &[]), kind, None);
     }
+}
+
+/// Tries physical backups under the lock of this peer. `frozen` is where its snapshots are made.
+#[track_caller]
+fn mongo_conforms_on(peer: &Server, more: &[(&str, &str)], frozen: Option<PathBuf>) {
+    let data = PathBuf::from(peer.value("DATADIR"));
+    write(&data.join("collection-1.wt"), &[1; 5000]);
+    let locks = PathBuf::from(peer.value("LOCKS"));
+    let login = [
+        ("host", "127.0.0.1"),
+        ("port", peer.value("PORT")),
+        ("user", "freezer"),
+        ("password", "secret"),
+    ];
+    let is_free = move || {
+        frozen.as_deref().map_or(Ok(()), no_snapshot)?;
+        let held = || fs::read_to_string(&locks).unwrap_or_else(|_| "0".to_owned());
+        answers(held, "0")
+    };
+    let settings = [&login, more].concat();
+    assert_conforms(&ModeSubject::new("mongo", &settings, Some(data), is_free));
 }
 
 mod needs_mongo {
@@ -133,25 +235,6 @@ mod needs_mongo {
     #[test]
     fn mongo_conforms() {
         let peer = Server::start("mongo", &[("PEER", "yes"), ("AUTH", "yes")]);
-        let (port, data) = (
-            peer.value("PORT").to_owned(),
-            PathBuf::from(peer.value("DATADIR")),
-        );
-        write(&data.join("collection-1.wt"), &[1; 5000]);
-        let locks = PathBuf::from(peer.value("LOCKS"));
-        let settings = [
-            ("host", "127.0.0.1"),
-            ("port", &*port),
-            ("user", "freezer"),
-            ("password", "secret"),
-            ("lock-during-backup", "true"),
-        ];
-        let is_free = move || {
-            answers(
-                || fs::read_to_string(&locks).unwrap_or_else(|_| "0".to_owned()),
-                "0",
-            )
-        };
-        assert_conforms(&ModeSubject::new("mongo", &settings, Some(data), is_free));
+        mongo_conforms_on(&peer, &[("lock-during-backup", "true")], None);
     }
 }

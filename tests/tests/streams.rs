@@ -411,3 +411,81 @@ fn options_of_trees_are_told_to_have_no_part_in_a_stream() {
         .expect(2);
     drop(refused.says("the original can't read streams"));
 }
+
+/// A pipe that nobody reads yet, and one whose reader takes nothing.
+#[rstest]
+fn ctrl_c_ends_the_wait_for_whoever_reads_a_pipe(#[values(false, true)] is_read: bool) {
+    let sandbox = Sandbox::new();
+    drop(
+        backup(&sandbox, &["--stdin", "n.txt"])
+            .stdin(text())
+            .run()
+            .expect(0),
+    );
+    let pipe = sandbox.path("pipe");
+    program("mkfifo").arg(&pipe).run().expect(0);
+    // Opened for both ends, it has a reader that never reads.
+    let reader = is_read.then(|| fs::OpenOptions::new().read(true).write(true).open(&pipe));
+    let mut running = restore(&sandbox, &["-o", pipe.to_str().expect("UTF-8")]).start();
+    // Until its handler is in place, a signal would end it in the usual way.
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(!running.ended(), "it doesn't wait");
+    running.signal(Signal::INT);
+    drop(running.wait().expect(130));
+    drop(reader);
+}
+
+#[test]
+fn a_pipe_that_is_read_late_gets_all_of_it() {
+    let sandbox = Sandbox::new();
+    drop(
+        backup(&sandbox, &["--stdin", "n.txt"])
+            .stdin(text())
+            .run()
+            .expect(0),
+    );
+    let pipe = sandbox.path("pipe");
+    program("mkfifo").arg(&pipe).run().expect(0);
+    let running = restore(&sandbox, &["-o", pipe.to_str().expect("UTF-8")]).start();
+    std::thread::sleep(Duration::from_millis(500));
+    let read = fs::read(&pipe).expect("the pipe");
+    drop(running.wait().expect(0));
+    assert!(read == text());
+}
+
+#[test]
+fn of_a_killed_restore_into_a_file_nothing_is_left() {
+    let sandbox = Sandbox::on_disk();
+    drop(
+        backup(&sandbox, &["--stdin", "n.txt"])
+            .stdin(text())
+            .run()
+            .expect(0),
+    );
+    let folder = sandbox.path("into");
+    fs::create_dir(&folder).expect("a folder");
+    let file = folder.join("n.txt");
+    let slow = ["-o", file.to_str().expect("UTF-8"), "--download-limit", "32K"];
+    let running = restore(&sandbox, &slow).start();
+    let writes = |_| {
+        std::thread::sleep(Duration::from_millis(5));
+        running.has_open(&folder, "")
+    };
+    assert!((0..2000).any(writes), "it never began to write");
+    running.signal(Signal::KILL);
+    drop(running.wait());
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 0);
+    drop(
+        restore(&sandbox, &["-o", file.to_str().expect("UTF-8")])
+            .run()
+            .expect(0),
+    );
+    assert!(fs::read(&file).expect("the file") == text());
+    drop(
+        restore(&sandbox, &["-o", file.to_str().expect("UTF-8"), "--overwrite"])
+            .run()
+            .expect(0),
+    );
+    assert!(fs::read(&file).expect("the file") == text());
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
+}

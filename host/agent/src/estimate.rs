@@ -1,7 +1,7 @@
 //! How much there will be to do, for the progress line: a guess from what is cheap to know, or none.
 //!
 //! The level before tells the size of the tree. An increment reads only what changed, so of it the number of entries
-//! is told, not the bytes. Of a first level 0 nothing is known: to count it would be to walk it twice.
+//! is told, not the bytes. Of a first level 0 nothing is known; the road counts it if somebody watches.
 
 use std::sync::atomic::Ordering;
 

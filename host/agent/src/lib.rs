@@ -73,7 +73,7 @@ pub use seen::SeenBackups;
 pub use select::Wanted;
 pub use several::{FailedStorage, OnFailure, Picked, Storage, pick};
 pub use survey::Unreadable;
-pub use tags::{Change, TAGS_OPTION, TaggedBackup, Which, change_tags, list_tags};
+pub use tags::{Change, TAGS_OPTION, TagListing, TaggedBackup, Which, change_tags, list_tags};
 pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};
 
 #[cfg(test)]

@@ -14,13 +14,14 @@ use freezer_pipeline::RunContext;
 use freezer_pipeline::store::{Existing, Store};
 use serde::Serialize;
 
-use crate::catalogue::{Filter, Place, chains_of, names};
+use crate::catalogue::{Filter, Place, StoredLevel, chains_of, label};
 use crate::check::{is_finding, nothing_matches};
-use crate::error::AgentError;
+use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
 use crate::objects::read_small;
 use crate::select::{Wanted, is_committed, target};
+use crate::survey::{Survey, Unreadable, is_refusal, survey};
 
 /// The manifest's option that holds the tags which a backup was made with.
 pub const TAGS_OPTION: &str = "tags";
@@ -114,47 +115,93 @@ fn made_with(level: &Level) -> BTreeSet<String> {
     texts.map(str::to_owned).collect()
 }
 
+/// Backups with their tags, and what the storage doesn't show.
+#[derive(Debug, Default)]
+pub struct TagListing {
+    /// By name, then chain, then level.
+    pub backups: Vec<TaggedBackup>,
+    /// Names, places and backups whose tags can't be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl TagListing {
+    /// What the exit code is to say: what can't be looked into is missing from the list.
+    #[must_use]
+    pub fn exit_class(&self) -> ExitClass {
+        match self.unreadable.is_empty() {
+            true => ExitClass::Ok,
+            false => ExitClass::Partial,
+        }
+    }
+}
+
 /// Lists backups with their tags and pins, by name, then chain, then level.
 ///
 /// # Errors
-/// The storage fails, no backup matches, or the run was cancelled.
+/// The storage fails, no backup matches, or the run was cancelled. What the storage refuses to show is in the answer.
 pub fn list_tags(
     store: &dyn Store,
     filter: &Filter,
     keyring: &Keyring,
     context: &RunContext<'_>,
-) -> Result<Vec<TaggedBackup>, AgentError> {
-    let all = names(store)?;
-    let mut backups = Vec::new();
-    for (name, place) in &all {
-        if !filter.matches(name) {
-            continue;
+) -> Result<TagListing, AgentError> {
+    let Survey { names, refused } = survey(store)?;
+    let mut listing = TagListing::default();
+    let asked = |name: &HostBackupName| filter.matches(name);
+    for refused in &refused {
+        if refused.name.as_ref().is_none_or(|(name, _)| asked(name)) {
+            listing.unreadable.push(refused.told());
         }
-        let found = chains_of(store, name, *place)?;
-        for id in found.chains.iter().flat_map(|chain| &chain.levels) {
-            context.cancel.check()?;
-            let stored = found.level(*id);
-            if !is_committed(store, &stored)? {
+    }
+    for (name, place) in names.iter().filter(|(name, _)| asked(name)) {
+        let found = match chains_of(store, name, *place) {
+            Ok(found) => found,
+            Err(error) if is_refusal(&error) => {
+                let object = error.key.trim_end_matches('/').to_owned();
+                let reason = error.message;
+                listing.unreadable.push(Unreadable { object, reason });
                 continue;
             }
-            backups.push(match Level::read(store, stored, keyring, Strictness::Look) {
-                Ok(level) => tagged(name, *id, tags_of(store, &level)?),
-                Err(error) if is_finding(&error) => {
-                    let tags = LevelTags {
-                        trouble: Some(chain_text(&error)),
-                        ..LevelTags::default()
-                    };
-                    tagged(name, *id, tags)
-                }
+            Err(error) => return Err(error.into()),
+        };
+        for id in found.chains.iter().flat_map(|chain| &chain.levels) {
+            context.cancel.check()?;
+            match tags_of_stored(store, found.level(*id), keyring) {
+                Ok(backup) => listing.backups.extend(backup),
+                Err(error) if error.is_refusal() => listing.unreadable.push(Unreadable {
+                    object: label(name, *id),
+                    reason: chain_text(&error),
+                }),
                 Err(error) => return Err(error),
-            });
+            }
         }
     }
-    if backups.is_empty() {
-        let stored: Vec<_> = all.into_iter().map(|(name, _)| name).collect();
+    if listing.backups.is_empty() && listing.unreadable.is_empty() {
+        let stored: Vec<_> = names.into_iter().map(|(name, _)| name).collect();
         return Err(nothing_matches(store.url(), filter, &stored));
     }
-    Ok(backups)
+    Ok(listing)
+}
+
+/// A backup with its tags; `None` if it was never committed.
+fn tags_of_stored(
+    store: &dyn Store,
+    stored: StoredLevel,
+    keyring: &Keyring,
+) -> Result<Option<TaggedBackup>, AgentError> {
+    if !is_committed(store, &stored)? {
+        return Ok(None);
+    }
+    let (name, id) = (stored.name.clone(), stored.id);
+    let tags = match Level::read(store, stored, keyring, Strictness::Look) {
+        Ok(level) => tags_of(store, &level)?,
+        Err(error) if is_finding(&error) => LevelTags {
+            trouble: Some(chain_text(&error)),
+            ..LevelTags::default()
+        },
+        Err(error) => return Err(error),
+    };
+    Ok(Some(tagged(&name, id, tags)))
 }
 
 fn tagged(name: &HostBackupName, id: LevelId, tags: LevelTags) -> TaggedBackup {

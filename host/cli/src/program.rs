@@ -16,6 +16,7 @@ use crate::config::file::ConfigFile;
 use crate::config::{self, Config};
 use crate::exit::{Exit, Failure};
 use crate::log;
+use crate::render::said::Said;
 use crate::render::{Output, Style};
 use crate::run::{self, Context};
 
@@ -51,6 +52,7 @@ fn own(arguments: &[OsString]) -> u8 {
         quiet: global.quiet,
         verb,
         stdout_is_content: ["dump", "completions", "man"].contains(&verb) || args.writes_to_stdout(),
+        said: Said::default(),
     };
     if args.version {
         // Before anything else is read: it must be fast, and work whatever the configuration says.
@@ -83,6 +85,7 @@ fn original(era: Era, arguments: &[OsString]) -> u8 {
         quiet,
         verb: era.program(),
         stdout_is_content: false,
+        said: Said::default(),
     };
     let environment = Environment::read();
     match compat::parse(era, arguments, environment.clone()) {
@@ -170,6 +173,7 @@ fn unparsed(arguments: &[OsString], error: &clap::Error) -> u8 {
             quiet: false,
             verb: "freezer",
             stdout_is_content: false,
+            said: Said::default(),
         };
         return output.fail(&in_our_words(error));
     }

@@ -10,6 +10,7 @@ pub(crate) mod plugins;
 pub(crate) mod progress;
 pub(crate) mod storages;
 pub(crate) mod retention;
+pub(crate) mod said;
 pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod text;
@@ -20,6 +21,7 @@ use std::io::{ErrorKind, Write};
 
 use serde_json::Value;
 
+use self::said::Said;
 use crate::compat::{self, Era};
 use crate::exit::{Exit, Failure};
 
@@ -45,6 +47,8 @@ pub(crate) struct Output {
     pub(crate) verb: &'static str,
     /// Standard output carries something else (a file's content), so that documents go to standard error.
     pub(crate) stdout_is_content: bool,
+    /// What a document can't say on standard error.
+    pub(crate) said: Said,
 }
 
 impl Output {
@@ -70,15 +74,16 @@ impl Output {
 
     /// Says something on standard error, unless quiet.
     pub(crate) fn note(&self, text: &str) {
-        if !self.quiet && self.style != Style::Json {
-            complain(text);
+        if !self.quiet {
+            self.insist(text);
         }
     }
 
     /// Says something on standard error even if quiet: what changes the exit code.
     pub(crate) fn insist(&self, text: &str) {
-        if self.style != Style::Json {
-            complain(text);
+        match self.style {
+            Style::Json => self.said.add(text),
+            _ => complain(text),
         }
     }
 
@@ -100,7 +105,7 @@ impl Output {
         if self.style != Style::Json {
             return Ok(());
         }
-        let document = json::result(self.verb, exit, result);
+        let document = json::result(self.verb, exit, result, self.said.lines());
         if self.stdout_is_content {
             complain(&document);
             return Ok(());
@@ -124,7 +129,7 @@ impl Output {
     }
 
     fn fail_in_json(&self, failure: &Failure) {
-        let document = json::failure(self.verb, failure);
+        let document = json::failure(self.verb, failure, self.said.lines());
         // If standard output can't take the document, standard error may.
         if self.stdout_is_content || self.print(&document).is_err() {
             complain(&document);

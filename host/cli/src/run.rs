@@ -15,6 +15,7 @@ mod restore;
 mod restore_stream;
 mod session;
 mod storage;
+mod stream_file;
 mod tag;
 
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! What a run counts while it goes on (polled by the progress line) and what it has to say about single paths.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Running totals; each field only rises. Readers may see them a moment apart from each other.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub struct Counters {
     pub total_entries: AtomicU64,
     /// Warnings given so far.
     pub warnings: AtomicU64,
+    /// Whether somebody watches, for whom it is worth a walk of the tree to tell what a first backup comes to.
+    pub is_watched: AtomicBool,
 }
 
 impl Counters {

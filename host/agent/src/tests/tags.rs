@@ -11,7 +11,8 @@ fn change(bench: &Bench, change: &Change) -> Result<Vec<TaggedBackup>, AgentErro
 fn listed(bench: &Bench) -> TaggedBackup {
     let mut all = bench
         .run(|context| list_tags(&bench.store, &Filter::default(), &bench.keyring(), context))
-        .unwrap();
+        .unwrap()
+        .backups;
     assert_eq!(all.len(), 1);
     all.remove(0)
 }

@@ -89,6 +89,33 @@ fn a_refused_entry_hides_no_other(#[case] refused: &str, #[case] rows: usize) {
 }
 
 #[rstest]
+#[case::its_names("metadata/tar/h_bad", 0)]
+#[case::a_commit_point("metadata/tar/h_bad/1900000000/1_", 1)]
+fn tags_are_listed_of_all_that_is_shown(#[case] refused: &str, #[case] left: usize) {
+    let bench = two_names();
+    bench.store.forbid(refused);
+    let listing = bench
+        .run(|context| list_tags(&bench.store, &Filter::default(), &bench.keyring(), context))
+        .unwrap();
+    let of = |name: &str| {
+        listing
+            .backups
+            .iter()
+            .filter(|backup| backup.name.as_str() == name)
+            .count()
+    };
+    assert_eq!((of("h_bad"), of("h_good")), (left, 2));
+    let [told] = &listing.unreadable[..] else {
+        panic!("{:?}", listing.unreadable)
+    };
+    assert!(
+        told.object.contains("h_bad") && told.reason.contains("it may not be opened"),
+        "{told:?}"
+    );
+    assert_eq!(listing.exit_class(), ExitClass::Partial);
+}
+
+#[rstest]
 #[case::its_names("metadata/tar/h_bad")]
 #[case::its_data("data/tar/h_bad")]
 fn prune_leaves_a_name_alone_that_it_cannot_read_and_goes_on(#[case] refused: &str) {

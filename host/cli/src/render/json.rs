@@ -1,9 +1,9 @@
 //! The JSON documents: one shape for every verb, for results and for errors.
 //!
 //! ```json
-//! {"schema": "freezer/1", "verb": "backup", "status": "ok", "exit_code": 0, "result": {…}}
+//! {"schema": "freezer/1", "verb": "backup", "status": "ok", "exit_code": 0, "result": {…}, "said": ["warning: …"]}
 //! {"schema": "freezer/1", "verb": "backup", "status": "failed", "exit_code": 1,
-//!  "error": {"message": "…", "causes": ["…"], "next": ["…"]}}
+//!  "error": {"message": "…", "causes": ["…"], "next": ["…"]}, "said": []}
 //! ```
 //!
 //! Keys are only ever added within `freezer/1`. Times are RFC 3339 in UTC, sizes are bytes, durations
@@ -19,19 +19,20 @@ use crate::exit::{Exit, Failure};
 pub(crate) const SCHEMA: &str = "freezer/1";
 
 /// The document of a verb that ended.
-pub(crate) fn result(verb: &str, exit: Exit, result: Value) -> String {
+pub(crate) fn result(verb: &str, exit: Exit, result: Value, said: Vec<String>) -> String {
     json!({
         "schema": SCHEMA,
         "verb": verb,
         "status": exit.word(),
         "exit_code": exit.code(),
         "result": result,
+        "said": said,
     })
     .to_string()
 }
 
 /// The document of a failure.
-pub(crate) fn failure(verb: &str, failure: &Failure) -> String {
+pub(crate) fn failure(verb: &str, failure: &Failure, said: Vec<String>) -> String {
     json!({
         "schema": SCHEMA,
         "verb": verb,
@@ -42,6 +43,7 @@ pub(crate) fn failure(verb: &str, failure: &Failure) -> String {
             "causes": failure.causes,
             "next": failure.next,
         },
+        "said": said,
     })
     .to_string()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use freezer_agent::{BackupRow, CheckReport, Listing, LsEntry, Severity, State};
+use freezer_agent::{BackupRow, CheckReport, Listing, LsEntry, Severity, State, Unreadable};
 use freezer_format::index::{Entry, EntryKind};
 use freezer_format::name::Timestamp;
 use serde_json::{Map, Value, json};
@@ -21,13 +21,18 @@ pub(crate) fn backups(listing: &Listing) -> String {
         out.push_str(&format!("\ntrouble: {}", text::lines(trouble)));
     }
     for hidden in &listing.unreadable {
-        let object = text::escape(hidden.object.as_bytes());
-        out.push_str(&format!(
-            "\ntrouble: {object} can't be read: {}",
-            text::lines(&hidden.reason)
-        ));
+        out.push_str(&unreadable(hidden));
     }
     out
+}
+
+/// A line on what the storage doesn't show.
+pub(super) fn unreadable(hidden: &Unreadable) -> String {
+    let object = text::escape(hidden.object.as_bytes());
+    format!(
+        "\ntrouble: {object} can't be read: {}",
+        text::lines(&hidden.reason)
+    )
 }
 
 fn backup(row: &BackupRow) -> Vec<String> {

@@ -4,6 +4,7 @@
 //! Dropping the [`Progress`] wipes the line and joins the thread.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ impl Progress {
 
     /// Starts to show `counters` on standard error.
     pub(crate) fn start(verb: &'static str, counters: Arc<Counters>) -> Progress {
+        counters.is_watched.store(true, Ordering::Relaxed);
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::default_spinner().tick_chars("-\\|/ "));
         let (stop, stopped) = sync_channel(0);

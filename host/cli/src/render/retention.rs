@@ -1,6 +1,6 @@
 //! What became of backups and leftovers, as tables and documents.
 
-use freezer_agent::{Action, Change, Fate, LeftoverReport, PruneReport, TaggedBackup};
+use freezer_agent::{Action, Change, Fate, LeftoverReport, PruneReport, TagListing, TaggedBackup};
 use freezer_format::name::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -87,7 +87,8 @@ pub(crate) fn prune_document(url: &str, report: &PruneReport) -> Value {
 }
 
 /// The table of backups with tags and pins.
-pub(crate) fn tags(backups: &[TaggedBackup]) -> String {
+pub(crate) fn tags(shown: &TagListing) -> String {
+    let backups = &shown.backups;
     let row = |backup: &TaggedBackup| {
         let tags: Vec<&str> = backup.tags.iter().map(String::as_str).collect();
         let pin = match backup.pinned {
@@ -106,6 +107,9 @@ pub(crate) fn tags(backups: &[TaggedBackup]) -> String {
     let mut out = table::columns(&["NAME", "LEVEL", "DATE", "PIN", "TAGS"], &[1], &rows);
     for trouble in backups.iter().filter_map(|backup| backup.trouble.as_ref()) {
         out.push_str(&format!("\ntrouble: {}", text::lines(trouble)));
+    }
+    for hidden in &shown.unreadable {
+        out.push_str(&super::listing::unreadable(hidden));
     }
     out
 }
@@ -126,14 +130,15 @@ pub(crate) fn unchanged(backup: &TaggedBackup, change: &Change) -> String {
     )
 }
 
-/// The same as documents.
-pub(crate) fn tag_documents(backups: &[TaggedBackup]) -> Value {
+/// The same as a document.
+pub(crate) fn tag_document(shown: &TagListing) -> Value {
     let one = |backup: &TaggedBackup| {
         let mut value = serde_json::to_value(backup).unwrap_or_default();
         put_date(&mut value);
         value
     };
-    backups.iter().map(one).collect()
+    let backups: Vec<Value> = shown.backups.iter().map(one).collect();
+    json!({ "backups": backups, "unreadable": shown.unreadable })
 }
 
 /// The list of leftovers, and the sum of it.

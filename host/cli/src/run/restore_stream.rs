@@ -8,10 +8,10 @@ use std::time::Instant;
 use freezer_agent::{AgentError, OpenBackup, SinkCommand, StreamGoal, StreamOutcome, restore_stream};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::Store;
-use tempfile::NamedTempFile;
 
 use super::restore::{mode_of, shown};
 use super::session::{Session, absolute};
+use super::stream_file::{NewFile, PatientFile};
 use super::{Context, failure, hooks};
 use crate::command::{Restore, RestoreGoal};
 use crate::exit::{Exit, Failure};
@@ -54,8 +54,12 @@ pub(super) fn run(
             (text::escape(line.as_encoded_bytes()), result)
         }
         RestoreGoal::File(file) | RestoreGoal::Directory(file) if file == Path::new("-") => {
-            let mut out = BufWriter::with_capacity(256 << 10, std::io::stdout().lock());
             let result = by(&session, |recipe| {
+                let out: Box<dyn Write> = match PatientFile::standard_output(recipe.cancel) {
+                    Some(pipe) => Box::new(pipe),
+                    None => Box::new(std::io::stdout().lock()),
+                };
+                let mut out = BufWriter::with_capacity(256 << 10, out);
                 let goal = really(restore, StreamGoal::Output(&mut out));
                 restore_stream(&backup, goal, recipe)
             });
@@ -154,31 +158,36 @@ fn to_file(
             .advise("name a file in a directory that this user may write, with room for it")
     };
     let folder = file.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
-    let new = NamedTempFile::with_prefix_in(".freezer-", folder).map_err(failed)?;
+    let new = NewFile::create(&folder).map_err(failed)?;
     let mut out = BufWriter::with_capacity(256 << 10, new);
     let outcome = by(session, |recipe| {
         restore_stream(backup, StreamGoal::Output(&mut out), recipe)
     })?;
     let new = out.into_inner().map_err(|error| failed(error.into_error()))?;
-    new.as_file().sync_all().map_err(failed)?;
-    let named = match restore.overwrite {
-        true => new.persist(file),
-        // Whoever made it meanwhile keeps it.
-        false => new.persist_noclobber(file),
-    };
-    named.map_err(|error| failed(error.error))?;
+    new.finish(file, restore.overwrite).map_err(failed)?;
     Ok(outcome)
 }
 
 /// Devices and FIFOs are written as they are.
 fn to_device(backup: &OpenBackup, file: &Path, session: &Session<'_>) -> Result<StreamOutcome, Failure> {
-    let opened = std::fs::OpenOptions::new().write(true).open(file);
-    let mut out = opened.map_err(|error| {
-        Failure::new(Exit::Failed, format!("can't write {}", shown(file))).because(error.to_string())
-    })?;
-    by(session, |recipe| {
-        restore_stream(backup, StreamGoal::Output(&mut out as &mut dyn Write), recipe)
-    })
+    let restored = session.with_context(|recipe| {
+        let mut out = match PatientFile::open(file, recipe.cancel) {
+            Ok(out) => out,
+            Err(error) => {
+                return recipe
+                    .cancel
+                    .check()
+                    .map_err(AgentError::from)
+                    .map(|()| Err(error));
+            }
+        };
+        restore_stream(backup, StreamGoal::Output(&mut out), recipe).map(Ok)
+    });
+    restored
+        .map_err(|error| failure::of_agent(&error))?
+        .map_err(|error| {
+            Failure::new(Exit::Failed, format!("can't write {}", shown(file))).because(error.to_string())
+        })
 }
 
 /// Says what came of it: beside the stream, if that is on standard output.

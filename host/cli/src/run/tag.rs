@@ -1,7 +1,6 @@
 //! `tag`: lists and changes tags and pins, in each storage by itself.
 
-use freezer_agent::{Keyring, TaggedBackup, Which};
-use serde_json::json;
+use freezer_agent::{Keyring, TagListing, Which};
 
 use super::session::{Session, passphrase};
 use super::{Context, failure, filter, wanted};
@@ -27,34 +26,41 @@ pub(super) fn run(tag: &Tag, context: &Context) -> Result<Exit, Failure> {
         Tag::Change(change) => Some(which(change)?),
     };
     let session = Session::start(context, Vec::new())?;
-    let mut backups = Vec::new();
+    let mut shown = TagListing::default();
     for spec in &reading.storages {
         let (_, store) = session.open(spec)?;
         let result = session.with_context(|recipe| match (tag, &which) {
             (Tag::Change(change), Some(which)) => {
-                freezer_agent::change_tags(&*store, which, &change.change, &keyring, recipe)
+                let backups = freezer_agent::change_tags(&*store, which, &change.change, &keyring, recipe)?;
+                Ok(TagListing {
+                    backups,
+                    ..TagListing::default()
+                })
             }
             (Tag::List { filter: asked, .. }, _) => {
                 freezer_agent::list_tags(&*store, &filter(asked), &keyring, recipe)
             }
-            (Tag::Change(_), None) => Ok(Vec::new()),
+            (Tag::Change(_), None) => Ok(TagListing::default()),
         });
         drop(store);
         match result {
-            Ok(found) => backups.extend(found),
+            Ok(found) => {
+                shown.backups.extend(found.backups);
+                shown.unreadable.extend(found.unreadable);
+            }
             Err(error) => {
                 drop(session.end());
                 return Err(failure::of_agent(&error));
             }
         }
     }
-    let exit = session.end_with(Exit::Ok);
+    let exit = session.end_with(failure::exit(shown.exit_class()));
     if let Tag::Change(change) = tag {
-        for backup in backups.iter().filter(|backup| !backup.changed) {
+        for backup in shown.backups.iter().filter(|backup| !backup.changed) {
             context.output.note(&retention::unchanged(backup, &change.change));
         }
     }
-    tell(&backups, exit, context)?;
+    tell(&shown, exit, context)?;
     Ok(exit)
 }
 
@@ -66,11 +72,11 @@ fn which(change: &TagChange) -> Result<Which, Failure> {
     })
 }
 
-fn tell(backups: &[TaggedBackup], exit: Exit, context: &Context) -> Result<(), Failure> {
+fn tell(shown: &TagListing, exit: Exit, context: &Context) -> Result<(), Failure> {
     let output = &context.output;
     match output.style {
-        Style::Json => context.finish(exit, json!({ "backups": retention::tag_documents(backups) })),
+        Style::Json => context.finish(exit, retention::tag_document(shown)),
         _ if output.quiet => Ok(()),
-        _ => output.print(&retention::tags(backups)),
+        _ => output.print(&retention::tags(shown)),
     }
 }

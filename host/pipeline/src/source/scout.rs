@@ -50,7 +50,7 @@ const DEEPEST: usize = 64;
 const CACHE_TAG: &CStr = c"CACHEDIR.TAG";
 
 /// How directories are opened.
-const DIRECTORY: OFlags = OFlags::RDONLY
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -362,7 +362,7 @@ impl Scout<'_> {
     }
 }
 
-fn push_name(path: &mut Vec<u8>, name: &CStr) {
+pub(super) fn push_name(path: &mut Vec<u8>, name: &CStr) {
     if !path.is_empty() {
         path.push(b'/');
     }
