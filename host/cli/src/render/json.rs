@@ -3,7 +3,7 @@
 //! ```json
 //! {"schema": "freezer/1", "verb": "backup", "status": "ok", "exit_code": 0, "result": {…}, "said": ["warning: …"]}
 //! {"schema": "freezer/1", "verb": "backup", "status": "failed", "exit_code": 1,
-//!  "error": {"message": "…", "causes": ["…"], "next": ["…"]}, "said": []}
+//!  "error": {"message": "…", "causes": ["…"], "next": ["…"]}}
 //! ```
 //!
 //! Keys are only ever added within `freezer/1`. Times are RFC 3339 in UTC, sizes are bytes, durations
@@ -18,34 +18,33 @@ use crate::exit::{Exit, Failure};
 /// The version of the documents.
 pub(crate) const SCHEMA: &str = "freezer/1";
 
-/// The document of a verb that ended.
+/// The document of a verb that ended. `said` is what text would have told on standard error.
 pub(crate) fn result(verb: &str, exit: Exit, result: Value, said: Vec<String>) -> String {
-    json!({
-        "schema": SCHEMA,
-        "verb": verb,
-        "status": exit.word(),
-        "exit_code": exit.code(),
-        "result": result,
-        "said": said,
-    })
-    .to_string()
+    document(verb, exit, ("result", result), said)
 }
 
 /// The document of a failure.
 pub(crate) fn failure(verb: &str, failure: &Failure, said: Vec<String>) -> String {
-    json!({
+    let error = json!({
+        "message": failure.message,
+        "causes": failure.causes,
+        "next": failure.next,
+    });
+    document(verb, failure.exit, ("error", error), said)
+}
+
+fn document(verb: &str, exit: Exit, (key, content): (&str, Value), said: Vec<String>) -> String {
+    let mut document = json!({
         "schema": SCHEMA,
         "verb": verb,
-        "status": failure.exit.word(),
-        "exit_code": failure.exit.code(),
-        "error": {
-            "message": failure.message,
-            "causes": failure.causes,
-            "next": failure.next,
-        },
-        "said": said,
-    })
-    .to_string()
+        "status": exit.word(),
+        "exit_code": exit.code(),
+        key: content,
+    });
+    if !said.is_empty() {
+        document["said"] = Value::from(said);
+    }
+    document.to_string()
 }
 
 /// Puts a path into a document: `key`, and `key_base64` where the path is no UTF-8.
@@ -73,10 +72,11 @@ mod tests {
             &Failure::new(Exit::NothingFound, "no \"x\"")
                 .because("why")
                 .advise("do"),
+            vec!["warning: w".to_owned()],
         );
         assert_eq!(
             document,
-            r#"{"schema":"freezer/1","verb":"ls","status":"nothing-found","exit_code":4,"error":{"message":"no \"x\"","causes":["why"],"next":["do"]}}"#
+            r#"{"schema":"freezer/1","verb":"ls","status":"nothing-found","exit_code":4,"error":{"message":"no \"x\"","causes":["why"],"next":["do"]},"said":["warning: w"]}"#
         );
     }
 
