@@ -30,7 +30,7 @@ FREEZER = os.environ.get("FREEZER_BIN") or os.path.join(ROOT, "target/release/fr
 BUDGETS = {
     "level 0, gzip -6, encrypted": 0.27, "level 0, gzip -5, encrypted": 0.22, "level 0, zstd -3, encrypted": 0.9,
     "no change, 50 000 files": 0.8, "no change, 50 000 files, with a password": 1.3, "1 % of 50 000 files changed": 1.2,
-    "full restore, gzip, encrypted": 0.4,
+    "full restore, gzip, encrypted": 0.4, "list, 10 plugins installed": 1.5,
 }
 
 
