@@ -4,8 +4,8 @@
 //! that has a ceiling of both, and nothing else: no descriptors but its input and its output, no environment, and no system
 //! calls but those of a program that computes. What it answers is used for nothing but this component, whose code it is.
 //!
-//! The child reads the component from its standard input. Its answer is one byte, [`COMPILED`] and the code as the engine
-//! serialises it, or [`REFUSED`] and a line that says why.
+//! The child reads the component from its standard input. Its answer is one byte: 0 and the code as the engine
+//! serialises it, or 1 and a line that says why.
 
 mod child;
 mod confine;
