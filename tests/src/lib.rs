@@ -5,9 +5,7 @@
 //! its output, and the seed if anything was random. What the machine may refuse (root, mounts, tracing) stands in modules
 //! `needs_root`, `needs_mounts`, `needs_uml` and `needs_strace`, which `tests/run.sh` leaves out where it has to.
 
-pub mod conformance;
 pub mod faults;
-mod mode_conformance;
 mod mounted;
 mod mutate;
 mod plugin_storage;
@@ -21,10 +19,9 @@ mod storage;
 mod storage_server;
 mod tree;
 
-pub use mode_conformance::ModeSubject;
 pub use mounted::Mounted;
 pub use mutate::Mutator;
-pub use plugin_storage::{open_storage, plugin_host, quiet_run};
+pub use plugin_storage::{mode_subject, open_storage, plugin_host, quiet_run};
 pub use process::{Finished, Program, Running, program, shown_by_processes};
 pub use random::Random;
 pub use recipes::{Listing, Recipes};

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use freezer_pipeline::cancel::Cancel;
+use freezer_conformance::mode::ModeSubject;
 use freezer_pipeline::store::Store;
-use freezer_plugin::run::BandwidthLimits;
-use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings};
 
-use crate::sandbox::workspace;
+use crate::sandbox::{Sandbox, workspace};
 
 /// A host that knows the built plugins. Compiled ones are kept for all test runs.
 ///
@@ -58,17 +57,38 @@ pub fn open_storage(host: &PluginHost, url: &str, settings: &[(String, String)])
 /// A run that nobody watches.
 #[must_use]
 pub fn quiet_run() -> Arc<Run> {
-    Run::new(quiet_config())
+    Run::new(RunConfig::quiet())
 }
 
-/// What such a run is made of.
-pub(crate) fn quiet_config() -> RunConfig {
-    RunConfig {
-        cancel: Cancel::new(),
-        named_paths: Vec::new(),
-        warn: Arc::new(|_| {}),
-        progress: Arc::new(|_, _| {}),
-        tell: Arc::new(|_| {}),
-        bandwidth: BandwidthLimits::default(),
+/// A mode with its settings, for the rules that every mode keeps. `is_free` looks from outside.
+///
+/// # Panics
+/// When the plugin isn't there or a setting isn't one of its own.
+#[must_use]
+pub fn mode_subject(
+    mode: &str,
+    settings: &[(&str, &str)],
+    path: Option<PathBuf>,
+    is_free: impl Fn() -> Result<(), String> + 'static,
+) -> (ModeSubject, Sandbox) {
+    let sandbox = Sandbox::on_disk();
+    let host = plugin_host(sandbox.path("state"));
+    let plugin = host
+        .find(PluginKind::Mode, mode)
+        .unwrap_or_else(|error| panic!("{mode}: {error}"));
+    let mut given = Settings::new();
+    for (name, text) in settings {
+        let parsed = plugin.manifest().parse_setting(name, text);
+        let (name, value) = parsed.unwrap_or_else(|error| panic!("{name}: {error}"));
+        given.set(&name, value);
     }
+    let subject = ModeSubject {
+        host,
+        plugin,
+        settings: given,
+        path,
+        target: sandbox.path("target"),
+        is_free: Box::new(is_free),
+    };
+    (subject, sandbox)
 }

@@ -28,7 +28,7 @@ use freezer_pipeline::{Dereference, RunContext};
 use freezer_plugin::{PluginHost, PluginKind, Run, RunConfig, Settings};
 use jiff::tz::TimeZone;
 
-use crate::plugin_storage::{plugin_host, quiet_config};
+use crate::plugin_storage::plugin_host;
 use crate::random::Random;
 use crate::sandbox::Sandbox;
 
@@ -93,7 +93,7 @@ impl Recipes {
             .unwrap_or_else(|error| panic!("{error}"));
         let run = Run::new(RunConfig {
             named_paths: vec![self.sandbox.source()],
-            ..quiet_config()
+            ..RunConfig::quiet()
         });
         let mode = PluginMode {
             host: &self.host,

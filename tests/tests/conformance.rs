@@ -4,11 +4,11 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use freezer_conformance::storage::{Capabilities, RULES, Subject};
 use freezer_pipeline::store::{
     ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
 };
 use freezer_pipeline::testing::MemoryStore;
-use freezer_tests::conformance::{Capabilities, RULES, Subject};
 use rstest::rstest;
 
 /// What a storage does wrong, and in all else is right.
@@ -290,7 +290,7 @@ fn violations(sin: Sin) -> Vec<String> {
     let subject = Subject {
         other_run: Arc::<Sinner>::clone(&store),
         store,
-        absent: sinner(MemoryStore::new(), true),
+        absent: Some(sinner(MemoryStore::new(), true)),
         capabilities: Capabilities::default(),
     };
     subject.violations()

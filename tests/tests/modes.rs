@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use freezer_tests::{ModeSubject, Mounted, Sandbox, Server, program, workspace, write};
+use freezer_tests::{Mounted, Sandbox, Server, mode_subject, program, workspace, write};
 use rstest::rstest;
 
 /// The modes that are tested below, by their plugin folders.
@@ -28,7 +28,13 @@ fn every_mode_plugin_is_tested() {
 }
 
 #[track_caller]
-fn assert_conforms(subject: &ModeSubject) {
+fn assert_conforms(
+    mode: &str,
+    settings: &[(&str, &str)],
+    path: Option<PathBuf>,
+    is_free: impl Fn() -> Result<(), String> + 'static,
+) {
+    let (subject, _sandbox) = mode_subject(mode, settings, path, is_free);
     let violations = subject.violations();
     assert!(violations.is_empty(), "{}", violations.join("\n"));
 }
@@ -37,7 +43,7 @@ fn assert_conforms(subject: &ModeSubject) {
 fn fs_conforms() {
     let sandbox = Sandbox::new();
     write(&sandbox.path("source/a"), b"a");
-    assert_conforms(&ModeSubject::new("fs", &[], Some(sandbox.source()), || Ok(())));
+    assert_conforms("fs", &[], Some(sandbox.source()), || Ok(()));
 }
 
 /// Asks a query of a server until it answers `wanted`: a server notices the end of a connection a moment later.
@@ -84,9 +90,7 @@ mod needs_mounts {
         write(&source.join("a"), b"a");
         let seen = source.clone();
         let settings = [("snapshot", "btrfs")];
-        assert_conforms(&ModeSubject::new("fs", &settings, Some(source), move || {
-            no_snapshot(&seen)
-        }));
+        assert_conforms("fs", &settings, Some(source), move || no_snapshot(&seen));
     }
 
     mod needs_mariadb {
@@ -153,7 +157,7 @@ fn mysql_conforms_on(server: &Server, kind: &[(&str, &str)], frozen: Option<Path
     };
     let data = PathBuf::from(server.value("DATADIR"));
     let settings = [&login, kind].concat();
-    assert_conforms(&ModeSubject::new("mysql", &settings, Some(data), is_free));
+    assert_conforms("mysql", &settings, Some(data), is_free);
 }
 
 mod needs_mariadb {
@@ -194,7 +198,7 @@ fn postgres_conforms_on(server: &Server, kind: &str, frozen: Option<PathBuf>) {
         frozen.as_deref().map_or(Ok(()), no_snapshot)?;
         answers(ask, "0")
     };
-    assert_conforms(&ModeSubject::new("postgres", &settings, data, is_free));
+    assert_conforms("postgres", &settings, data, is_free);
 }
 
 mod needs_postgres {
@@ -226,7 +230,7 @@ fn mongo_conforms_on(peer: &Server, more: &[(&str, &str)], frozen: Option<PathBu
         answers(held, "0")
     };
     let settings = [&login, more].concat();
-    assert_conforms(&ModeSubject::new("mongo", &settings, Some(data), is_free));
+    assert_conforms("mongo", &settings, Some(data), is_free);
 }
 
 mod needs_mongo {

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use freezer_tests::conformance::{Capabilities, Refusal, Subject};
+use freezer_conformance::storage::{Capabilities, Refusal, Subject};
 use freezer_tests::{Sandbox, StorageServer, open_storage, plugin_host, workspace};
 
 /// The storages that are tested below, by their plugin folders.
@@ -44,7 +44,7 @@ fn assert_conforms(
     let subject = Subject {
         store: open_storage(&one, &url("container"), settings),
         other_run: open_storage(&other, &url("container"), settings),
-        absent: open_storage(&one, &url("absent"), settings),
+        absent: Some(open_storage(&one, &url("absent"), settings)),
         capabilities,
     };
     let violations = subject.violations();

@@ -7,13 +7,23 @@ use std::path::{Path, PathBuf};
 use freezer_tests::workspace;
 
 /// Which of our own crates each may use. A new crate needs a line here, and so a decision.
-const DIRECTIONS: [(&str, &[&str]); 9] = [
+const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("host/format", &[]),
     ("host/io", &[]),
     ("host/pipeline", &["freezer-format"]),
     (
         "host/plugin",
         &["freezer-format", "freezer-pipeline", "freezer-io"],
+    ),
+    ("host/conformance", &["freezer-pipeline", "freezer-plugin"]),
+    (
+        "host/author",
+        &[
+            "freezer-format",
+            "freezer-pipeline",
+            "freezer-plugin",
+            "freezer-conformance",
+        ],
     ),
     (
         "host/agent",
@@ -25,6 +35,8 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
             "freezer-format",
             "freezer-pipeline",
             "freezer-plugin",
+            "freezer-conformance",
+            "freezer-author",
             "freezer-agent",
         ],
     ),
@@ -38,6 +50,7 @@ const DIRECTIONS: [(&str, &[&str]); 9] = [
             "freezer-format",
             "freezer-pipeline",
             "freezer-plugin",
+            "freezer-conformance",
             "freezer-agent",
         ],
     ),

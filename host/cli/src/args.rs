@@ -5,6 +5,7 @@
 //! command line is another one and lives in `compat`.
 
 mod admin;
+mod author;
 mod backup;
 mod browse;
 mod copy;
@@ -28,6 +29,7 @@ use clap::{ArgAction, CommandFactory, Parser, Subcommand};
 use crate::exit::Exit;
 
 pub(crate) use admin::AdminArgs;
+pub(crate) use author::{DocsArgs, KindText, LanguageText, NewArgs, PackArgs, ProjectArgs};
 pub(crate) use backup::BackupArgs;
 pub(crate) use browse::{CheckArgs, DumpArgs, ListArgs, LsArgs, SourceArgs, StorageArgs};
 pub(crate) use copy::CopyArgs;
@@ -139,7 +141,7 @@ pub(crate) enum Verb {
     Admin(AdminArgs),
     /// Run a command at a priority and within a time, its success or failure being freezer's
     Exec(ExecArgs),
-    /// Install, inspect, grant, update and remove plugins
+    /// Install, inspect, grant, update and remove plugins; make, build, test and pack your own
     Plugin(PluginArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),

@@ -3,6 +3,7 @@
 //! `config` makes it from our verbs and `compat` from the original's options; `run` does it. It
 //! holds no half-made decisions: every default is filled in and every contradiction refused.
 
+mod author;
 mod plugin;
 
 use std::ffi::OsString;
@@ -17,6 +18,7 @@ use freezer_format::retention::Policy;
 
 use crate::config::layer::Setting;
 
+pub(crate) use author::{AuthorCommand, Work};
 pub(crate) use plugin::{Accept, Consent, PluginCommand, Renewal};
 
 /// One action.

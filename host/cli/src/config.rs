@@ -15,6 +15,7 @@ pub(crate) mod file;
 pub(crate) mod hooks;
 pub(crate) mod layer;
 mod osrc;
+mod author;
 mod plugin;
 mod reading;
 mod settings;

@@ -163,6 +163,13 @@ impl GuestState {
                 "the run was cancelled",
             ));
         }
+        if self.context.run.breaks() {
+            // Of a kind that the host doesn't try again: the plugin's answer to it is what is looked at.
+            return Err(convert::error(
+                types::ErrorKind::Other,
+                "this call was broken off for a trial",
+            ));
+        }
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use freezer_io::limiter::{Bandwidth, Throttle};
 use freezer_pipeline::cancel::Cancel;
 
+use crate::fault::Fault;
 use crate::usage::{Meter, Meters, PluginUsage};
 
 /// Takes a warning for the summary and the manifest: one escaped line that begins with the plugin's name.
@@ -38,6 +39,21 @@ pub struct RunConfig {
     pub tell: Tell,
     /// How fast the run may be.
     pub bandwidth: BandwidthLimits,
+}
+
+impl RunConfig {
+    /// A run that nobody watches, stops or slows down, as tests want it.
+    #[must_use]
+    pub fn quiet() -> Self {
+        Self {
+            cancel: Cancel::new(),
+            named_paths: Vec::new(),
+            warn: Arc::new(|_| {}),
+            progress: Arc::new(|_, _| {}),
+            tell: Arc::new(|_| {}),
+            bandwidth: BandwidthLimits::default(),
+        }
+    }
 }
 
 /// How many bytes a second all storages of a run may move together; no limit where none is given.
@@ -81,6 +97,7 @@ struct View {
 /// A run. Shared by all plugins that take part in it.
 pub struct Run {
     config: RunConfig,
+    fault: Option<Arc<Fault>>,
     bandwidth: Bandwidth,
     told: Mutex<BTreeSet<String>>,
     guards: Mutex<Vec<(u64, Box<dyn Guard>)>>,
@@ -95,7 +112,18 @@ impl Run {
     /// Starts a run that holds nothing.
     #[must_use]
     pub fn new(config: RunConfig) -> Arc<Self> {
+        Self::make(config, None)
+    }
+
+    /// Starts a run in which one host call fails, for tests of plugins.
+    #[must_use]
+    pub fn breaking(config: RunConfig, fault: Arc<Fault>) -> Arc<Self> {
+        Self::make(config, Some(fault))
+    }
+
+    fn make(config: RunConfig, fault: Option<Arc<Fault>>) -> Arc<Self> {
         Arc::new(Self {
+            fault,
             bandwidth: Bandwidth {
                 upload: Throttle::new(config.bandwidth.upload),
                 download: Throttle::new(config.bandwidth.download),
@@ -114,6 +142,11 @@ impl Run {
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
         &self.config.cancel
+    }
+
+    /// True if the script wants this host call to fail.
+    pub(crate) fn breaks(&self) -> bool {
+        self.fault.as_ref().is_some_and(|fault| fault.strikes())
     }
 
     /// The limits that all transfers of the run share.
@@ -283,14 +316,7 @@ mod tests {
     }
 
     fn quiet() -> Arc<Run> {
-        Run::new(RunConfig {
-            cancel: Cancel::new(),
-            named_paths: Vec::new(),
-            warn: Arc::new(|_| {}),
-            progress: Arc::new(|_, _| {}),
-            tell: Arc::new(|_| {}),
-            bandwidth: BandwidthLimits::default(),
-        })
+        Run::new(RunConfig::quiet())
     }
 
     #[test]

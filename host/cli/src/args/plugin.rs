@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::author::{DocsArgs, NewArgs, PackArgs, ProjectArgs};
+
 /// `freezer plugin VERB`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PluginArgs {
@@ -35,6 +37,16 @@ pub(crate) enum PluginVerb {
     Trust(TrustArgs),
     /// Revoke a key with all that it signed, or one component by its digest
     Distrust(DistrustArgs),
+    /// Make a new plugin: a folder that builds and passes its tests as it is
+    New(NewArgs),
+    /// Compile a plugin and pack its plugin.toml into the component
+    Build(ProjectArgs),
+    /// Run a plugin's own tests, then try the real component in the real host, with what it asks for
+    Test(ProjectArgs),
+    /// Pack a plugin for others, and sign it
+    Pack(PackArgs),
+    /// Print a plugin's reference page in Markdown
+    Docs(DocsArgs),
 }
 
 impl PluginVerb {
@@ -51,6 +63,11 @@ impl PluginVerb {
             Self::Revoke(_) => "plugin revoke",
             Self::Trust(_) => "plugin trust",
             Self::Distrust(_) => "plugin distrust",
+            Self::New(_) => "plugin new",
+            Self::Build(_) => "plugin build",
+            Self::Test(_) => "plugin test",
+            Self::Pack(_) => "plugin pack",
+            Self::Docs(_) => "plugin docs",
         }
     }
 }

@@ -3,6 +3,8 @@
 use freezer_plugin::grants::Grant;
 use freezer_plugin::{InstallAsk, Scope};
 
+use super::AuthorCommand;
+
 /// One verb of `freezer plugin`.
 #[derive(Debug)]
 pub(crate) enum PluginCommand {
@@ -76,6 +78,8 @@ pub(crate) enum PluginCommand {
         /// For whom.
         scope: Scope,
     },
+    /// Make, compile, try out, pack or describe one's own.
+    Author(AuthorCommand),
 }
 
 /// What is accepted of a component that is to be installed.

@@ -130,6 +130,12 @@ impl Environment {
         }
     }
 
+    /// Where cargo keeps the sources of crates.
+    pub(crate) fn cargo_home(&self) -> Option<PathBuf> {
+        let named = self.variables.get("CARGO_HOME").map(PathBuf::from);
+        named.or_else(|| self.home.as_ref().map(|home| home.join(".cargo")))
+    }
+
     /// What SSH finds on this machine: the user's known machines before the system's, and the user's agent.
     pub(crate) fn ssh(&self) -> freezer_plugin::SshSurroundings {
         let own = self.home.iter().map(|home| home.join(".ssh/known_hosts"));

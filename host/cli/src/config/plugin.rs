@@ -3,8 +3,9 @@
 use freezer_plugin::grants::Grant;
 use freezer_plugin::{InstallAsk, Scope};
 
+use super::author;
 use crate::args::{AcceptArgs, ConsentArgs, PluginVerb, ScopeArgs};
-use crate::command::{Accept, Consent, PluginCommand, Renewal};
+use crate::command::{Accept, AuthorCommand, Consent, PluginCommand, Renewal};
 use crate::exit::Failure;
 
 /// The word for all that a plugin asks for.
@@ -63,6 +64,11 @@ pub(super) fn judge(verb: PluginVerb) -> Result<PluginCommand, Failure> {
             why: args.why,
             scope: scope(args.scope),
         },
+        PluginVerb::New(args) => PluginCommand::Author(author::new(args)),
+        PluginVerb::Build(args) => PluginCommand::Author(AuthorCommand::Build(author::work(args))),
+        PluginVerb::Test(args) => PluginCommand::Author(AuthorCommand::Test(author::work(args))),
+        PluginVerb::Pack(args) => PluginCommand::Author(author::pack(args)),
+        PluginVerb::Docs(args) => PluginCommand::Author(author::docs(args)),
     })
 }
 

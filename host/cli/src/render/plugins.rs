@@ -2,6 +2,7 @@
 
 pub(crate) mod keys;
 pub(crate) mod offer;
+pub(crate) mod trial;
 
 use freezer_plugin::audit::{LastRun, Used};
 use freezer_plugin::grants::GrantSet;

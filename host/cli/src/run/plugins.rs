@@ -1,6 +1,7 @@
 //! `freezer plugin`: the operator's road, from looking at a plugin to removing it.
 
 mod approval;
+mod author;
 mod grants;
 mod install;
 mod keys;
@@ -58,6 +59,7 @@ pub(super) fn run(command: PluginCommand, context: &Context) -> Result<Exit, Fai
         PluginCommand::Distrust { what, why, scope } => {
             keys::distrust(&what, &why, &Target { context, scope })
         }
+        PluginCommand::Author(command) => author::run(&command, context),
     }
 }
 

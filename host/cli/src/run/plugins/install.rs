@@ -303,7 +303,8 @@ fn accept_options(accept: &Accept) -> String {
     options
 }
 
-fn of_pack(error: &PackError) -> Failure {
+/// A component that can't be taken, with what to do about it.
+pub(super) fn of_pack(error: &PackError) -> Failure {
     match error {
         PackError::Plugin(
             error @ (PluginError::Unreadable { .. }

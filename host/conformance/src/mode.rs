@@ -2,7 +2,7 @@
 //!
 //! A rule needs the mode with its settings, and somebody who can tell from outside whether anything is still locked or
 //! frozen. So the same suite serves a mode of this workspace and one of an author elsewhere. A rule answers the first thing that
-//! is wrong, in words; [`ModeSubject::violations`] runs them all.
+//! is wrong, in words; [`ModeSubject::test_all`] runs them all.
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use freezer_pipeline::store::ErrorKind;
 use freezer_plugin::{
-    BackupRequest, Destination, ModeBackup, ModeSource, Outcome, PluginError, PluginHost, PluginKind,
-    RestoreRequest, Run, RunConfig, Settings,
+    BackupRequest, Destination, ModeBackup, ModeRestore, ModeSource, Outcome, Plugin, PluginError,
+    PluginHost, RestoreRequest, Run, RunConfig, Settings,
 };
 
-use crate::plugin_storage::{plugin_host, quiet_config};
-use crate::sandbox::Sandbox;
+use crate::{Answer, Finding};
 
 /// How long a mode may take to end when the user has pressed Ctrl-C, with some slack for a busy machine.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(30);
@@ -24,16 +23,22 @@ const CANCELLED_WITHIN: Duration = Duration::from_secs(30);
 const MAX_NOTE_BYTES: usize = 64 << 10;
 
 /// Tells from outside whether nothing is held any more.
-type IsFree = Box<dyn Fn() -> Result<(), String>>;
+pub type IsFree = Box<dyn Fn() -> Result<(), String>>;
 
 /// A mode under test.
 pub struct ModeSubject {
-    host: PluginHost,
-    sandbox: Sandbox,
-    mode: String,
-    settings: Vec<(String, String)>,
-    path: Option<PathBuf>,
-    is_free: IsFree,
+    /// What runs it.
+    pub host: PluginHost,
+    /// The mode.
+    pub plugin: Plugin,
+    /// Its settings.
+    pub settings: Settings,
+    /// What is backed up, if it wants a path.
+    pub path: Option<PathBuf>,
+    /// Where it may be asked to restore to; nothing is written there.
+    pub target: PathBuf,
+    /// Looks from outside.
+    pub is_free: IsFree,
 }
 
 /// What a rule answers.
@@ -86,93 +91,100 @@ const RULES: &[Rule] = &[
 ];
 
 impl ModeSubject {
-    /// A mode with its settings. `is_free` looks from outside.
-    pub fn new(
-        mode: &str,
-        settings: &[(&str, &str)],
-        path: Option<PathBuf>,
-        is_free: impl Fn() -> Result<(), String> + 'static,
-    ) -> Self {
-        let sandbox = Sandbox::on_disk();
-        let own = |text: &(&str, &str)| (text.0.to_owned(), text.1.to_owned());
-        Self {
-            host: plugin_host(sandbox.path("state")),
-            mode: mode.to_owned(),
-            settings: settings.iter().map(own).collect(),
-            path,
-            is_free: Box::new(is_free),
-            sandbox,
+    /// Tests all rules and tells of each as it ends.
+    pub fn test_all(&self, mut tell: impl FnMut(Finding)) {
+        for (rule, check) in RULES {
+            let answer = check(self).map_or_else(Answer::Broken, |()| Answer::Kept);
+            tell(Finding::new(rule, answer));
         }
+    }
+
+    /// Breaks each host call of a backup once: nothing is held afterwards, and the next backup works.
+    pub fn break_every_call(&self, mut tell: impl FnMut(Finding)) {
+        tell(crate::break_each_call(
+            "a_broken_backup_holds_nothing_and_the_next_one_works",
+            |fault| {
+                let run = Run::breaking(self.config(), Arc::clone(fault));
+                let tried = self.back_up_in(&run);
+                if !fault.struck() {
+                    return tried.map(drop);
+                }
+                self.require_free(&run)?;
+                let again = self.back_up();
+                again
+                    .map(drop)
+                    .map_err(|why| format!("the next backup fails: {why}"))
+            },
+        ));
     }
 
     /// Runs all rules; answers what is violated, a line each.
     #[must_use]
     pub fn violations(&self) -> Vec<String> {
-        let broken = |(name, check): &Rule| check(self).err().map(|why| format!("{name}: {why}"));
-        RULES.iter().filter_map(broken).collect()
+        let mut found = Vec::new();
+        self.test_all(|finding| {
+            if finding.is_broken() {
+                found.push(finding.to_string());
+            }
+        });
+        found
     }
 
     fn run(&self) -> Arc<Run> {
-        Run::new(RunConfig {
-            named_paths: self.path.iter().cloned().collect(),
-            ..quiet_config()
-        })
+        Run::new(self.config())
     }
 
-    fn settings(&self) -> Result<Settings, String> {
-        let plugin = self.host.find(PluginKind::Mode, &self.mode).map_err(said)?;
-        let mut settings = Settings::new();
-        for (name, text) in &self.settings {
-            let parsed = plugin.manifest().parse_setting(name, text);
-            let (name, value) = parsed.map_err(|error| format!("{name}: {error}"))?;
-            settings.set(&name, value);
+    pub(crate) fn config(&self) -> RunConfig {
+        RunConfig {
+            named_paths: self.path.iter().cloned().collect(),
+            ..RunConfig::quiet()
         }
-        Ok(settings)
     }
 
     fn prepare_with(
         &self,
         run: &Arc<Run>,
         change: impl FnOnce(&mut BackupRequest),
-    ) -> Result<Result<ModeBackup, PluginError>, String> {
-        let plugin = self.host.find(PluginKind::Mode, &self.mode).map_err(said)?;
+    ) -> Result<ModeBackup, PluginError> {
         let mut request = BackupRequest {
             path: self.path.clone(),
-            settings: self.settings()?,
+            settings: self.settings.clone(),
             level: 0,
             parent_note: None,
         };
         change(&mut request);
-        Ok(self.host.prepare_backup(&plugin, request, run))
+        self.host.prepare_backup(&self.plugin, request, run)
     }
 
     fn prepare(&self, run: &Arc<Run>) -> Result<ModeBackup, String> {
-        self.prepare_with(run, |_| {})?
+        self.prepare_with(run, |_| {})
             .map_err(|error| format!("it can't be prepared: {error}"))
     }
 
     /// Prepares a restore that a note leads.
-    fn restore(&self, note: &str) -> Result<Result<freezer_plugin::ModeRestore, PluginError>, String> {
-        let plugin = self.host.find(PluginKind::Mode, &self.mode).map_err(said)?;
+    fn restore(&self, note: &str) -> Result<ModeRestore, PluginError> {
         let request = RestoreRequest {
-            target: Some(self.sandbox.path("target")),
-            settings: self.settings()?,
+            target: Some(self.target.clone()),
+            settings: self.settings.clone(),
             note: note.to_owned(),
         };
-        Ok(self.host.prepare_restore(&plugin, request, &self.run()))
+        self.host.prepare_restore(&self.plugin, request, &self.run())
     }
 
     /// Makes one backup as the host does; answers its source's name and its note.
     fn back_up(&self) -> Result<(String, String), String> {
-        let run = self.run();
-        let mut prepared = self.prepare(&run)?;
+        self.back_up_in(&self.run())
+    }
+
+    fn back_up_in(&self, run: &Arc<Run>) -> Result<(String, String), String> {
+        let mut prepared = self.prepare(run)?;
         let source = prepared.next_source().map_err(said)?;
         let name = read(source.ok_or("it offers nothing")?)?;
         if prepared.next_source().map_err(said)?.is_some() {
             return Err("it offers a second source".to_owned());
         }
         let note = prepared.finish(&Outcome::Done).map_err(said)?;
-        self.require_free(&run)?;
+        self.require_free(run)?;
         Ok((name, note))
     }
 
@@ -299,8 +311,7 @@ fn its_note_is_a_document(subject: &ModeSubject) -> Verdict {
 
 fn its_note_leads_a_restore_to_the_source(subject: &ModeSubject) -> Verdict {
     let (name, note) = subject.back_up()?;
-    let mut prepared = subject.restore(&note)?.map_err(said)?;
-    let target = subject.sandbox.path("target");
+    let mut prepared = subject.restore(&note).map_err(said)?;
     let destination = match prepared.destination(&name) {
         Ok(destination) => destination,
         // What only its own tools unpack is refused in words, and goes to a file.
@@ -308,7 +319,7 @@ fn its_note_leads_a_restore_to_the_source(subject: &ModeSubject) -> Verdict {
         Err(error) => return Err(error.to_string()),
     };
     if let Destination::Directory(directory) = &destination
-        && !directory.starts_with(&target)
+        && !directory.starts_with(&subject.target)
     {
         return Err(format!("it leads to {}", directory.display()));
     }
@@ -317,7 +328,7 @@ fn its_note_leads_a_restore_to_the_source(subject: &ModeSubject) -> Verdict {
 
 fn a_restore_knows_no_other_source(subject: &ModeSubject) -> Verdict {
     let (name, note) = subject.back_up()?;
-    let mut prepared = subject.restore(&note)?.map_err(said)?;
+    let mut prepared = subject.restore(&note).map_err(said)?;
     let wrong = format!("{name}-other");
     match no_crash(prepared.destination(&wrong))? {
         None => no_crash(prepared.finish(&failed())).map(drop),
@@ -341,7 +352,7 @@ fn a_note_that_it_did_not_write_is_no_crash(subject: &ModeSubject) -> Verdict {
         &deep,
     ] {
         let start: String = note.chars().take(20).collect();
-        let prepared = no_crash(subject.restore(note)?).map_err(|why| format!("{start:?}: {why}"))?;
+        let prepared = no_crash(subject.restore(note)).map_err(|why| format!("{start:?}: {why}"))?;
         if let Some(prepared) = prepared {
             no_crash(prepared.finish(&failed())).map_err(|why| format!("{start:?}: {why}"))?;
         }
@@ -355,7 +366,7 @@ fn a_parent_s_note_that_it_did_not_write_is_no_crash(subject: &ModeSubject) -> V
         let prepared = subject.prepare_with(&run, |request| {
             request.level = 1;
             request.parent_note = Some(note.to_owned());
-        })?;
+        });
         if let Some(prepared) = no_crash(prepared)? {
             no_crash(prepared.finish(&failed()))?;
         }
@@ -366,7 +377,7 @@ fn a_parent_s_note_that_it_did_not_write_is_no_crash(subject: &ModeSubject) -> V
 
 fn without_a_path_it_says_what_is_missing_or_goes_on(subject: &ModeSubject) -> Verdict {
     let run = subject.run();
-    let prepared = subject.prepare_with(&run, |request| request.path = None)?;
+    let prepared = subject.prepare_with(&run, |request| request.path = None);
     if let Some(prepared) = no_crash(prepared)? {
         no_crash(prepared.finish(&failed()))?;
     }

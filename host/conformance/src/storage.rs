@@ -1,7 +1,7 @@
 //! What every storage must do, rule by rule, as `wit/storage.wit` says it: one function for each rule.
 //!
 //! A rule needs nothing but opened storages and what the storage says of itself, so the same suite serves a storage of
-//! this workspace, one in memory, and one of an author elsewhere. Each rule works below a prefix of its own, so that
+//! this workspace, one in memory, and one of an author elsewhere ([`Subject::test_all`]). Each rule works below a prefix of its own, so that
 //! rules can run at once on one container; it cleans nothing up: the container is thrown away.
 //!
 //! A rule answers the first thing that is wrong, in words; [`Subject::violations`] runs them all.
@@ -13,12 +13,18 @@ mod pending;
 mod reading;
 mod small;
 mod uploads;
+pub mod faults;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use freezer_pipeline::store::{ErrorKind, Store};
+
+use crate::{Answer, Finding};
+
+/// Rules that run at once.
+const AT_ONCE: usize = 4;
 
 /// How far a storage can keep a second writer from replacing an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +89,8 @@ pub struct Subject {
     pub store: Arc<dyn Store>,
     /// The same container, opened as another run would.
     pub other_run: Arc<dyn Store>,
-    /// A container that doesn't exist.
-    pub absent: Arc<dyn Store>,
+    /// A container that doesn't exist, where one can be named.
+    pub absent: Option<Arc<dyn Store>>,
     /// What it says of itself.
     pub capabilities: Capabilities,
 }
@@ -144,27 +150,59 @@ impl Subject {
         (rule.check)(self, prefix)
     }
 
-    /// Tests all rules, some at once, and answers one line for each that doesn't hold.
-    #[must_use]
-    pub fn violations(&self) -> Vec<String> {
-        let next = std::sync::Mutex::new(RULES.iter());
-        let found = std::sync::Mutex::new(Vec::new());
+    /// Why a rule isn't tried with this storage, if it isn't.
+    fn skips(&self, rule: &Rule) -> Option<&'static str> {
+        match rule.name {
+            "of_several_writers_one_wins" if self.capabilities.refusal != Refusal::Atomic => {
+                Some("it can't refuse to replace an object atomically")
+            }
+            "unfinished_uploads_come_in_pages" if !self.capabilities.pending => {
+                Some("it doesn't list unfinished uploads")
+            }
+            "an_absent_container_is_told" if self.absent.is_none() => {
+                Some("no container that isn't there can be named")
+            }
+            _ => None,
+        }
+    }
+
+    /// Tests all rules, some at once, and tells of each as it ends.
+    pub fn test_all(&self, tell: impl Fn(Finding) + Sync) {
+        let next = Mutex::new(RULES.iter());
         std::thread::scope(|scope| {
-            for _ in 0..4 {
+            for _ in 0..AT_ONCE {
                 scope.spawn(|| {
                     loop {
-                        let rule = next.lock().ok().and_then(|mut rules| rules.next());
+                        let rule = next.lock().unwrap_or_else(PoisonError::into_inner).next();
                         let Some(rule) = rule else { break };
-                        if let Err(violation) = self.test(rule, &format!("conformance/{}/", rule.name))
-                            && let Ok(mut found) = found.lock()
-                        {
-                            found.push(format!("{}: {violation}", rule.name));
-                        }
+                        tell(Finding::new(rule.name, self.answer(rule)));
                     }
                 });
             }
         });
-        let mut found = found.into_inner().unwrap_or_default();
+    }
+
+    fn answer(&self, rule: &Rule) -> Answer {
+        if let Some(why) = self.skips(rule) {
+            return Answer::Skipped(why.to_owned());
+        }
+        match self.test(rule, &format!("conformance/{}/", rule.name)) {
+            Ok(()) => Answer::Kept,
+            Err(violation) => Answer::Broken(violation.to_string()),
+        }
+    }
+
+    /// Tests all rules and answers one line for each that doesn't hold.
+    #[must_use]
+    pub fn violations(&self) -> Vec<String> {
+        let found = Mutex::new(Vec::new());
+        self.test_all(|finding| {
+            if finding.is_broken() {
+                let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.push(finding.to_string());
+            }
+        });
+        let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         found.sort();
         found
     }

@@ -1,0 +1,142 @@
+//! Tries a component out in the real host: with exactly the grants that its plugin.toml asks for, in a folder of its own that is
+//! removed afterwards. The rules are those that freezer's own plugins are held to.
+//!
+//! What the plugin needs for it (a URL, settings, files) stands in `freezer-test.toml`.
+
+mod settings;
+mod place;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use freezer_conformance::mode::ModeSubject;
+use freezer_conformance::storage::faults::Breaking;
+use freezer_conformance::storage::{RULES, Subject};
+use freezer_conformance::{Answer, Finding};
+use freezer_plugin::{Fault, PluginKind, Run, RunConfig};
+
+use crate::error::AuthorError;
+use crate::project::Project;
+use place::Place;
+
+pub use settings::FILE_NAME;
+
+/// A part of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The rules of the contract.
+    Conformance,
+    /// Every host call breaks once.
+    Faults,
+}
+
+impl Part {
+    /// Its heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Conformance => "conformance",
+            Self::Faults => "faults",
+        }
+    }
+}
+
+/// How many of each there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Rules that hold.
+    pub passed: usize,
+    /// Rules that don't.
+    pub failed: usize,
+    /// Rules that weren't tried.
+    pub skipped: usize,
+}
+
+impl Count {
+    fn add(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            match finding.answer {
+                Answer::Kept => self.passed += 1,
+                Answer::Broken(_) => self.failed += 1,
+                Answer::Skipped(_) => self.skipped += 1,
+            }
+        }
+    }
+}
+
+/// Takes a part of the report as soon as it is complete.
+pub type Tell<'a> = dyn FnMut(Part, &[Finding]) + 'a;
+
+/// Tries a packed component out, and tells of each part.
+///
+/// # Errors
+/// [`AuthorError::Trial`] for a freezer-test.toml that can't be used; [`AuthorError::Plugin`] if the component can't be loaded or
+/// opened at all. A rule that doesn't hold is a finding, not an error.
+pub fn run(project: &Project, component: &Path, tell: &mut Tell<'_>) -> Result<Count, AuthorError> {
+    let place = Place::make(project, component)?;
+    let mut count = Count::default();
+    let mut told = |part, findings: Vec<Finding>| {
+        count.add(&findings);
+        tell(part, &findings);
+    };
+    match project.manifest().kind {
+        PluginKind::Storage => storage(&place, &mut told)?,
+        PluginKind::Mode => mode(&place, &mut told)?,
+    }
+    Ok(count)
+}
+
+type Told<'a> = dyn FnMut(Part, Vec<Finding>) + 'a;
+
+fn storage(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
+    let (one, other) = (place.host()?, place.host()?);
+    let url = place.settings().url(FILE_NAME)?;
+    let open = |host, url, run: Arc<Run>| place.open(host, url, &run);
+    let subject = Subject {
+        store: open(&one, url, Run::new(RunConfig::quiet()))?,
+        other_run: open(&other, url, Run::new(RunConfig::quiet()))?,
+        absent: match &place.settings().absent {
+            Some(url) => Some(open(&one, url, Run::new(RunConfig::quiet()))?),
+            None => None,
+        },
+        capabilities: place.settings().capabilities(),
+    };
+    let found = Mutex::new(Vec::new());
+    subject.test_all(|finding| found.lock().unwrap_or_else(PoisonError::into_inner).push(finding));
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.sort_by_key(|finding: &Finding| RULES.iter().position(|rule| rule.name == finding.rule));
+    told(Part::Conformance, found);
+
+    let breaking = |fault: &Arc<Fault>| {
+        let run = Run::breaking(RunConfig::quiet(), Arc::clone(fault));
+        place.open_storage(&one, url, &run)
+    };
+    let breaking = Breaking {
+        open: &breaking,
+        whole: Arc::clone(&subject.other_run),
+        capabilities: subject.capabilities,
+    };
+    let mut found = Vec::new();
+    breaking.break_every_call(|finding| found.push(finding));
+    told(Part::Faults, found);
+    Ok(())
+}
+
+fn mode(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
+    let host = place.host()?;
+    let subject = ModeSubject {
+        plugin: place.plugin(&host)?,
+        host,
+        settings: place.plugin_settings()?,
+        path: place.settings().path.clone(),
+        target: place.target(),
+        is_free: place.settings().is_free(),
+    };
+    let mut found = Vec::new();
+    subject.test_all(|finding| found.push(finding));
+    told(Part::Conformance, found);
+    let mut found = Vec::new();
+    subject.break_every_call(|finding| found.push(finding));
+    told(Part::Faults, found);
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! The author's road, as docs/plugins.md walks it: the real binary makes, tries out, packs and signs a plugin, and what comes
+//! out of it is installed and used.
+
+mod road;
+
+use std::fs;
+
+use freezer_tests::{assert_same, backups, write};
+
+use road::Road;
+
+#[test]
+fn a_new_storage_goes_all_the_way_to_a_restore() {
+    let road = Road::new();
+    road.plugin(&["new", "--kind", "storage", "shelf"])
+        .expect(0)
+        .says("next: cd shelf && freezer plugin test");
+    let tested = road.within("shelf", &["test", "--json"]).expect(0).json();
+    let result = &tested["result"];
+    assert_eq!(result["failed"], 0, "{tested}");
+    assert_eq!(result["skipped"], 0, "{tested}");
+    assert!(result["passed"].as_u64() > Some(40), "{tested}");
+
+    let key = road.key("acme");
+    road.within("shelf", &["pack", "--sign", "../acme.key"])
+        .expect(0)
+        .says("dist/shelf-0.1.0.wasm")
+        .says("signed by key ");
+    road.plugin(&["trust", &key, "--name", "Acme"]).expect(0);
+    road.plugin(&["install", "shelf/dist", "--yes", "--grant", "asked"])
+        .expect(0)
+        .says("installed shelf 0.1.0 with 1 grant");
+
+    let sandbox = &road.sandbox;
+    write(&sandbox.path("source/file"), b"content");
+    let url = format!("shelf:{}", sandbox.path("objects").display());
+    sandbox
+        .freezer(["backup", "source", "--name", "t", "--host", "h", "--to", &url])
+        .run()
+        .expect(0);
+    assert_eq!(backups(&sandbox.path("objects"), "h_t").len(), 1);
+    sandbox
+        .freezer([
+            "restore", "--name", "t", "--host", "h", "--from", &url, "--target", "back",
+        ])
+        .run()
+        .expect(0);
+    assert_same(&sandbox.path("source"), &sandbox.path("back"), &[]);
+
+    a_broken_rule_is_told(&road);
+    the_walk_of_the_documentation_leads_to_a_working_mode(&road);
+}
+
+/// The same plugin with a fault in it, so that nothing is compiled from nothing once more.
+fn a_broken_rule_is_told(road: &Road) {
+    let test = road.sandbox.path("shelf/freezer-test.toml");
+    let text = fs::read_to_string(&test).expect("freezer-test.toml");
+    fs::write(
+        &test,
+        text.replace("refusal = \"atomic\"", "refusal = \"unsupported\""),
+    )
+    .expect("write");
+    let component = "target/wasm/wasm32-wasip2/release/freezer_storage_shelf.wasm";
+    let failed = road
+        .within("shelf", &["test", "--component", component])
+        .expect(1);
+    let shown = failed.text();
+    assert!(
+        shown.contains(
+            "FAILED   refusing keeps the old\n           put with refuse must fail with [Unsupported]"
+        ),
+        "{failed}"
+    );
+    assert!(
+        shown.contains(
+            "skipped  of several writers one wins: it can't refuse to replace an object atomically"
+        ),
+        "{failed}"
+    );
+    assert!(shown.contains(" passed, 1 failed, 1 skipped"), "{failed}");
+    failed.says("next: mend what FAILED says");
+}
+
+/// The mode that docs/plugins.md makes of the template, by the very pieces of code that stand there.
+fn the_walk_of_the_documentation_leads_to_a_working_mode(road: &Road) {
+    road.plugin(&["new", "--kind", "mode", "project"]).expect(0);
+    road.move_compiled("shelf", "project");
+    road.change_as_documented();
+    let tested = road.within("project", &["test"]).expect(0);
+    assert!(tested.text().contains("13 passed, 0 failed"), "{tested}");
+    road.within("project", &["pack"]).expect(0).says("not signed: ");
+    road.plugin(&["install", "project/dist", "--allow-unsigned", "--yes"])
+        .expect(0);
+    let sandbox = &road.sandbox;
+    for path in ["main.rs", "target/debug/main", ".git/HEAD"] {
+        write(&sandbox.path("source").join(path), b"x");
+    }
+    let url = sandbox.url();
+    sandbox
+        .freezer([
+            "backup",
+            "source",
+            "--name",
+            "t",
+            "--host",
+            "h",
+            "--mode",
+            "project",
+            "--mode-option",
+            "leave-out=.git",
+            "--to",
+            &url,
+        ])
+        .run()
+        .expect(0);
+    let back = sandbox.restore("back", &[]);
+    assert!(back.join("main.rs").is_file());
+    assert!(!back.join("target").exists() && !back.join(".git").exists());
+    road.within("project", &["docs"])
+        .expect(0)
+        .tells("# Mode project");
+}
+
+#[test]
+fn what_is_no_plugins_folder_is_told() {
+    let road = Road::new();
+    road.plugin(&["build", "source"])
+        .expect(2)
+        .says("there is no plugin.toml in ")
+        .says("next: run it in a plugin's folder");
+    road.plugin(&["new", "--kind", "mode", "Bad_Name"])
+        .expect(2)
+        .says("no plugin can be named \"Bad_Name\"");
+    write(&road.sandbox.path("taken/file"), b"x");
+    road.plugin(&["new", "--kind", "mode", "taken"])
+        .expect(2)
+        .says("is there already and isn't empty");
+    road.plugin(&["new", "--kind", "mode", "acme", "--license", "see LICENSE"])
+        .expect(1)
+        .says("is no SPDX expression");
+    assert!(!road.sandbox.path("acme").exists());
+}
+
+#[test]
+fn without_a_compiler_it_says_what_to_install() {
+    let road = Road::new();
+    road.plugin(&["new", "--kind", "mode", "acme"]).expect(0);
+    road.within_without_compiler("acme", &["build"])
+        .expect(1)
+        .says("nothing here compiles plugins: there is no rustc on the PATH")
+        .says("next: rustup target add wasm32-wasip2");
+}
