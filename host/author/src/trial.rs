@@ -5,6 +5,7 @@
 
 mod settings;
 mod place;
+mod limits;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use freezer_conformance::mode::ModeSubject;
 use freezer_conformance::storage::faults::Breaking;
 use freezer_conformance::storage::{RULES, Subject};
 use freezer_conformance::{Answer, Finding};
-use freezer_plugin::{Fault, PluginKind, Run, RunConfig};
+use freezer_plugin::{Fault, PluginHost, PluginKind, Run, RunConfig};
 
 use crate::error::AuthorError;
 use crate::project::Project;
@@ -28,6 +29,8 @@ pub enum Part {
     Conformance,
     /// Every host call breaks once.
     Faults,
+    /// What it used.
+    Limits,
 }
 
 impl Part {
@@ -37,6 +40,7 @@ impl Part {
         match self {
             Self::Conformance => "conformance",
             Self::Faults => "faults",
+            Self::Limits => "limits",
         }
     }
 }
@@ -67,13 +71,18 @@ impl Count {
 /// Takes a part of the report as soon as it is complete.
 pub type Tell<'a> = dyn FnMut(Part, &[Finding]) + 'a;
 
-/// Tries a packed component out, and tells of each part.
+/// Tries a packed component out, and tells of each part. `compiler` is the program that compiles the components of strangers.
 ///
 /// # Errors
 /// [`AuthorError::Trial`] for a freezer-test.toml that can't be used; [`AuthorError::Plugin`] if the component can't be loaded or
 /// opened at all. A rule that doesn't hold is a finding, not an error.
-pub fn run(project: &Project, component: &Path, tell: &mut Tell<'_>) -> Result<Count, AuthorError> {
-    let place = Place::make(project, component)?;
+pub fn run(
+    project: &Project,
+    component: &Path,
+    compiler: &Path,
+    tell: &mut Tell<'_>,
+) -> Result<Count, AuthorError> {
+    let place = Place::make(project, component, compiler)?;
     let mut count = Count::default();
     let mut told = |part, findings: Vec<Finding>| {
         count.add(&findings);
@@ -91,12 +100,12 @@ type Told<'a> = dyn FnMut(Part, Vec<Finding>) + 'a;
 fn storage(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
     let (one, other) = (place.host()?, place.host()?);
     let url = place.settings().url(FILE_NAME)?;
-    let open = |host, url, run: Arc<Run>| place.open(host, url, &run);
+    let (run, other_run) = (Run::new(RunConfig::quiet()), Run::new(RunConfig::quiet()));
     let subject = Subject {
-        store: open(&one, url, Run::new(RunConfig::quiet()))?,
-        other_run: open(&other, url, Run::new(RunConfig::quiet()))?,
+        store: place.open(&one, url, &run)?,
+        other_run: place.open(&other, url, &other_run)?,
         absent: match &place.settings().absent {
-            Some(url) => Some(open(&one, url, Run::new(RunConfig::quiet()))?),
+            Some(url) => Some(place.open(&one, url, &other_run)?),
             None => None,
         },
         capabilities: place.settings().capabilities(),
@@ -119,6 +128,8 @@ fn storage(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
     let mut found = Vec::new();
     breaking.break_every_call(|finding| found.push(finding));
     told(Part::Faults, found);
+    let instances = u64::from(subject.store.limits().parallel_calls);
+    tell_limits(&run, instances, &one, place, told);
     Ok(())
 }
 
@@ -138,5 +149,17 @@ fn mode(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
     let mut found = Vec::new();
     subject.break_every_call(|finding| found.push(finding));
     told(Part::Faults, found);
+    let run = subject.run();
+    if subject.back_up_in(&run).is_ok() {
+        tell_limits(&run, 1, &subject.host, place, told);
+    }
     Ok(())
+}
+
+/// Tells what the plugin used in a run.
+fn tell_limits(run: &Run, instances: u64, host: &PluginHost, place: &Place, told: &mut Told<'_>) {
+    for usage in run.usage() {
+        let limits = host.limits(place.name());
+        told(Part::Limits, limits::findings(&usage, instances, &limits));
+    }
 }

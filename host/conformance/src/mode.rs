@@ -130,7 +130,9 @@ impl ModeSubject {
         found
     }
 
-    fn run(&self) -> Arc<Run> {
+    /// A run as the rules make it.
+    #[must_use]
+    pub fn run(&self) -> Arc<Run> {
         Run::new(self.config())
     }
 
@@ -176,7 +178,11 @@ impl ModeSubject {
         self.back_up_in(&self.run())
     }
 
-    fn back_up_in(&self, run: &Arc<Run>) -> Result<(String, String), String> {
+    /// Makes one backup in a run of the caller's; answers its source's name and its note.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    pub fn back_up_in(&self, run: &Arc<Run>) -> Result<(String, String), String> {
         let mut prepared = self.prepare(run)?;
         let source = prepared.next_source().map_err(said)?;
         let name = read(source.ok_or("it offers nothing")?)?;

@@ -87,7 +87,7 @@ fn the_walk_of_the_documentation_leads_to_a_working_mode(road: &Road) {
     road.move_compiled("shelf", "project");
     road.change_as_documented();
     let tested = road.within("project", &["test"]).expect(0);
-    assert!(tested.text().contains("13 passed, 0 failed"), "{tested}");
+    assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
     road.within("project", &["pack"]).expect(0).says("not signed: ");
     road.plugin(&["install", "project/dist", "--allow-unsigned", "--yes"])
         .expect(0);

@@ -21,10 +21,12 @@ pub(super) struct Place {
     cache: PathBuf,
     manifest: PluginManifest,
     settings: TrialSettings,
+    /// The program that compiles.
+    compiler: PathBuf,
 }
 
 impl Place {
-    pub(super) fn make(project: &Project, component: &Path) -> Result<Self, AuthorError> {
+    pub(super) fn make(project: &Project, component: &Path, compiler: &Path) -> Result<Self, AuthorError> {
         let scratch = tempfile::Builder::new().prefix("freezer-trial.").tempdir();
         let scratch = scratch.map_err(|source| AuthorError::File {
             action: "write",
@@ -37,6 +39,7 @@ impl Place {
             cache: project.target().join("compiled"),
             manifest: project.manifest().clone(),
             settings,
+            compiler: compiler.to_owned(),
             scratch,
         };
         file::write(&place.component(), &file::read(component)?)?;
@@ -59,6 +62,10 @@ impl Place {
     /// Where a restore may be asked to go.
     pub(super) fn target(&self) -> PathBuf {
         self.scratch.path().join("work/restored")
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.manifest.name
     }
 
     fn component(&self) -> PathBuf {
@@ -88,6 +95,7 @@ impl Place {
         Ok(PluginHost::new(HostConfig {
             plugin_dirs: vec![self.scratch.path().join("plugins")],
             cache_dir: Some(self.cache.clone()),
+            compiler: Some(self.compiler.clone()),
             grant_files: vec![self.grants()],
             state_dir: Some(self.scratch.path().join("state")),
             snapshot_dir: Some(self.scratch.path().join("snapshots")),

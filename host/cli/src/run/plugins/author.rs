@@ -19,6 +19,9 @@ use crate::render::plugins::trial as report;
 use crate::render::{text, units};
 use crate::run::{Context, failure};
 
+/// This program itself compiles components in a process of its own.
+const COMPILER: &str = "/proc/self/exe";
+
 /// Does one of the author's verbs.
 ///
 /// # Errors
@@ -75,12 +78,17 @@ fn test(work: &Work, context: &Context) -> Result<Exit, Failure> {
     }
     let mut parts = Vec::new();
     let mut shown = Ok(());
-    let tried = trial::run(&project, &component, &mut |part, findings| {
-        parts.push(report::document(part, findings));
-        if shows && shown.is_ok() {
-            shown = output.print(&report::part(part, findings));
-        }
-    });
+    let tried = trial::run(
+        &project,
+        &component,
+        Path::new(COMPILER),
+        &mut |part, findings| {
+            parts.push(report::document(part, findings));
+            if shows && shown.is_ok() {
+                shown = output.print(&report::part(part, findings));
+            }
+        },
+    );
     let count = tried.map_err(|error| of_author(&error))?;
     shown?;
     if shows {
