@@ -2,6 +2,7 @@
 //!
 //! One file per interface. `freezer-plugin` has a thin adapter for each, which checks grants and converts errors.
 
+pub mod address;
 pub mod digest;
 pub mod directory;
 pub mod error;

@@ -13,7 +13,7 @@ mod packet;
 mod transfer;
 mod wire;
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use ssh2::Session;
 
+use crate::address::{self, AddressPermission};
 use crate::error::{Error, ErrorKind, code};
 use crate::stop::{POLL, Stop};
 use known_hosts::{HostKey, KnownHosts, Verdict, known_name};
@@ -70,14 +71,18 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects, checks the machine's key, logs in and starts SFTP.
+    /// Connects to an address that is permitted, checks the machine's key, logs in and starts SFTP.
     ///
     /// # Errors
     /// `Unavailable` (no answer, may be tried again); `NotFound` (no such host); `Denied` (unknown or changed key, refused
     /// login); `Cancelled`.
-    pub fn open(target: &Target, stop: &Stop) -> Result<Arc<Self>, Error> {
+    pub fn open(
+        target: &Target,
+        permission: &AddressPermission<'_>,
+        stop: &Stop,
+    ) -> Result<Arc<Self>, Error> {
         let place = format!("{}@{}:{}", target.user, target.host, target.port);
-        let mut link = greet(target, place.clone(), stop)?;
+        let mut link = greet(target, place.clone(), permission, stop)?;
         login::log_in(&mut link, &target.user, &target.login)?;
         let wire = Arc::new(Mutex::new(Wire::start(link)?));
         let keeper = keep_alive(&wire);
@@ -139,10 +144,15 @@ fn keep_alive(wire: &Arc<Mutex<Wire>>) -> Option<(SyncSender<()>, JoinHandle<()>
 }
 
 /// Connects and makes sure that the right machine answers.
-fn greet(target: &Target, place: String, stop: &Stop) -> Result<Link, Error> {
+fn greet(
+    target: &Target,
+    place: String,
+    permission: &AddressPermission<'_>,
+    stop: &Stop,
+) -> Result<Link, Error> {
     let name = known_name(&target.host, target.port);
     let known = KnownHosts::read(&target.known_hosts.files)?;
-    let socket = connect_or_stop(&target.host, target.port, stop)?;
+    let socket = reach(&target.host, target.port, permission, stop)?;
     let broken = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Unavailable, format!("can't talk to {place}: {error}"))
     };
@@ -200,32 +210,43 @@ fn check_key(target: &Target, known: &KnownHosts, name: &str, key: &HostKey) -> 
     }
 }
 
-/// Connects on a thread of its own: neither looking a name up nor connecting can be broken off. Where the run is stopped
-/// meanwhile, the thread is left to its own time limit; it holds nothing but the socket.
-fn connect_or_stop(host: &str, port: u16, stop: &Stop) -> Result<TcpStream, Error> {
-    let (done, connected) = mpsc::sync_channel(1);
+/// Looks the name up, asks which of its addresses may be connected to, and connects to the first of those that answers.
+fn reach(host: &str, port: u16, permission: &AddressPermission<'_>, stop: &Stop) -> Result<TcpStream, Error> {
+    let place = format!("{host}:{port}");
     let owned = host.to_owned();
-    let work = move || drop(done.send(connect(&owned, port)));
+    let found = unless_stopped(&place, stop, move || look_up(&owned, port))?;
+    let permitted = address::permitted(found, permission)?;
+    let shown = place.clone();
+    unless_stopped(&place, stop, move || connect(&shown, permitted))
+}
+
+/// Works on a thread of its own: neither looking a name up nor connecting can be broken off. Where the run is stopped
+/// meanwhile, the thread is left to its own time limit; it holds nothing but the socket.
+fn unless_stopped<T: Send + 'static>(
+    place: &str,
+    stop: &Stop,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    let (done, finished) = mpsc::sync_channel(1);
     std::thread::Builder::new()
         .name("ssh connect".to_owned())
-        .spawn(work)
+        .spawn(move || drop(done.send(work())))
         .map_err(|error| Error::new(ErrorKind::Other, format!("can't start a thread: {error}")))?;
     loop {
         stop.check()?;
-        match connected.recv_timeout(POLL) {
-            Ok(connected) => return connected,
+        match finished.recv_timeout(POLL) {
+            Ok(finished) => return finished,
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                let message = format!("can't connect to {host}:{port}: it was broken off");
+                let message = format!("can't connect to {place}: it was broken off");
                 return Err(Error::new(ErrorKind::Unavailable, message));
             }
         }
     }
 }
 
-/// The first of the host's addresses that answers.
-fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
-    let addresses = (host, port).to_socket_addrs().map_err(|error| {
+fn look_up(host: &str, port: u16) -> Result<Vec<SocketAddr>, Error> {
+    let found = (host, port).to_socket_addrs().map_err(|error| {
         // The resolver's only word for "ask again later"; there is no kind for it.
         let kind = match error.to_string().contains("Temporary failure") {
             true => ErrorKind::Unavailable,
@@ -233,6 +254,11 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
         };
         Error::new(kind, format!("can't find host {host:?}: {error}")).with_code(code::NO_SUCH_HOST)
     })?;
+    Ok(found.collect())
+}
+
+/// The first address that answers.
+fn connect(place: &str, addresses: Vec<SocketAddr>) -> Result<TcpStream, Error> {
     let mut failure = None;
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT) {
@@ -248,11 +274,10 @@ fn connect(host: &str, port: u16) -> Result<TcpStream, Error> {
     }
     let why = failure.map_or_else(|| "it has no address".to_owned(), |error| error.to_string());
     let why = why.split(" (os error").next().unwrap_or_default().to_owned();
-    Err(Error::new(
-        ErrorKind::Unavailable,
-        format!("can't connect to {host}:{port}: {why}"),
+    Err(
+        Error::new(ErrorKind::Unavailable, format!("can't connect to {place}: {why}"))
+            .with_code(code::NO_CONNECTION),
     )
-    .with_code(code::NO_CONNECTION))
 }
 
 #[cfg(test)]
@@ -279,7 +304,7 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let started = Instant::now();
         let stop = Stop::when(move || started.elapsed() > Duration::from_millis(100));
-        let error = connect_or_stop("127.0.0.1", port, &stop).unwrap_err();
+        let error = reach("127.0.0.1", port, &|_| Ok(()), &stop).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Cancelled);
         assert!(
             started.elapsed() < Duration::from_secs(5),
@@ -294,9 +319,9 @@ mod tests {
             .unwrap()
             .local_addr()
             .unwrap();
-        let error = connect("127.0.0.1", nobody.port()).unwrap_err();
+        let error = reach("127.0.0.1", nobody.port(), &|_| Ok(()), &Stop::never()).unwrap_err();
         assert_eq!(error.code, Some(code::NO_CONNECTION));
-        let error = connect("host.invalid", 22).unwrap_err();
+        let error = reach("host.invalid", 22, &|_| Ok(()), &Stop::never()).unwrap_err();
         assert_eq!(error.code, Some(code::NO_SUCH_HOST));
     }
 }

@@ -100,7 +100,7 @@ struct Session {
 impl Session {
     fn open(target: &Target) -> Result<Self, Failure> {
         let runtime = Runtime::new().unwrap();
-        let connection = runtime.block_on(Connection::open(target, &Stop::never()))?;
+        let connection = runtime.block_on(Connection::open(target, &|_| Ok(()), &Stop::never()))?;
         Ok(Self { runtime, connection })
     }
 

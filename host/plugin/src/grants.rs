@@ -10,8 +10,8 @@ mod entry;
 mod words;
 mod http;
 mod processes;
+mod addresses;
 mod snapshots;
-mod tcp;
 mod forbidden;
 pub(crate) mod admission;
 
@@ -254,14 +254,19 @@ impl Grants {
         self.decide(Ask::new(GrantKind::Secrets, request, line), granted.then_some(()))
     }
 
-    /// May it connect to this `host:port`?
-    pub(crate) fn network(&self, network: Network, place: &str) -> Result<(), Refusal> {
-        let list = match network {
+    /// The granted places of one kind.
+    fn places(&self, network: Network) -> &[String] {
+        match network {
             Network::Ssh => &self.granted.ssh,
             Network::Sql => &self.granted.sql,
             Network::Tcp => &self.granted.tcp,
-        };
-        let granted = list.iter().any(|granted| granted.eq_ignore_ascii_case(place));
+        }
+    }
+
+    /// May it connect to this `host:port`?
+    pub(crate) fn network(&self, network: Network, place: &str) -> Result<(), Refusal> {
+        let mut entries = self.places(network).iter();
+        let granted = entries.any(|granted| granted.eq_ignore_ascii_case(place));
         let key = network.kind().key();
         let (request, line) = (
             format!("to connect to {place:?} by {key}"),

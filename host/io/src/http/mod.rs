@@ -22,7 +22,6 @@ use reqwest::Method;
 use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use url::Url;
 
-pub(crate) use address::needs_own_grant;
 pub use answer::Answer;
 pub use content::Content;
 pub(crate) use content::feed;

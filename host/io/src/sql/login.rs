@@ -15,7 +15,8 @@ const SERVER_DELAY: Duration = Duration::from_secs(1);
 /// What the name of a socket of PostgreSQL begins with; its port follows.
 const SOCKET_PREFIX: &str = ".s.PGSQL.";
 
-pub(super) async fn mysql(target: &Target) -> Result<MySqlConnection, sqlx::Error> {
+/// Logs in at `host`, which stands for the target's name.
+pub(super) async fn mysql(target: &Target, host: &str) -> Result<MySqlConnection, sqlx::Error> {
     let mode = match (&target.tls, target.host.starts_with('/')) {
         (None, _) => MySqlSslMode::Disabled,
         (Some(_), true) => return Err(socket_with_tls()),
@@ -32,7 +33,7 @@ pub(super) async fn mysql(target: &Target) -> Result<MySqlConnection, sqlx::Erro
         .disable_statement_logging();
     options = match target.host.starts_with('/') {
         true => options.socket(&target.host),
-        false => options.host(&target.host).port(target.port),
+        false => options.host(host).port(target.port),
     };
     if let Some(password) = &target.password {
         options = options.password(password);
@@ -48,7 +49,11 @@ pub(super) async fn mysql(target: &Target) -> Result<MySqlConnection, sqlx::Erro
 
 /// Logs in. The server is told how long a statement may take, too: while it works it doesn't notice that a client is gone, and would
 /// go on with what nobody waits for.
-pub(super) async fn postgres(target: &Target, patience: Duration) -> Result<PgConnection, sqlx::Error> {
+pub(super) async fn postgres(
+    target: &Target,
+    host: &str,
+    patience: Duration,
+) -> Result<PgConnection, sqlx::Error> {
     let mode = match (&target.tls, target.host.starts_with('/')) {
         (None, _) => PgSslMode::Disable,
         (Some(_), true) => return Err(socket_with_tls()),
@@ -65,7 +70,7 @@ pub(super) async fn postgres(target: &Target, patience: Duration) -> Result<PgCo
         .disable_statement_logging();
     options = match socket(target) {
         Some((directory, port)) => options.socket(directory).port(port),
-        None => options.host(&target.host).port(target.port),
+        None => options.host(host).port(target.port),
     };
     if let Some(Trust::Certificates(path)) = &target.tls {
         options = options.ssl_root_cert(path);

@@ -8,6 +8,7 @@ mod answer;
 mod failure;
 mod login;
 mod postgres_value;
+mod reach;
 mod value;
 
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +21,7 @@ pub use answer::{MAX_ANSWER_BYTES, MAX_ROWS, Rows};
 pub use failure::Failure;
 pub use value::Value;
 
+use crate::address::AddressPermission;
 use crate::error::{Error, ErrorKind};
 use crate::http::Trust;
 use crate::stop::{self, Stop};
@@ -95,25 +97,25 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Connects and logs in.
+    /// Connects to an address that is permitted, and logs in.
     ///
     /// # Errors
     /// `Denied` (refused login, untrusted certificate); `Unavailable`; `Busy` (too many connections); `NotFound` (no such host or
     /// database); `Invalid`; `Cancelled`.
-    pub async fn open(target: &Target, stop: &Stop) -> Result<Self, Failure> {
+    pub async fn open(
+        target: &Target,
+        permission: &AddressPermission<'_>,
+        stop: &Stop,
+    ) -> Result<Self, Failure> {
         let place = target.place();
         let patience = target.timeout_ms.map(|time| Duration::from_millis(time.into()));
         let patience = patience.unwrap_or(STATEMENT).min(MAX_STATEMENT);
-        let connecting = async {
-            Ok(match target.engine {
-                Engine::MySql => Driver::MySql(login::mysql(target).await?),
-                Engine::Postgres => Driver::Postgres(login::postgres(target, patience).await?),
-            })
-        };
-        let driver = within(CONNECT, stop, connecting).await.map_err(|ended| {
-            let late = || format!("no connection within {} s", CONNECT.as_secs());
-            ended.failure(&place, late)
-        })?;
+        let found = within(CONNECT, stop, reach::look_up(target)).await;
+        let late = || format!("no connection within {} s", CONNECT.as_secs());
+        let found = found.map_err(|ended| ended.failure(&place, late))?;
+        let hosts = reach::hosts(target, found, permission)?;
+        let driver = within(CONNECT, stop, log_in(target, &hosts, patience)).await;
+        let driver = driver.map_err(|ended| ended.failure(&place, late))?;
         Ok(Self {
             driver: Mutex::new(Some(driver)),
             place,
@@ -218,6 +220,24 @@ impl Connection {
         let message = format!("{}: the connection was closed before", self.place);
         Error::new(ErrorKind::Unavailable, message).into()
     }
+}
+
+/// Logs in at the first of the hosts that answers.
+async fn log_in(target: &Target, hosts: &[String], patience: Duration) -> Result<Driver, sqlx::Error> {
+    let mut last = sqlx::Error::Io(std::io::ErrorKind::NotFound.into());
+    for host in hosts {
+        let driver = match target.engine {
+            Engine::MySql => login::mysql(target, host).await.map(Driver::MySql),
+            Engine::Postgres => login::postgres(target, host, patience)
+                .await
+                .map(Driver::Postgres),
+        };
+        match driver {
+            Err(sqlx::Error::Io(error)) => last = sqlx::Error::Io(error),
+            answered => return answered,
+        }
+    }
+    Err(last)
 }
 
 /// Why something didn't come about.

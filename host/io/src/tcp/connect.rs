@@ -1,7 +1,7 @@
 //! How a connection comes about: resolve, check, connect, shake hands.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
@@ -9,12 +9,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::{Reader, Target, Tls, Writer, failure};
+use crate::address::{self, AddressPermission};
 use crate::error::{Error, ErrorKind};
-use crate::http::{needs_own_grant, tls_config};
-
-/// Decides whether a connection may lead to an address that is link-local, a cloud's metadata service or nobody's; answers
-/// `Denied` in words that say what would allow it.
-pub type AddressPermission<'a> = dyn Fn(IpAddr) -> Result<(), Error> + Send + Sync + 'a;
+use crate::http::tls_config;
 
 /// Opens both directions.
 pub(super) async fn open(
@@ -58,25 +55,12 @@ async fn resolve(target: &Target, permission: &AddressPermission<'_>) -> Result<
     let place = target.place();
     let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await;
     let found = found.map_err(|error| failure::unresolved(&place, &error))?;
-    let (mut permitted, mut refusal) = (Vec::new(), None);
-    for address in found {
-        let asked = match needs_own_grant(address.ip()) {
-            true => permission(address.ip()),
-            false => Ok(()),
-        };
-        match asked {
-            Ok(()) => permitted.push(address),
-            Err(error) => refusal = Some(error),
-        }
+    let permitted = address::permitted(found, permission)?;
+    if permitted.is_empty() {
+        let message = format!("{place}: the name has no address");
+        return Err(Error::new(ErrorKind::NotFound, message));
     }
-    match (permitted.is_empty(), refusal) {
-        (true, Some(refusal)) => Err(refusal),
-        (true, None) => Err(Error::new(
-            ErrorKind::NotFound,
-            format!("{place}: the name has no address"),
-        )),
-        (false, _) => Ok(permitted),
-    }
+    Ok(permitted)
 }
 
 /// The first address that answers; the last one's reason if none does.

@@ -18,13 +18,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use crate::address::AddressPermission;
 use crate::error::{Error, ErrorKind};
 use crate::http::{Content, Trust, feed};
 use crate::limiter::Bandwidth;
 use crate::stop::{self, Stop};
 use half::Half;
-
-pub use connect::AddressPermission;
 
 /// How long a connection may take to come about, TLS included.
 const CONNECT: Duration = Duration::from_secs(15);

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
+use freezer_io::address::needs_own_grant;
 use freezer_io::error::{Error, ErrorKind};
 use freezer_io::limiter::Bandwidth;
 use freezer_io::stop::Stop;
@@ -55,7 +56,11 @@ pub(crate) fn target(address: SocketAddr, tls: Option<Tls>) -> Target {
     }
 }
 
+/// Permits what isn't the machine's own surroundings.
 pub(crate) fn refuse(address: IpAddr) -> Result<(), Error> {
+    if !needs_own_grant(address) {
+        return Ok(());
+    }
     Err(Error::new(ErrorKind::Denied, format!("{address} isn't granted")))
 }
 

@@ -63,7 +63,7 @@ impl Grants {
         let mut request = format!("to run {program:?} with arguments {joined:?}");
         let mut environment = String::new();
         if !variables.is_empty() {
-            request.push_str(&format!(" and the variables {}", variables.join(", ")));
+            request.push_str(&format!(" and the variables {variables:?}"));
             environment = format!(", environment = {variables:?}");
         }
         let line = format!("processes = [{{ program = {program:?}, arguments = {joined:?}{environment} }}]");

@@ -19,6 +19,7 @@ mod sql;
 pub(crate) mod tcp;
 mod snapshots;
 mod trust;
+mod reach;
 mod output;
 
 pub(crate) use output::LogOutput;

@@ -7,6 +7,7 @@ use freezer_io::sql::{self, Failure};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
+use super::reach;
 use super::resources::SqlConnection;
 use super::trust;
 use crate::bindings::v1::imports::freezer::plugin::sql::{
@@ -43,7 +44,8 @@ impl Host for GuestState {
             Ok(target) => target,
             Err(error) => return Ok(Err(error)),
         };
-        let connection = match sql::Connection::open(&target, &self.stop()).await {
+        let permission = reach::permission(&self.context.grants, Network::Sql, target.port);
+        let connection = match sql::Connection::open(&target, &permission, &self.stop()).await {
             Ok(connection) => Arc::new(connection),
             Err(failure) => return Ok(Err(told(failure))),
         };

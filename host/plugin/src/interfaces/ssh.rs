@@ -6,6 +6,7 @@ use freezer_io::ssh::{self, KnownHostsFiles, Login, RemoteDirectory};
 use wasmtime::component::Resource;
 use zeroize::Zeroizing;
 
+use super::reach;
 use super::resources::{Body, Child, Directory, SshConnection};
 use crate::bindings::v1::imports::freezer::plugin::commands::Command;
 use crate::bindings::v1::imports::freezer::plugin::directories::Access;
@@ -29,7 +30,8 @@ impl Host for GuestState {
             Ok(target) => target,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(match ssh::Connection::open(&target, &self.stop()) {
+        let permission = reach::permission(&self.context.grants, Network::Ssh, target.port);
+        Ok(match ssh::Connection::open(&target, &permission, &self.stop()) {
             Ok(connection) => Ok(self.table.push(connection)?),
             Err(error) => Err(error.into()),
         })

@@ -6,15 +6,14 @@
 )]
 
 use std::io::{self, Read};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use freezer_io::error as native;
 use freezer_io::tcp;
 use wasmtime::component::Resource;
 
 use super::bodies::used_up;
 use super::http;
+use super::reach;
 use super::resources::{Body, Origin, TcpConnection};
 use super::trust;
 use crate::bindings::v1::imports::freezer::plugin::tcp::{Host, HostConnection, Target, Trust};
@@ -84,11 +83,7 @@ impl Host for GuestState {
             Err(error) => return Ok(Err(error)),
         };
         let run = Arc::clone(&self.context.run);
-        let grants = &self.context.grants;
-        let permission = |address: IpAddr| {
-            let granted = grants.tcp_surroundings(address, target.port);
-            granted.map_err(|refusal| native::Error::new(native::ErrorKind::Denied, refusal.to_string()))
-        };
+        let permission = reach::permission(&self.context.grants, Network::Tcp, target.port);
         let opened = tcp::Connection::open(&target, &permission, run.bandwidth(), &self.stop()).await;
         let connection = match opened {
             Ok(connection) => Arc::new(connection),
