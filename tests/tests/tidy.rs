@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use freezer_tests::workspace;
 
 /// Which of our own crates each may use. A new crate needs a line here, and so a decision.
-const DIRECTIONS: [(&str, &[&str]); 11] = [
+const DIRECTIONS: [(&str, &[&str]); 12] = [
     ("host/format", &[]),
     ("host/io", &[]),
     ("host/pipeline", &["freezer-format"]),
@@ -43,6 +43,7 @@ const DIRECTIONS: [(&str, &[&str]); 11] = [
     ("sdk", &[]),
     // Every plugin folder, and the guests of the tests.
     ("plugins", &["freezer-sdk"]),
+    ("tests/fuzz", &["freezer-pipeline", "freezer-plugin"]),
     // Storages are tested through the host, and failing ones through the recipes; all else from outside.
     (
         "tests",
@@ -79,7 +80,10 @@ fn files(below: &str, ending: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                // The fuzz targets are built in a folder of their own.
+                if !path.ends_with("target") {
+                    folders.push(path);
+                }
             } else if path.to_string_lossy().ends_with(ending) {
                 found.push(path);
             }
@@ -228,4 +232,53 @@ fn every_plugin_folder_describes_itself() {
         }
     }
     assert!(missing.is_empty(), "{missing:#?}");
+}
+
+/// Who may speak of denial in the plugin host beside `grants`, and why.
+const DENIALS: [(&str, &str); 9] = [
+    ("convert.rs", "one word for another"),
+    ("error.rs", "what a refusal says"),
+    ("fetch.rs", "where the operator's own download may lead"),
+    ("grant_file.rs", "what the machine denies"),
+    ("trust.rs", "what the machine denies"),
+    ("interfaces/control.rs", "what the machine denies"),
+    ("interfaces/reach.rs", "passes a refusal on"),
+    ("mode.rs", "passes a refusal on"),
+    ("mode/source.rs", "passes a refusal on"),
+];
+
+#[test]
+fn only_grants_decide_what_a_plugin_may_do() {
+    let mut wrong = String::new();
+    for path in files("host/plugin/src", ".rs") {
+        let shown = shown(&path);
+        let name = shown.trim_start_matches("host/plugin/src/");
+        if name.starts_with("grants.rs") || name.starts_with("grants/") {
+            continue;
+        }
+        let text = read(&path);
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if code.contains("Denied") && !DENIALS.iter().any(|(allowed, _)| *allowed == name) {
+            writeln!(wrong, "{name} denies something").expect("text");
+        }
+        if code.contains("Refusal {") && name != "error.rs" {
+            writeln!(wrong, "{name} makes a refusal").expect("text");
+        }
+    }
+    // Whatever a plugin asks for, the grants are asked.
+    for (name, asks) in [
+        ("files", "grants.directory("),
+        ("processes", ".command(&program"),
+        ("ssh", "grants.network(Network::Ssh"),
+        ("sql", "grants.network(Network::Sql"),
+        ("tcp", "grants.network(Network::Tcp"),
+        ("snapshots", "grants.snapshot("),
+        ("bodies", "grants.bodies()"),
+    ] {
+        let text = read(&workspace().join(format!("host/plugin/src/interfaces/{name}.rs")));
+        if !text.contains(asks) {
+            writeln!(wrong, "interfaces/{name}.rs doesn't ask {asks}").expect("text");
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
 }

@@ -23,6 +23,9 @@ use crate::survey::survey;
 /// Most pages of unfinished uploads that are looked at.
 const MAX_PAGES: u32 = 1000;
 
+/// Most pages without an entry in one listing: services give some between others, none gives many.
+const MAX_EMPTY_PAGES: u32 = 1000;
+
 /// Most entries of one listing that are taken in: what a hostile storage may cost in memory.
 const MAX_ENTRIES: usize = 1_000_000;
 
@@ -152,7 +155,7 @@ pub(crate) fn pending_pages(store: &dyn Store, prefix: &str) -> Result<Vec<Pendi
 
 /// Lists one level below a prefix, all pages. A prefix that isn't there is empty.
 pub(crate) fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyEntry>, StoreError> {
-    let mut entries = Vec::new();
+    let (mut entries, mut empty_pages) = (Vec::new(), 0);
     let mut cursor: Option<String> = None;
     loop {
         let page = match store.list(prefix, cursor.as_deref()) {
@@ -160,8 +163,10 @@ pub(crate) fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyEntry>,
             Err(error) if error.kind == ErrorKind::NotFound && cursor.is_none() => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
+        empty_pages += u32::from(page.entries.is_empty());
         entries.extend(page.entries);
-        if entries.len() > MAX_ENTRIES || (page.next.is_some() && page.next == cursor) {
+        let endless = entries.len() > MAX_ENTRIES || empty_pages > MAX_EMPTY_PAGES;
+        if endless || (page.next.is_some() && page.next == cursor) {
             return Err(StoreError {
                 kind: ErrorKind::Corrupt,
                 storage: store.url().to_owned(),

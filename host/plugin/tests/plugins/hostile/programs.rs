@@ -1,0 +1,118 @@
+//! The whole host driven by random calls: whatever a guest calls in whatever order with whatever handles, the call ends, the host
+//! stands, and all that the guest opened is closed.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use freezer_pipeline::store::Store;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::untouched;
+use crate::scene::Scene;
+
+/// Programs that went wrong once, or that are known to go far.
+const KNOWN: [&str; 6] = [
+    // Makes a body, gives it back, reads it.
+    "0001011e011e02",
+    // Opens the directory, writes into it, publishes, reads, lists.
+    "0510100001000800010000000000090001000002060000000000",
+    // Starts cat with a body, takes its output twice, waits, kills.
+    "000a081400150015001600170018",
+    // Talks to the peer, receives, reads, and drops it while the stream lives.
+    "0e0000000f00051200020100ff0013000213000201000a",
+    // Invents handles.
+    "1e0001011e0002021e000303",
+    // Opens again and again.
+    "050000050000050000050000050000050000050000050000",
+];
+
+fn scene() -> Scene {
+    Scene::granting(|temp, canary| {
+        let root = temp.join("granted");
+        fs::create_dir(&root).unwrap();
+        symlink(canary.directory(), root.join("link")).unwrap();
+        let peer = TcpListener::bind("127.0.0.1:0").unwrap();
+        let place = peer.local_addr().unwrap();
+        fs::write(temp.join("place"), place.to_string()).unwrap();
+        thread::spawn(move || {
+            for stream in peer.incoming().flatten() {
+                thread::spawn(move || {
+                    let mut stream = stream;
+                    drop(std::io::copy(&mut stream.try_clone().unwrap(), &mut stream));
+                });
+            }
+        });
+        format!(
+            "files = [{{ root = {root:?}, access = \"read-write\" }}]\ntcp = [\"{place}\"]\nhttp = [\"http://{place}\"]\n\
+             secrets = [\"password\"]\nprocesses = [{{ program = \"/bin/cat\", arguments = \"-\" }}, {{ program = \"/bin/cat\" }}, \
+             {{ program = \"/usr/bin/cat\" }}, {{ program = \"/bin/true\" }}]"
+        )
+    })
+}
+
+/// Runs one program; an error is the guest's end and names it.
+fn play(scene: &Scene, store: &Arc<dyn Store>, program: &str) {
+    let temp = scene.temp.path();
+    let place = fs::read_to_string(temp.join("place")).unwrap();
+    let root = temp.join("granted").display().to_string();
+    let key = format!("runs_a_program {root} {place} {program}");
+    match store.stat(&key) {
+        Ok(entry) => assert!(entry.is_some()),
+        Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
+    }
+    assert_eq!(scene.run.run.release_all(), [""; 0], "{program}");
+}
+
+fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+fn children() -> String {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().flatten();
+    tasks
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .collect()
+}
+
+pub(super) fn runs_a_program() -> Scene {
+    let scene = scene();
+    let store = scene.store();
+    for program in KNOWN {
+        play(&scene, &store, program);
+    }
+    let before = open_files();
+    let mut runner = TestRunner::new(Config {
+        cases: 96,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let programs = prop::collection::vec(any::<u8>(), 0..300);
+    runner
+        .run(&programs, |bytes| {
+            let program: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            play(&scene, &store, &program);
+            Ok(())
+        })
+        .unwrap();
+    // Idle connections and the neighbour's files come and go; what leaks grows with the programs.
+    assert!(
+        open_files() < before + 40,
+        "{before} files were open, now {}",
+        open_files()
+    );
+    assert_eq!(children(), "", "commands live on");
+    assert_eq!(store.stat("fine").unwrap().unwrap().size, 1);
+    drop(store);
+    let granted = scene.temp.path().join("granted");
+    assert!(
+        fs::read_dir(&granted).unwrap().count() > 1,
+        "no program did anything"
+    );
+    assert!(Path::new(&granted).join("link").is_symlink() || scene.canary.touched().is_empty());
+    untouched(scene)
+}
