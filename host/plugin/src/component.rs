@@ -1,8 +1,9 @@
 //! Reads a component's outermost sections without compiling it: its plugin.toml and what it imports.
 
 use serde::{Deserialize, Serialize};
-use wasmparser::{Chunk, Encoding, Parser, Payload};
+use wasmparser::{BinaryReaderError, Chunk, Encoding, Parser, Payload};
 
+use crate::contract;
 use crate::manifest::{ManifestError, PluginManifest};
 
 /// The custom section that holds plugin.toml.
@@ -31,7 +32,8 @@ impl ComponentFacts {
     pub(crate) fn manifest(&self) -> Result<PluginManifest, ManifestError> {
         match self.sections.as_slice() {
             [] => Err(ManifestError::Missing),
-            [manifest] => PluginManifest::parse(manifest),
+            [manifest] => PluginManifest::parse(manifest)
+                .and_then(|manifest| contract::check_imports(&manifest, &self.imports).map(|()| manifest)),
             several => Err(ManifestError::Several(several.len())),
         }
     }
@@ -43,7 +45,7 @@ impl ComponentFacts {
 /// What is wrong with it.
 pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), String> {
     for payload in Parser::new(0).parse_all(bytes) {
-        if let Payload::CodeSectionEntry(body) = payload.map_err(|error| error.message().to_owned())? {
+        if let Payload::CodeSectionEntry(body) = payload.map_err(|error| words(&error))? {
             let range = body.range();
             let length = range.end.saturating_sub(range.start);
             if length > MAX_FUNCTION_BYTES {
@@ -54,6 +56,12 @@ pub(crate) fn check_functions(bytes: &[u8]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The parser's message on one line; some of its messages have several.
+fn words(error: &BinaryReaderError) -> String {
+    let words: Vec<&str> = error.message().split_whitespace().collect();
+    crate::escape::line(&words.join(" "), 400)
 }
 
 /// Reads the top level of a component.
@@ -70,10 +78,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
     let mut imports = Vec::new();
     loop {
         let rest = bytes.get(place..).ok_or("it ends in the middle")?;
-        let (payload, consumed) = match parser
-            .parse(rest, true)
-            .map_err(|error| error.message().to_owned())?
-        {
+        let (payload, consumed) = match parser.parse(rest, true).map_err(|error| words(&error))? {
             Chunk::Parsed { payload, consumed } => (payload, consumed),
             Chunk::NeedMoreData(_) => return Err("it ends in the middle".to_owned()),
         };
@@ -95,7 +100,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
             }
             Payload::ComponentImportSection(section) => {
                 for import in section {
-                    let import = import.map_err(|error| error.message().to_owned())?;
+                    let import = import.map_err(|error| words(&error))?;
                     if imports.len() == MAX_IMPORTS {
                         return Err(format!("it imports more than {MAX_IMPORTS} things"));
                     }

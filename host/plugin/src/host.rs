@@ -21,6 +21,7 @@ use crate::bindings::v1::mode::ModePluginPre;
 use crate::bindings::v1::storage::StoragePluginPre;
 use crate::cache::{self, Cache};
 use crate::compiler::{self, Compiler, Job};
+use crate::contract;
 use crate::convert;
 use crate::discover::{self, Discovered};
 use crate::engine::{self, EngineState};
@@ -478,9 +479,13 @@ impl PluginHost {
 }
 
 fn bad_component(plugin: &Plugin, error: &wasmtime::Error) -> PluginError {
+    let (mut why, newer) = (engine::reason(error), contract::newer(&plugin.manifest.contract));
+    if let Some(newer) = newer {
+        why.push_str(&format!("; {newer}"));
+    }
     PluginError::Load {
         plugin: plugin.manifest.name.clone(),
-        why: engine::reason(error),
+        why,
     }
 }
 

@@ -19,6 +19,9 @@ pub mod pack;
 pub mod installed;
 pub mod fetch;
 pub mod audit;
+mod contract;
+#[doc(hidden)]
+pub mod testing;
 mod engine;
 pub mod compiler;
 mod cache;

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::contract;
 use crate::error::{CONTRACT, PluginError};
 use crate::grants::GrantSet;
 use crate::settings::{SettingType, SettingValue, Settings, default_value, parse_value};
@@ -157,7 +158,7 @@ impl PluginManifest {
             std::str::from_utf8(text).map_err(|_| ManifestError::Syntax("it isn't UTF-8".to_owned()))?;
         let table: toml::Table =
             toml::from_str(text).map_err(|error| ManifestError::Syntax(one_line(&error)))?;
-        check_contract(&table)?;
+        contract::check_declared(&table)?;
         let manifest: Self = toml::from_str(text).map_err(|error| ManifestError::Syntax(one_line(&error)))?;
         manifest.check()?;
         Ok(manifest)
@@ -409,39 +410,8 @@ fn check_variables(setting: &SettingDeclaration) -> Result<(), ManifestError> {
     Ok(())
 }
 
-/// Judges the contract's major version before anything else in the file.
-fn check_contract(table: &toml::Table) -> Result<(), ManifestError> {
-    let wanted = match table.get("contract") {
-        Some(toml::Value::String(wanted)) => wanted,
-        Some(_) => return Err(bad("contract", "must be text such as \"1.0.0\"")),
-        None => {
-            return Err(bad(
-                "contract",
-                "is missing: which version of the plugin contract was it built for?",
-            ));
-        }
-    };
-    let mut numbers = wanted.split('.').map(str::parse::<u32>);
-    let major = numbers.next();
-    if wanted.split('.').count() != 3 || !numbers.all(|number| number.is_ok()) {
-        return Err(bad("contract", "must be three numbers such as \"1.0.0\""));
-    }
-    match major {
-        Some(Ok(1)) => Ok(()),
-        Some(Ok(_)) => Err(ManifestError::Contract {
-            wanted: wanted.clone(),
-            name: table
-                .get("name")
-                .and_then(toml::Value::as_str)
-                .filter(|name| check_name("name", name).is_ok())
-                .map(str::to_owned),
-        }),
-        _ => Err(bad("contract", "must be three numbers such as \"1.0.0\"")),
-    }
-}
-
 /// Holds names to `[a-z][a-z0-9-]*`.
-fn check_name(key: &str, name: &str) -> Result<(), ManifestError> {
+pub(crate) fn check_name(key: &str, name: &str) -> Result<(), ManifestError> {
     let letters = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let good = name.len() <= MAX_NAME
         && name
@@ -470,7 +440,7 @@ fn check_line(key: &str, text: &str) -> Result<(), ManifestError> {
     Ok(())
 }
 
-fn bad(key: &str, why: impl Into<String>) -> ManifestError {
+pub(crate) fn bad(key: &str, why: impl Into<String>) -> ManifestError {
     ManifestError::Value {
         key: key.to_owned(),
         why: why.into(),

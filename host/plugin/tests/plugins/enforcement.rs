@@ -33,15 +33,46 @@ struct Things {
     tool: String,
 }
 
-fn case(kind: GrantKind, things: &Things) -> Case {
-    let Things {
-        root,
-        place,
-        port,
-        tool,
-    } = things;
-    let files = |path: &str| format!("files = [{{ root = {path:?}, access = \"read-only\" }}]");
-    let network = |sin: &str, key: &str| Case {
+fn files_line(path: &str) -> String {
+    format!("files = [{{ root = {path:?}, access = \"read-only\" }}]")
+}
+
+fn of_files(root: &str) -> Case {
+    Case {
+        ask: format!("asks_for_a_directory {root}"),
+        line: files_line(root),
+        near: vec![
+            files_line(&format!("{root}2")),
+            files_line(&format!("{root}/sub")),
+            files_line(&root[..root.len() - 1]),
+            files_line(&root[1..]),
+            files_line(&format!("{root}/../granted")),
+            files_line("named"),
+            format!("snapshots = [{root:?}]"),
+        ],
+        request: format!("to open directory {root:?} read-only"),
+    }
+}
+
+fn of_http(place: &str, port: u16) -> Case {
+    Case {
+        ask: format!("asks_for_an_origin http://{place}/x"),
+        line: format!("http = [\"http://{place}\"]"),
+        near: vec![
+            format!("http = [\"https://{place}\"]"),
+            format!("http = [\"http://127.0.0.1:{}\"]", port ^ 1),
+            "http = [\"http://127.0.0.1\"]".to_owned(),
+            format!("http = [\"http://localhost:{port}\"]"),
+            format!("http = [\"http://{place}@example.org\"]"),
+            format!("http = [\"site:https://{place}\"]"),
+            format!("tcp = [{place:?}]"),
+        ],
+        request: format!("to connect to \"http://{place}\" by http"),
+    }
+}
+
+fn of_a_network(sin: &str, key: &str, place: &str, port: u16) -> Case {
+    Case {
         ask: format!("{sin} {place}"),
         line: format!("{key} = [{place:?}]"),
         near: vec![
@@ -53,63 +84,54 @@ fn case(kind: GrantKind, things: &Things) -> Case {
             format!("http = [\"http://{place}\"]"),
         ],
         request: format!("to connect to {place:?} by {key}"),
-    };
+    }
+}
+
+fn of_processes(tool: &str) -> Case {
+    Case {
+        ask: format!("asks_for_a_program {tool} --out x"),
+        line: format!("processes = [{{ program = {tool:?}, arguments = \"--out *\" }}]"),
+        near: vec![
+            format!("processes = [{{ program = {tool:?} }}]"),
+            format!("processes = [{{ program = {tool:?}, arguments = \"*\" }}]"),
+            format!("processes = [{{ program = {tool:?}, arguments = \"--out y\" }}]"),
+            format!("processes = [{{ program = {tool:?}, arguments = \"--out * *\" }}]"),
+            format!("processes = [{{ program = \"{tool}2\", arguments = \"--out *\" }}]"),
+            "processes = [{ program = \"tool\", arguments = \"--out *\" }]".to_owned(),
+        ],
+        request: format!("to run {tool:?} with arguments \"--out x\""),
+    }
+}
+
+fn of_snapshots(root: &str) -> Case {
+    Case {
+        ask: root.to_owned(),
+        line: format!("snapshots = [{root:?}]"),
+        near: vec![
+            format!("snapshots = [\"{root}2\"]"),
+            format!("snapshots = [\"{root}/sub\"]"),
+            "snapshots = [\"named\"]".to_owned(),
+            files_line(root),
+        ],
+        request: format!("to make a snapshot of {root:?}"),
+    }
+}
+
+fn case(kind: GrantKind, things: &Things) -> Case {
+    let Things {
+        root,
+        place,
+        port,
+        tool,
+    } = things;
     match kind {
-        GrantKind::Files => Case {
-            ask: format!("asks_for_a_directory {root}"),
-            line: files(root),
-            near: vec![
-                files(&format!("{root}2")),
-                files(&format!("{root}/sub")),
-                files(&root[..root.len() - 1]),
-                files(&root[1..]),
-                files(&format!("{root}/../granted")),
-                files("named"),
-                format!("snapshots = [{root:?}]"),
-            ],
-            request: format!("to open directory {root:?} read-only"),
-        },
-        GrantKind::Http => Case {
-            ask: format!("asks_for_an_origin http://{place}/x"),
-            line: format!("http = [\"http://{place}\"]"),
-            near: vec![
-                format!("http = [\"https://{place}\"]"),
-                format!("http = [\"http://127.0.0.1:{}\"]", port ^ 1),
-                "http = [\"http://127.0.0.1\"]".to_owned(),
-                format!("http = [\"http://localhost:{port}\"]"),
-                format!("http = [\"http://{place}@example.org\"]"),
-                format!("http = [\"site:https://{place}\"]"),
-                format!("tcp = [{place:?}]"),
-            ],
-            request: format!("to connect to \"http://{place}\" by http"),
-        },
-        GrantKind::Tcp => network("asks_for_a_place", "tcp"),
-        GrantKind::Ssh => network("asks_for_a_machine", "ssh"),
-        GrantKind::Sql => network("asks_for_a_database", "sql"),
-        GrantKind::Processes => Case {
-            ask: format!("asks_for_a_program {tool} --out x"),
-            line: format!("processes = [{{ program = {tool:?}, arguments = \"--out *\" }}]"),
-            near: vec![
-                format!("processes = [{{ program = {tool:?} }}]"),
-                format!("processes = [{{ program = {tool:?}, arguments = \"*\" }}]"),
-                format!("processes = [{{ program = {tool:?}, arguments = \"--out y\" }}]"),
-                format!("processes = [{{ program = {tool:?}, arguments = \"--out * *\" }}]"),
-                format!("processes = [{{ program = \"{tool}2\", arguments = \"--out *\" }}]"),
-                "processes = [{ program = \"tool\", arguments = \"--out *\" }]".to_owned(),
-            ],
-            request: format!("to run {tool:?} with arguments \"--out x\""),
-        },
-        GrantKind::Snapshots => Case {
-            ask: root.clone(),
-            line: format!("snapshots = [{root:?}]"),
-            near: vec![
-                format!("snapshots = [\"{root}2\"]"),
-                format!("snapshots = [\"{root}/sub\"]"),
-                "snapshots = [\"named\"]".to_owned(),
-                files(root),
-            ],
-            request: format!("to make a snapshot of {root:?}"),
-        },
+        GrantKind::Files => of_files(root),
+        GrantKind::Http => of_http(place, *port),
+        GrantKind::Tcp => of_a_network("asks_for_a_place", "tcp", place, *port),
+        GrantKind::Ssh => of_a_network("asks_for_a_machine", "ssh", place, *port),
+        GrantKind::Sql => of_a_network("asks_for_a_database", "sql", place, *port),
+        GrantKind::Processes => of_processes(tool),
+        GrantKind::Snapshots => of_snapshots(root),
         GrantKind::Secrets => Case {
             ask: "asks_for_a_secret".to_owned(),
             line: "secrets = [\"password\"]".to_owned(),

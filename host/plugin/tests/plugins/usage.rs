@@ -56,17 +56,21 @@ fn calls_computing_memory_and_reading_are_counted_also_of_instances_that_died() 
     );
 
     store
-        .put("read", Arc::new(vec![7; 1000]), Existing::Replace)
+        .put("peeks_at_the_backup", Arc::new(vec![7; 1000]), Existing::Replace)
         .unwrap();
-    store.stat("http").expect_err("it isn't granted");
+    store
+        .stat("asks_for_an_origin http://127.0.0.1:1")
+        .expect_err("it isn't granted");
     store.stat("fine").unwrap();
     let later = used(&run);
     assert_eq!((later.calls, later.requests), (opened.calls + 3, 1));
     // It reads ten bytes of what it is to put.
     assert_eq!(later.read_bytes, 10);
 
-    store.stat("loop").expect_err("it computes for ever");
-    store.stat("memory").expect_err("it takes all memory");
+    store.stat("loops_for_ever").expect_err("it computes for ever");
+    store
+        .stat("allocates_without_end")
+        .expect_err("it takes all memory");
     let last = used(&run);
     assert!(last.cpu >= Duration::from_secs(1), "{last:?}");
     // One instance had nearly all that it may have.
@@ -80,7 +84,8 @@ fn what_is_read_of_bodies_in_one_call_has_a_limit() {
         read_bytes: Some(most),
         ..LimitOverride::default()
     };
-    let put = |store: &dyn Store| store.put("read", Arc::new(vec![7; 1000]), Existing::Replace);
+    let put =
+        |store: &dyn Store| store.put("peeks_at_the_backup", Arc::new(vec![7; 1000]), Existing::Replace);
     let (_run, store) = open(temp.path(), &of(10));
     for _ in 0..3 {
         put(&*store).unwrap();
@@ -104,7 +109,9 @@ fn requests_that_come_too_fast_wait_for_their_turn() {
     let (run, store) = open(temp.path(), &limits);
     let begun = Instant::now();
     for _ in 0..5 {
-        store.stat("http").expect_err("it isn't granted");
+        store
+            .stat("asks_for_an_origin http://127.0.0.1:1")
+            .expect_err("it isn't granted");
     }
     // Two at once, the others half a second apart.
     assert!(

@@ -87,7 +87,8 @@ pub(super) fn runs_a_program() -> Scene {
     }
     let before = open_files();
     let mut runner = TestRunner::new(Config {
-        cases: 96,
+        // A program takes as long as many of other tests' cases.
+        cases: Config::default().cases / 3,
         failure_persistence: None,
         ..Config::default()
     });
