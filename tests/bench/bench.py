@@ -6,7 +6,7 @@
 --tree    what is backed up (default /usr/share); it is copied into memory first, so that no disk is measured
 --rounds  every command runs so often, peers and freezer by turns; the best time counts (default 3)
 --quick   one round, a small tree: shows that the benchmark works, not what freezer can do
---only    only these parts: full zstd many restore one plugin swift ssh start memory
+--only    only these parts: full zstd many restore one plugin swift ssh limits start memory
 
 Ratios below 1 mean that freezer is faster or smaller. Peers that aren't installed are left out, loudly
 (`tests/setup.sh bench` installs them).
@@ -52,6 +52,7 @@ class Bench:
         self.rows = []
         self.memory = []
         self.notes = []
+        self.limits = []
 
     def path(self, *names):
         return os.path.join(self.scratch, *names)
@@ -301,6 +302,14 @@ def ssh(bench):
         shout("sshd isn't installed or this isn't root, so there are no rows over SSH")
 
 
+def limits(bench):
+    """How exactly bandwidth is limited."""
+    if have("swift-proxy-server") and os.geteuid() == 0 and shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ["PATH"]):
+        storages.limits(bench)
+    else:
+        shout("Swift or sshd isn't installed or this isn't root, so limits of bandwidth aren't measured (tests/setup.sh)")
+
+
 def start(bench):
     """What a command costs before it does anything."""
     bench.remove("store")
@@ -442,10 +451,10 @@ def main():
             sys.exit("bench: the tree is empty")
         bench.run(bench.backup("tree", "warm", "--compression", "none"))  # compiles and caches the plugins
         bench.remove("warm")
-        for part in (full, zstd, many, restore, one, plugin, swift, ssh, start, memory):
+        for part in (full, zstd, many, restore, one, plugin, swift, ssh, limits, start, memory):
             if options["only"] is None or part.__name__ in options["only"]:
                 part(bench)
-        document = {"machine": facts, "rows": bench.rows, "start": bench.notes, "memory": bench.memory}
+        document = {"machine": facts, "rows": bench.rows, "start": bench.notes, "limits": bench.limits, "memory": bench.memory}
         if options["json"]:
             with open(options["json"], "w", encoding="ascii") as f:
                 json.dump(document, f, indent=1)

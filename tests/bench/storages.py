@@ -138,3 +138,38 @@ def ssh(bench):
                           ("freezer", out(bench), restore(bench, url, *locked), False, None))
     bench.remove("out")
     bench.remove("big")
+
+
+def limits(bench):
+    """What comes of a limit of bandwidth: up to Swift and SSH at once, four uploads each, then down from each."""
+    seconds = 3 if bench.options["quick"] else 12
+    rate = 8  # MiB/s, for all storages together
+    os.makedirs(bench.path("big"), exist_ok=True)
+    with open(bench.path("big", "noise"), "wb") as f:
+        f.write(os.urandom(rate * seconds // 2 << 20))
+    with Server("swift") as swift_server, Server("sshd") as ssh_server:
+        bench.environment.update({name: swift_server.values[name] for name in ("ST_AUTH", "ST_USER", "ST_KEY")})
+        store, values = ssh_server.path("store"), ssh_server.values
+        os.makedirs(store)
+        shutil.chown(store, values["USER"])
+        login = ("--storage-option", f"ssh-key={ssh_server.path('user_ed25519')}", "--storage-option", f"ssh-known-hosts={ssh_server.path('known_hosts')}")
+        urls = ("swift:freezer", f"ssh://{values['USER']}@{values['HOST']}:{values['PORT']}{store}/freezer")
+        small = ("--max-segment-size", "1M", "--uploads", "4")
+        up = [*backup(bench, urls[0], *small, *login), "--to", urls[1], "--full"]
+        bench.run(up)  # compiles and caches the plugins
+        held(bench, "up to Swift and SSH together", [*up, "--upload-limit", f"{rate}M"], (rate, rate * seconds))
+        for name, url, more in (("Swift", urls[0], ()), ("SSH", urls[1], login)):
+            out(bench)()
+            command = [*restore(bench, url, *more), "--download-limit", f"{rate}M"]
+            held(bench, f"down from {name}", command, (rate, rate * seconds // 2))
+    bench.remove("out")
+    bench.remove("big")
+
+
+def held(bench, what, command, expected):
+    """Runs a command that moves so many MiB under a limit, and tells which part of the limit it came to."""
+    rate, mib = expected
+    seconds = bench.run(command)[0]
+    part = mib / rate / seconds
+    bench.limits.append({"what": what, "limit_mib_per_second": rate, "mib": mib, "seconds": round(seconds, 2), "part": round(part, 3)})
+    print(f"\n{what}: {mib} MiB at {rate} MiB/s in {seconds:.2f} s, {part:.3f} of the limit (budget: within 5 %: {'met' if abs(part - 1) <= 0.05 else 'MISSED'})")
