@@ -199,12 +199,12 @@ impl Machine<'_> {
             18 => {
                 let connection = one(&self.connections, which)?;
                 let received = connection.receive((body % 2 == 1).then_some(u64::from(body)))?;
-                if body % 3 == 0 {
+                if body.is_multiple_of(3) {
                     connection.shut()?;
                 }
                 self.bodies.push(received);
             }
-            _ if body % 2 == 0 => drop(self.connections.pop()),
+            _ if body.is_multiple_of(2) => drop(self.connections.pop()),
             _ => {
                 let url = format!("http://{}/", self.place);
                 let request = http::Request {
@@ -243,7 +243,7 @@ impl Machine<'_> {
     /// Handles that were given back, or were never there.
     fn with_ghosts(&mut self, call: u8) -> Result<()> {
         let which = self.byte();
-        if which % 8 == 0 {
+        if which.is_multiple_of(8) {
             let number = u32::from(self.byte());
             // SAFETY: none; this number was never a handle of a body here, or isn't any more.
             self.ghosts
