@@ -11,6 +11,7 @@ use freezer_plugin::pack::PackedPlugin;
 use crate::error::AuthorError;
 use crate::file;
 use crate::project::{Language, Project};
+use crate::python;
 use crate::toolchain::{Surroundings, Toolchain};
 
 /// Compiles and packs, and answers the component's path.
@@ -20,11 +21,7 @@ use crate::toolchain::{Surroundings, Toolchain};
 pub fn build(project: &Project, surroundings: &Surroundings) -> Result<PathBuf, AuthorError> {
     let component = match project.language()? {
         Language::Rust => compile(project, surroundings)?,
-        Language::Python => {
-            return Err(AuthorError::Language(
-                "plugins in Python aren't built here yet".to_owned(),
-            ));
-        }
+        Language::Python => python::compile(project)?,
     };
     adopt(project, &component)
 }
@@ -87,23 +84,15 @@ fn compile(project: &Project, surroundings: &Surroundings) -> Result<PathBuf, Au
 /// # Errors
 /// [`AuthorError::Toolchain`]; [`AuthorError::Start`]; [`AuthorError::Program`] if one fails.
 pub fn unit_tests(project: &Project) -> Result<(), AuthorError> {
-    let mut command = match project.language()? {
-        Language::Rust => {
-            // What can't be compiled afterwards is told before anything is compiled.
-            Toolchain::find(project.folder())?;
-            let mut cargo = Command::new("cargo");
-            cargo
-                .args(["test", "--target-dir"])
-                .arg(project.target().join("native"));
-            cargo
-        }
-        Language::Python => {
-            return Err(AuthorError::Language(
-                "plugins in Python aren't tested here yet".to_owned(),
-            ));
-        }
-    };
+    if project.language()? == Language::Python {
+        return python::unit_tests(project);
+    }
+    // What can't be compiled afterwards is told before anything is compiled.
+    Toolchain::find(project.folder())?;
+    let mut command = Command::new("cargo");
     command
+        .args(["test", "--target-dir"])
+        .arg(project.target().join("native"))
         .current_dir(project.folder())
         .stdin(Stdio::null())
         .stdout(std::io::stderr());

@@ -131,6 +131,10 @@ impl AuthorError {
             Self::Exists(_) => one("take another name, or name another folder: --dir DIR"),
             Self::NoSdk(_) => one("name a clone of freezer, or leave --sdk out and take the built-in SDK"),
             Self::Toolchain { steps, .. } => steps.clone(),
+            Self::Language(_) => one("take --lang rust"),
+            Self::Start { program, .. } if program == "python3" => one(
+                "install Python 3.10 or newer with its module venv, on Debian and Ubuntu: apt-get install python3-venv",
+            ),
             Self::Start { program, .. } if program == "minisign" => {
                 one("install minisign: https://jedisct1.github.io/minisign, apt-get install minisign")
             }

@@ -10,6 +10,7 @@ mod file;
 pub mod sdk;
 pub mod scaffold;
 pub mod toolchain;
+mod python;
 pub mod build;
 pub mod trial;
 pub mod pack;

@@ -54,6 +54,21 @@ const RUST_STORAGE: &[File] = &[
     ),
     ("src/lib.rs", include_str!("../templates/rust/storage/src/lib.rs")),
 ];
+const PYTHON_MODE: &[File] = &[
+    (".gitignore", include_str!("../templates/python/gitignore")),
+    ("README.md", include_str!("../templates/python/README.md")),
+    ("plugin.toml", include_str!("../templates/rust/mode/plugin.toml")),
+    (
+        "freezer-test.toml",
+        include_str!("../templates/rust/mode/freezer-test.toml"),
+    ),
+    ("app.py", include_str!("../templates/python/app.py")),
+    ("mode.py", include_str!("../templates/python/mode.py")),
+    (
+        "test_plugin.py",
+        include_str!("../templates/python/test_plugin.py"),
+    ),
+];
 
 impl Scaffold {
     /// Writes the folder and answers the paths of what an author works on.
@@ -67,8 +82,10 @@ impl Scaffold {
         if occupied || self.folder.is_file() {
             return Err(AuthorError::Exists(self.folder.clone()));
         }
-        if self.sdk.is_none() {
-            sdk::write(&self.folder)?;
+        match (self.language, &self.sdk) {
+            (Language::Rust, None) => sdk::write(&self.folder)?,
+            (Language::Rust, Some(_)) => {}
+            (Language::Python, _) => sdk::write_contract(&self.folder)?,
         }
         for (path, content) in &files {
             file::write(&self.folder.join(path), content.as_bytes())?;
@@ -81,9 +98,11 @@ impl Scaffold {
         let own = match (self.language, self.kind) {
             (Language::Rust, PluginKind::Mode) => RUST_MODE,
             (Language::Rust, PluginKind::Storage) => RUST_STORAGE,
-            (Language::Python, _) => {
+            (Language::Python, PluginKind::Mode) => PYTHON_MODE,
+            (Language::Python, PluginKind::Storage) => {
                 return Err(AuthorError::Language(
-                    "there is no template in Python yet".to_owned(),
+                    "the template for storages is in Rust: its SDK knows how objects lie in directories"
+                        .to_owned(),
                 ));
             }
         };
@@ -111,7 +130,11 @@ impl Scaffold {
                 text.replace(&format!("{{{{{hole}}}}}"), value)
             })
         };
-        let all = RUST.iter().chain(own);
+        let shared: &[File] = match self.language {
+            Language::Rust => RUST,
+            Language::Python => &[],
+        };
+        let all = shared.iter().chain(own);
         Ok(all.map(|(path, template)| (*path, fill(template))).collect())
     }
 

@@ -122,6 +122,21 @@ fn the_walk_of_the_documentation_leads_to_a_working_mode(road: &Road) {
 }
 
 #[test]
+fn a_mode_in_python_keeps_the_same_rules() {
+    let road = Road::new();
+    road.plugin(&["new", "--kind", "mode", "--lang", "python", "notes"])
+        .expect(0);
+    let tested = road.within("notes", &["test"]).expect(0);
+    assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
+    road.within("notes", &["pack"])
+        .expect(0)
+        .says("dist/notes-0.1.0.wasm");
+    road.plugin(&["new", "--kind", "storage", "--lang", "python", "shelf"])
+        .expect(1)
+        .says("next: take --lang rust");
+}
+
+#[test]
 fn what_is_no_plugins_folder_is_told() {
     let road = Road::new();
     road.plugin(&["build", "source"])
