@@ -7,6 +7,7 @@ use freezer_plugin::PluginKind;
 
 use crate::error::AuthorError;
 use crate::project::Project;
+use crate::sdk;
 
 /// The tool, at the version whose components are known to run.
 const TOOL: &str = "componentize-py==0.25.1";
@@ -74,8 +75,21 @@ fn tool(project: &Project) -> Result<Command, AuthorError> {
     let mut command = Command::new(program);
     command
         .current_dir(project.folder())
-        .args(["-d", "wit", "-w", world]);
+        .arg("-d")
+        .arg(contract(project)?)
+        .args(["-w", world]);
     Ok(command)
+}
+
+/// The contract beside the plugin; where there is none, the one that this host speaks.
+fn contract(project: &Project) -> Result<PathBuf, AuthorError> {
+    let own = project.folder().join("wit");
+    if own.is_dir() {
+        return Ok(own);
+    }
+    let built_in = project.target().join("contract");
+    sdk::write_contract(&built_in)?;
+    Ok(built_in.join("wit"))
 }
 
 fn install(environment: &Path) -> Result<(), AuthorError> {

@@ -5,7 +5,7 @@ mod road;
 
 use std::fs;
 
-use freezer_tests::{assert_same, backups, write};
+use freezer_tests::{assert_same, backups, workspace, write};
 
 use road::Road;
 
@@ -134,6 +134,51 @@ fn a_mode_in_python_keeps_the_same_rules() {
     road.plugin(&["new", "--kind", "storage", "--lang", "python", "shelf"])
         .expect(1)
         .says("next: take --lang rust");
+}
+
+#[test]
+fn the_example_in_python_keeps_the_same_rules() {
+    let road = Road::new();
+    let example = workspace().join("plugins/examples/home");
+    let copy = road.sandbox.path("home");
+    fs::create_dir(&copy).expect("a folder");
+    for file in fs::read_dir(example).expect("the example").flatten() {
+        if file.path().is_file() {
+            fs::copy(file.path(), copy.join(file.file_name())).expect("a copy");
+        }
+    }
+    let tested = road.within("home", &["test"]).expect(0);
+    assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
+    road.within("home", &["pack"]).expect(0);
+    road.plugin(&["install", "home/dist", "--allow-unsigned", "--yes"])
+        .expect(0);
+    let sandbox = &road.sandbox;
+    for path in [
+        "letter",
+        ".cache/page",
+        "Downloads/film",
+        "work/node_modules/x.js",
+    ] {
+        write(&sandbox.path("source").join(path), b"x");
+    }
+    let url = sandbox.url();
+    let words = [
+        "backup", "source", "--name", "t", "--host", "h", "--to", &url, "--mode", "home",
+    ];
+    let refused = sandbox
+        .freezer(words)
+        .args(["--mode-option", "keep=all"])
+        .run()
+        .expect(1);
+    drop(refused.says("keep=all: there are only caches, trash, downloads, built"));
+    sandbox
+        .freezer(words)
+        .args(["--mode-option", "keep=downloads"])
+        .run()
+        .expect(0);
+    let back = sandbox.restore("back", &[]);
+    assert!(back.join("letter").is_file() && back.join("Downloads/film").is_file());
+    assert!(!back.join(".cache").exists() && !back.join("work/node_modules").exists());
 }
 
 #[test]
