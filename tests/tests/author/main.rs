@@ -113,7 +113,7 @@ fn the_walk_of_the_documentation_leads_to_a_working_mode(road: &Road) {
         ])
         .run()
         .expect(0);
-    let back = sandbox.restore("back", &[]);
+    let back = sandbox.restore("without-built", &[]);
     assert!(back.join("main.rs").is_file());
     assert!(!back.join("target").exists() && !back.join(".git").exists());
     road.within("project", &["docs"])
@@ -140,17 +140,17 @@ fn a_mode_in_python_keeps_the_same_rules() {
 fn the_example_in_python_keeps_the_same_rules() {
     let road = Road::new();
     let example = workspace().join("plugins/examples/home");
-    let copy = road.sandbox.path("home");
+    let copy = road.sandbox.path("example");
     fs::create_dir(&copy).expect("a folder");
     for file in fs::read_dir(example).expect("the example").flatten() {
         if file.path().is_file() {
             fs::copy(file.path(), copy.join(file.file_name())).expect("a copy");
         }
     }
-    let tested = road.within("home", &["test"]).expect(0);
+    let tested = road.within("example", &["test"]).expect(0);
     assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
-    road.within("home", &["pack"]).expect(0);
-    road.plugin(&["install", "home/dist", "--allow-unsigned", "--yes"])
+    road.within("example", &["pack"]).expect(0);
+    road.plugin(&["install", "example/dist", "--allow-unsigned", "--yes"])
         .expect(0);
     let sandbox = &road.sandbox;
     for path in [
