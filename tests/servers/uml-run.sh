@@ -87,7 +87,8 @@ done
 
 code=0
 # Sockets of the kernel's console and memory go where short names fit.
-HOME=$dir TMPDIR=${UML_MEMORY_DIR:-/tmp} timeout -k 5 "$seconds" linux.uml "mem=$memory" ${arguments[@]+"${arguments[@]}"} \
+[ "$(uname -m)" != x86_64 ] || cc -O1 -shared -fPIC -o "$dir/xstate.so" "$(dirname "$0")/uml_xstate.c"
+HOME=$dir TMPDIR=${UML_MEMORY_DIR:-/tmp} LD_PRELOAD=${dir:+$dir/xstate.so} timeout -k 5 "$seconds" linux.uml "mem=$memory" ${arguments[@]+"${arguments[@]}"} \
     root=/dev/root rootfstype=hostfs hostfs=/ rw quiet "init=$dir/init" con=null con0=null,fd:1 \
     "umid=freezer-$$" >"$dir/console" 2>&1 </dev/null || code=$?
 [ ! -f "$dir/output" ] || cat "$dir/output"

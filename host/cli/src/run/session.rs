@@ -25,8 +25,8 @@ use crate::command::{Reading, StorageSpec};
 use crate::config::Config;
 use crate::config::layer::Setting;
 use crate::exit::{Exit, Failure};
-use crate::render::Output;
 use crate::render::progress::Progress;
+use crate::render::{Output, Style};
 use crate::render::{text, units, usage};
 use crate::signals::Signals;
 
@@ -56,8 +56,11 @@ impl Teller {
         });
     }
 
-    /// Says what is waited for, above the progress line; nothing if quiet.
+    /// Says what is waited for, above the progress line; nothing if quiet, and nothing in a document, which comes after the wait.
     fn tell(&self, line: &str) {
+        if self.output.style == Style::Json {
+            return;
+        }
         let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.suspend(|| self.output.note(&format!("waiting: {}", text::lines(line))));
     }
