@@ -31,7 +31,7 @@ fi
 # command → Debian package
 needed="
     openssl:openssl gzip:gzip bzip2:bzip2 xz:xz-utils zstd:zstd tar:tar rsync:rsync strace:strace python3:python3
-    setfacl:acl setfattr:attr setcap:libcap2-bin setpriv:util-linux unshare:util-linux cmp:diffutils cc:gcc make:make
+    setfacl:acl setfattr:attr setcap:libcap2-bin setpriv:util-linux unshare:util-linux ip:iproute2 cmp:diffutils cc:gcc make:make
     pkg-config:pkg-config mkfs.btrfs:btrfs-progs mkfs.ext4:e2fsprogs minisign:minisign script:bsdutils
 "
 packages=
