@@ -7,6 +7,7 @@
 # Options for `up`, from the environment:
 #   TLS=yes                   as the word `tls`: the server has a certificate, and user `tlsonly` must use it
 #   DATADIR=PATH              where its tables lie, instead of DIR/data; what lies there already is used as it is
+#   PLAIN=yes                 keeps no binary log
 #   BARE=yes                  starts what is there: makes no users and no tables
 # Users, all with password `secret` but root, who has none: freezer (what a backup needs), weak (nothing), tlsonly.
 . "$(dirname "$0")/common.sh"
@@ -46,12 +47,11 @@ port = $PORT
 bind-address = 127.0.0.1
 skip-name-resolve
 pid-file = $DIR/mariadbd.pid
-log-bin = $DATA/binlog
-server-id = 1
 innodb-buffer-pool-size = 64M
 innodb-log-file-size = 16M
 innodb-use-native-aio = 0
 CONF
+[ -n "${PLAIN:-}" ] || printf 'log-bin = %s\nserver-id = 1\n' "$DATA/binlog" >>"$DIR/my.cnf"
 [ ! -f "$DIR/server.pem" ] || cat >>"$DIR/my.cnf" <<CONF
 ssl-cert = $DIR/server.pem
 ssl-key = $DIR/server.key
