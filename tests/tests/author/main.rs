@@ -157,7 +157,7 @@ fn the_example_in_python_keeps_the_same_rules() {
         "letter",
         ".cache/page",
         "Downloads/film",
-        "work/node_modules/x.js",
+        "site/node_modules/x.js",
     ] {
         write(&sandbox.path("source").join(path), b"x");
     }
@@ -178,7 +178,7 @@ fn the_example_in_python_keeps_the_same_rules() {
         .expect(0);
     let back = sandbox.restore("back", &[]);
     assert!(back.join("letter").is_file() && back.join("Downloads/film").is_file());
-    assert!(!back.join(".cache").exists() && !back.join("work/node_modules").exists());
+    assert!(!back.join(".cache").exists() && !back.join("site/node_modules").exists());
 }
 
 #[test]
