@@ -124,7 +124,20 @@ impl Sandbox {
             .args(more)
     }
 
-    /// The same, run to its end, which must be success.
+    /// Makes `NAME.key` to sign with, without a password, and `NAME.pub`; answers the public key's line.
+    #[track_caller]
+    pub fn signing_key(&self, name: &str) -> String {
+        let (public, secret) = (format!("{name}.pub"), format!("{name}.key"));
+        program("minisign")
+            .args(["-G", "-W", "-p", &public, "-s", &secret])
+            .cwd(&self.path("."))
+            .run()
+            .expect(0);
+        let text = fs::read_to_string(self.path(&public)).expect("the public key");
+        text.lines().nth(1).expect("its line").to_owned()
+    }
+
+    /// The same as [`Sandbox::backup_command`], run to its end, which must be success.
     #[track_caller]
     pub fn backup(&self, more: &[&str]) -> Finished {
         self.backup_command(more).run().expect(0)

@@ -1,6 +1,7 @@
 //! Streams through the real binary: standard input and commands in; files, pipes, commands and plain tools out.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use freezer_tests::{Finished, Program, Sandbox, backups, program, write};
@@ -412,18 +413,26 @@ fn options_of_trees_are_told_to_have_no_part_in_a_stream() {
     drop(refused.says("the original can't read streams"));
 }
 
+/// Stores [`text`] as `n.txt`.
+#[track_caller]
+fn stored(sandbox: &Sandbox) {
+    let command = backup(sandbox, &["--stdin", "n.txt"]).stdin(text());
+    drop(command.run().expect(0));
+}
+
+#[track_caller]
+fn fifo(sandbox: &Sandbox) -> PathBuf {
+    let pipe = sandbox.path("pipe");
+    program("mkfifo").arg(&pipe).run().expect(0);
+    pipe
+}
+
 /// A pipe that nobody reads yet, and one whose reader takes nothing.
 #[rstest]
 fn ctrl_c_ends_the_wait_for_whoever_reads_a_pipe(#[values(false, true)] is_read: bool) {
     let sandbox = Sandbox::new();
-    drop(
-        backup(&sandbox, &["--stdin", "n.txt"])
-            .stdin(text())
-            .run()
-            .expect(0),
-    );
-    let pipe = sandbox.path("pipe");
-    program("mkfifo").arg(&pipe).run().expect(0);
+    stored(&sandbox);
+    let pipe = fifo(&sandbox);
     // Opened for both ends, it has a reader that never reads.
     let reader = is_read.then(|| fs::OpenOptions::new().read(true).write(true).open(&pipe));
     let mut running = restore(&sandbox, &["-o", pipe.to_str().expect("UTF-8")]).start();
@@ -438,14 +447,8 @@ fn ctrl_c_ends_the_wait_for_whoever_reads_a_pipe(#[values(false, true)] is_read:
 #[test]
 fn a_pipe_that_is_read_late_gets_all_of_it() {
     let sandbox = Sandbox::new();
-    drop(
-        backup(&sandbox, &["--stdin", "n.txt"])
-            .stdin(text())
-            .run()
-            .expect(0),
-    );
-    let pipe = sandbox.path("pipe");
-    program("mkfifo").arg(&pipe).run().expect(0);
+    stored(&sandbox);
+    let pipe = fifo(&sandbox);
     let running = restore(&sandbox, &["-o", pipe.to_str().expect("UTF-8")]).start();
     std::thread::sleep(Duration::from_millis(500));
     let read = fs::read(&pipe).expect("the pipe");
@@ -456,12 +459,7 @@ fn a_pipe_that_is_read_late_gets_all_of_it() {
 #[test]
 fn of_a_killed_restore_into_a_file_nothing_is_left() {
     let sandbox = Sandbox::on_disk();
-    drop(
-        backup(&sandbox, &["--stdin", "n.txt"])
-            .stdin(text())
-            .run()
-            .expect(0),
-    );
+    stored(&sandbox);
     let folder = sandbox.path("into");
     fs::create_dir(&folder).expect("a folder");
     let file = folder.join("n.txt");

@@ -72,6 +72,7 @@ pub use resume::JournalOptions;
 pub use seen::SeenBackups;
 pub use select::Wanted;
 pub use several::{FailedStorage, OnFailure, Picked, Storage, pick};
+pub use stream_command::await_ready;
 pub use survey::Unreadable;
 pub use tags::{Change, TAGS_OPTION, TagListing, TaggedBackup, Which, change_tags, list_tags};
 pub use trial::{TrialOptions, TrialReport, TrialRow, TrialState, trial};

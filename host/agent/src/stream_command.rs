@@ -155,8 +155,11 @@ impl Drop for Running {
     }
 }
 
-/// Waits until `pipe` is ready; an error once the run is cancelled.
-pub(crate) fn await_ready(pipe: BorrowedFd<'_>, wanted: PollFlags, cancel: &Cancel) -> io::Result<()> {
+/// Waits until `pipe` is ready.
+///
+/// # Errors
+/// Once the run is cancelled, and what the system says.
+pub fn await_ready(pipe: BorrowedFd<'_>, wanted: PollFlags, cancel: &Cancel) -> io::Result<()> {
     loop {
         if cancel.is_cancelled() {
             return Err(io::Error::other("the run was stopped"));

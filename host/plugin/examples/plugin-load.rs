@@ -8,9 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
-use freezer_plugin::{BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -26,14 +25,7 @@ fn host(plugins: &Path, cache: Option<PathBuf>) -> Outcome<PluginHost> {
 }
 
 fn run() -> Arc<Run> {
-    Run::new(RunConfig {
-        cancel: Cancel::new(),
-        named_paths: Vec::new(),
-        warn: Arc::new(|_| {}),
-        progress: Arc::new(|_, _| {}),
-        tell: Arc::new(|_| {}),
-        bandwidth: BandwidthLimits::default(),
-    })
+    Run::new(RunConfig::quiet())
 }
 
 fn open(host: &PluginHost, url: &str) -> Outcome<Arc<dyn Store>> {

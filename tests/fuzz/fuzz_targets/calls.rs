@@ -7,9 +7,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
-use freezer_plugin::{BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     static STAGE: OnceLock<Stage> = OnceLock::new();
@@ -48,14 +47,7 @@ impl Stage {
         );
         fs::write(temp.join("grants.toml"), grants).expect("grants.toml");
         let host = PluginHost::new(config).expect("a host");
-        let run = Run::new(RunConfig {
-            cancel: Cancel::new(),
-            named_paths: Vec::new(),
-            warn: Arc::new(|_| {}),
-            progress: Arc::new(|_, _| {}),
-            tell: Arc::new(|_| {}),
-            bandwidth: BandwidthLimits::default(),
-        });
+        let run = Run::new(RunConfig::quiet());
         let plugin = host.find(PluginKind::Storage, "hostile").expect("it was there");
         let settings = plugin.manifest().settings_from_url("hostile:x").expect("settings");
         let store = host.open_storage(&plugin, settings, &run).expect("a store");

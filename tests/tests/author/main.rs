@@ -95,24 +95,7 @@ fn the_walk_of_the_documentation_leads_to_a_working_mode(road: &Road) {
     for path in ["main.rs", "target/debug/main", ".git/HEAD"] {
         write(&sandbox.path("source").join(path), b"x");
     }
-    let url = sandbox.url();
-    sandbox
-        .freezer([
-            "backup",
-            "source",
-            "--name",
-            "t",
-            "--host",
-            "h",
-            "--mode",
-            "project",
-            "--mode-option",
-            "leave-out=.git",
-            "--to",
-            &url,
-        ])
-        .run()
-        .expect(0);
+    sandbox.backup(&["--mode", "project", "--mode-option", "leave-out=.git"]);
     let back = sandbox.restore("without-built", &[]);
     assert!(back.join("main.rs").is_file());
     assert!(!back.join("target").exists() && !back.join(".git").exists());
@@ -161,21 +144,14 @@ fn the_example_in_python_keeps_the_same_rules() {
     ] {
         write(&sandbox.path("source").join(path), b"x");
     }
-    let url = sandbox.url();
-    let words = [
-        "backup", "source", "--name", "t", "--host", "h", "--to", &url, "--mode", "home",
-    ];
-    let refused = sandbox
-        .freezer(words)
-        .args(["--mode-option", "keep=all"])
-        .run()
-        .expect(1);
+    let keep = |word| {
+        sandbox
+            .backup_command(&["--mode", "home", "--mode-option", word])
+            .run()
+    };
+    let refused = keep("keep=all").expect(1);
     drop(refused.says("keep=all: there are only caches, trash, downloads, built"));
-    sandbox
-        .freezer(words)
-        .args(["--mode-option", "keep=downloads"])
-        .run()
-        .expect(0);
+    keep("keep=downloads").expect(0);
     let back = sandbox.restore("back", &[]);
     assert!(back.join("letter").is_file() && back.join("Downloads/film").is_file());
     assert!(!back.join(".cache").exists() && !back.join("site/node_modules").exists());

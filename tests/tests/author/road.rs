@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use freezer_tests::{Finished, Program, Sandbox, program, workspace};
+use freezer_tests::{Finished, Program, Sandbox, workspace};
 
 /// A crate is compiled from nothing, on a machine that may be busy.
 const COMPILING: Duration = Duration::from_secs(1500);
@@ -51,14 +51,7 @@ impl Road {
 
     /// Makes a key and answers its public line.
     pub(crate) fn key(&self, name: &str) -> String {
-        let (public, secret) = (format!("{name}.pub"), format!("{name}.key"));
-        program("minisign")
-            .args(["-G", "-W", "-p", &public, "-s", &secret])
-            .cwd(&self.sandbox.path("."))
-            .run()
-            .expect(0);
-        let text = fs::read_to_string(self.sandbox.path(&public)).expect("the public key");
-        text.lines().nth(1).expect("its line").to_owned()
+        self.sandbox.signing_key(name)
     }
 
     /// Lets a second plugin have what was compiled for a first one: the crates that both use.

@@ -47,14 +47,7 @@ impl Road {
 
     /// Makes a key and answers its public line.
     pub(crate) fn key(&self, name: &str) -> String {
-        let (public, secret) = (format!("{name}.pub"), format!("{name}.key"));
-        program("minisign")
-            .args(["-G", "-W", "-p", &public, "-s", &secret])
-            .cwd(&self.sandbox.path("."))
-            .run()
-            .expect(0);
-        let text = fs::read_to_string(self.sandbox.path(&public)).expect("the public key");
-        text.lines().nth(1).expect("its line").to_owned()
+        self.sandbox.signing_key(name)
     }
 
     /// A build without a signature.

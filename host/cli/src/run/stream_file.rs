@@ -2,18 +2,19 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use freezer_agent::await_ready;
 use freezer_pipeline::cancel::Cancel;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::{AtFlags, CWD, OFlags, linkat};
 use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
 
-/// How long a reader is waited for before the user is asked again whether to go on.
+/// How often a FIFO that nobody reads is tried again.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A file of this user alone that becomes visible when it is whole: of a killed run nothing is left.
@@ -103,7 +104,7 @@ impl<'c> PatientFile<'c> {
             match open_at_once(path) {
                 Ok(file) => return Ok(Self { file, cancel }),
                 Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) && is_fifo(path) => {
-                    go_on(cancel)?;
+                    cancel.check().map_err(io::Error::other)?;
                     std::thread::sleep(PATIENCE);
                 }
                 Err(error) => return Err(error),
@@ -128,24 +129,12 @@ fn is_fifo(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.file_type().is_fifo())
 }
 
-fn go_on(cancel: &Cancel) -> io::Result<()> {
-    cancel
-        .check()
-        .map_err(|error| io::Error::other(error.to_string()))
-}
-
 impl Write for PatientFile<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match self.file.write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    go_on(self.cancel)?;
-                    let mut waiting = [PollFd::new(&self.file, PollFlags::OUT)];
-                    let patience = Timespec::try_from(PATIENCE).ok();
-                    match poll(&mut waiting, patience.as_ref()) {
-                        Ok(_) | Err(Errno::INTR) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+                    await_ready(self.file.as_fd(), PollFlags::OUT, self.cancel)?;
                 }
                 written => return written,
             }

@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
-use freezer_plugin::{BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings};
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -75,14 +74,7 @@ fn open_plugin(scratch: &Path, plugins: &Path, url: &str, more: &[(&str, &str)])
         state_dir: Some(scratch.join("state")),
         ..HostConfig::default()
     })?;
-    let run = Run::new(RunConfig {
-        cancel: Cancel::new(),
-        named_paths: Vec::new(),
-        warn: Arc::new(|_| {}),
-        progress: Arc::new(|_, _| {}),
-        tell: Arc::new(|_| {}),
-        bandwidth: BandwidthLimits::default(),
-    });
+    let run = Run::new(RunConfig::quiet());
     let scheme = url.split(':').next().unwrap_or_default();
     let plugin = host.find(PluginKind::Storage, scheme)?;
     let mut settings: Settings = plugin.manifest().settings_from_url(url)?;
