@@ -36,4 +36,4 @@ bench: setup build
 
 clean:
 	cargo clean
-	rm -rf .venv .venv-s3 .venv-mongo
+	rm -rf .venv .venv-s3 .venv-mongo .mysql

@@ -33,6 +33,9 @@ fi
 if ! PATH=$PATH:/usr/sbin:/sbin command -v linux.uml >/dev/null || ! PATH=$PATH:/usr/sbin:/sbin command -v lvm >/dev/null; then
     without needs_uml "user-mode Linux or LVM isn't installed (tests/setup.sh)"
 fi
+if ! .mysql/bin/mysqld --version >/dev/null 2>&1; then
+    without needs_mysql "MySQL isn't unpacked (tests/setup.sh)"
+fi
 if ! strace -qq -o /dev/null -e inject=getppid:error=EIO true 2>/dev/null; then
     without needs_strace "strace can't trace here"
 fi

@@ -104,3 +104,12 @@ environment() {
 # A service in memory for the tests of storage s3, a server for those of mode mongo, each in an environment of its own.
 environment s3 "an S3 service" moto_server
 environment mongo "a MongoDB server" secantusd-py
+
+if [ ! -x .mysql/bin/mysqldump ]; then
+    say "unpacking MySQL into .mysql"
+    rm -rf .mysql
+    tests/servers/mysql-setup.sh .mysql >/dev/null 2>&1 || {
+        rm -rf .mysql
+        say "COULD NOT UNPACK MySQL: the tests that need it will be skipped"
+    }
+fi

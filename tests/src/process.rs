@@ -172,6 +172,24 @@ impl Program {
         self
     }
 
+    /// Runs it where these shell commands ran before, in a mount namespace of its own.
+    pub fn in_mounts(mut self, commands: &str) -> Self {
+        let inner = std::mem::replace(&mut self.command, Command::new("unshare"));
+        let script = format!("{commands}\nexec \"$@\"");
+        self.command
+            .env_clear()
+            .args(["--mount", "--propagation", "private", "sh", "-ec", &script, "sh"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        let variables = inner.get_envs();
+        self.command
+            .envs(variables.filter_map(|(name, value)| Some((name, value?))));
+        if let Some(directory) = inner.get_current_dir() {
+            self.command.current_dir(directory);
+        }
+        self
+    }
+
     /// Feeds it these bytes.
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.stdin = Some(bytes.into());

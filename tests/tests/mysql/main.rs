@@ -2,11 +2,12 @@
 //! refuses. Nothing is committed that isn't whole, no lock outlives its run, and the password shows nowhere.
 
 mod database;
+mod oracle;
 mod refusals;
 mod streams;
 
-use database::{Database, server_on};
-use freezer_tests::{Mounted, Sandbox, Server, backups};
+use database::{Database, MARIADB, MYSQL, Make};
+use freezer_tests::backups;
 use rustix::process::Signal;
 
 /// Statements that count the sessions of user freezer.
@@ -28,7 +29,7 @@ mod needs_mariadb {
                 .tells("FLUSH TABLES WITH READ LOCK was held for"),
         );
         let data = database.sandbox.restore("data", &[]);
-        database.assert_holds(&server_on(&data));
+        database.assert_holds(&database.server_on(&data));
         database.await_answer(SESSIONS, "0");
     }
 
@@ -57,30 +58,43 @@ mod needs_mounts {
 
         #[test]
         fn a_snapshot_under_a_short_lock_makes_a_server_again() {
-            let sandbox = Sandbox::on_disk();
-            let mounted = Mounted::btrfs(&sandbox, 400);
-            let data = sandbox.source().join("mysql");
-            let options = [("DATADIR", data.to_str().expect("UTF-8"))];
-            let database = Database::on(Server::start("mariadb", &options), sandbox);
-            database.fill();
-            let writer = database.writer();
-            let document = database.backup("physical", &["--json"]).run().expect(0).json();
-            drop(writer);
-            let note = &document["result"]["mode_note"];
-            let summary = note["summary"].as_str().expect("a summary");
-            assert!(summary.starts_with("BACKUP STAGE was held for "), "{summary}");
-            let out = database.sandbox.restore("out", &[]);
-            // The noted place of the binary log is that of the moment: the log in the snapshot ends there.
-            let file = note["binary_log"]["file"].as_str().expect("a file");
-            let size = std::fs::metadata(out.join(file)).expect("the log").len();
-            assert_eq!(note["binary_log"]["position"], size, "{note}");
-            let restored = server_on(&out);
-            database.assert_holds(&restored);
-            let time = note["lock_milliseconds"].as_u64().expect("a time");
-            assert!(time < 60_000, "{time} ms");
-            drop(restored);
-            drop(database);
-            drop(mounted);
+            assert_point_in_time(&MARIADB, "BACKUP STAGE");
         }
+    }
+
+    mod needs_mysql {
+        use super::*;
+
+        #[test]
+        fn a_snapshot_under_a_short_lock_makes_a_server_again() {
+            assert_point_in_time(&MYSQL, "FLUSH TABLES WITH READ LOCK");
+        }
+    }
+
+    /// A snapshot holds what the server had at one moment, which the noted place of the binary log is, too.
+    #[track_caller]
+    fn assert_point_in_time(make: &'static Make, lock: &str) {
+        let (database, mounted) = Database::frozen(make);
+        database.fill();
+        let writer = database.writer();
+        let document = database.backup("physical", &["--json"]).run().expect(0).json();
+        drop(writer);
+        let note = &document["result"]["mode_note"];
+        let summary = note["summary"].as_str().expect("a summary");
+        assert!(summary.starts_with(&format!("{lock} was held for ")), "{summary}");
+        assert!(summary.contains(", of which the snapshot took "), "{summary}");
+        let out = database.sandbox.restore("out", &[]);
+        // The log in the snapshot ends where the note says that it stood.
+        let file = note["binary_log"]["file"].as_str().expect("a file");
+        let size = std::fs::metadata(out.join(file)).expect("the log").len();
+        assert_eq!(note["binary_log"]["position"], size, "{note}");
+        let restored = database.server_on(&out);
+        database.assert_holds(&restored);
+        let time = |name: &str| note[name].as_u64().expect("a time");
+        let beyond = time("lock_milliseconds") - time("snapshot_milliseconds");
+        assert!(beyond < 1000, "the lock outlived the snapshot by {beyond} ms");
+        drop(restored);
+        drop(database);
+        drop(mounted);
     }
 }

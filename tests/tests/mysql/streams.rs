@@ -6,7 +6,7 @@ use std::path::Path;
 use freezer_tests::{Program, backups, program, shown_by_processes};
 use rustix::process::Signal;
 
-use crate::database::{Database, server_on};
+use crate::database::Database;
 
 /// `freezer restore` of h_t to where streams go.
 fn restore(database: &Database, more: &[&str]) -> Program {
@@ -55,7 +55,7 @@ mod needs_mariadb {
         let unpack = format!("mbstream -x -C {}", data.display());
         restore(&database, &["--to-command", &unpack]).run().expect(0);
         prepare(&data);
-        database.assert_holds(&server_on(&data));
+        database.assert_holds(&database.server_on(&data));
     }
 
     fn prepare(data: &Path) {

@@ -7,6 +7,10 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::error::{Error, ErrorKind};
 
+/// What MySQL's usual accounts can't do: their password may only be sent where nobody can read along.
+const UNENCRYPTED_LOGIN: &str = "the server asks for this user's password, which isn't sent without TLS: turn TLS on for it, with the \
+                                 server's authority if the machine doesn't know it, or log in by the server's socket";
+
 /// A failure with the server's own code for it, if the server spoke: "1045", "28P01".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
@@ -56,6 +60,10 @@ pub(super) fn of(place: &str, error: &sqlx::Error) -> Failure {
         }
         (Some(why), _) => (ErrorKind::Unavailable, format!("TLS failed: {why}")),
         (None, sqlx::Error::Tls(why)) => (ErrorKind::Denied, format!("TLS is asked for: {why}")),
+        // The library speaks of how it was built.
+        (None, sqlx::Error::Configuration(why)) if why.to_string().contains("mysql-rsa") => {
+            (ErrorKind::Denied, UNENCRYPTED_LOGIN.to_owned())
+        }
         (None, sqlx::Error::Configuration(why)) => (ErrorKind::Invalid, why.to_string()),
         (None, sqlx::Error::Io(why)) => (io_kind(why), words(why)),
         (None, sqlx::Error::Protocol(why)) => {

@@ -7,7 +7,7 @@ use freezer_sdk::host::bodies::Body;
 use freezer_sdk::host::commands::{self, Child, Command};
 use freezer_sdk::mode::StreamSource;
 
-use crate::login::{Family, Login};
+use crate::login::Login;
 use crate::note::{Kind, Note};
 use crate::server::Server;
 
@@ -15,8 +15,15 @@ use crate::server::Server;
 const LOGIN: &str = "--defaults-file={input:login}";
 /// What a dump of all databases needs everywhere.
 const DUMP_PRIVILEGES: [&str; 5] = ["SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "LOCK TABLES"];
+/// What it needs of MySQL besides: for the list of tablespaces, and for a moment of which the transactions' ids are known.
+const MYSQL_DUMP_PRIVILEGES: [&str; 2] = ["PROCESS", "RELOAD"];
 /// What mariadb-backup needs.
 const HOT_PRIVILEGES: [&str; 4] = ["RELOAD", "PROCESS", "LOCK TABLES", "BINLOG MONITOR"];
+
+/// The program that bears this name may be one of two makers.
+const MYSQLDUMP: &str = "/usr/bin/mysqldump";
+/// More than any program says of its version.
+const MAX_VERSION_BYTES: usize = 4096;
 
 /// A tool that is ready to write its stream.
 #[derive(Debug)]
@@ -36,7 +43,11 @@ impl Dump {
             Kind::Hot => &HOT_PRIVILEGES,
             Kind::Logical | Kind::Physical => &DUMP_PRIVILEGES,
         };
-        server.check_privileges(privileges)?;
+        let more: &[&str] = match kind {
+            Kind::Logical if !server.is_mariadb() => &MYSQL_DUMP_PRIVILEGES,
+            _ => &[],
+        };
+        server.check_privileges(&[privileges, more].concat())?;
         let mut note = Note::new(kind, &server.version);
         let timeout = format!("--ftwrl-wait-timeout={}", login.lock_seconds);
         let dump: &[&str] = &[
@@ -50,9 +61,12 @@ impl Dump {
         ];
         let hot: &[&str] = &[LOGIN, "--backup", "--stream=xbstream", &timeout];
         let (tools, arguments, name, suffix): (&[_], _, _, _) = match kind {
-            Kind::Hot => (&[("mariadb-backup", Family::MariaDb)], hot, "copy", "xbstream"),
+            Kind::Hot => (&["mariadb-backup"], hot, "copy", "xbstream"),
             Kind::Logical | Kind::Physical => (&tools(&server, "dump"), dump, "dump", "sql"),
         };
+        if kind == Kind::Logical && !server.is_mariadb() {
+            check_own()?;
+        }
         let (tool, child) = start(tools, arguments, login, None)?;
         note.tool = Some(tool);
         let source = StreamSource {
@@ -94,34 +108,50 @@ pub(crate) fn load(login: &Login, content: Body) -> Result<()> {
 }
 
 /// The client's tools of that kind, the server's own family first.
-fn tools(server: &Server, kind: &str) -> Vec<(&'static str, Family)> {
-    let mut tools = match kind {
-        "dump" => vec![("mariadb-dump", Family::MariaDb), ("mysqldump", Family::MySql)],
-        _ => vec![("mariadb", Family::MariaDb), ("mysql", Family::MySql)],
-    };
-    if !server.is_mariadb() {
-        tools.reverse();
+fn tools(server: &Server, kind: &str) -> Vec<&'static str> {
+    match (kind, server.is_mariadb()) {
+        ("dump", true) => vec!["mariadb-dump", "mysqldump"],
+        ("dump", false) => vec!["mysqldump"],
+        (_, true) => vec!["mariadb", "mysql"],
+        (_, false) => vec!["mysql", "mariadb"],
     }
-    tools
+}
+
+/// Makes sure that `mysqldump` is MySQL's own: MariaDB's writes MySQL's own tables so that no server takes them back.
+///
+/// # Errors
+/// `unsupported` if it isn't; what its start says.
+fn check_own() -> Result<()> {
+    let asked = commands::spawn(&Command::new(MYSQLDUMP, ["--version"]), None)?;
+    let version = asked.output()?.read_to_end(MAX_VERSION_BYTES)?;
+    let version = String::from_utf8_lossy(&version);
+    if !version.contains("MariaDB") {
+        return Ok(());
+    }
+    Err(Error::unsupported(format!(
+        "{MYSQLDUMP} is MariaDB's program, and no server takes back what it writes of MySQL's own tables ({}): install MySQL's client \
+         programs, or use kind=physical",
+        version.trim()
+    )))
 }
 
 /// Starts the first tool that is installed.
 fn start(
-    tools: &[(&'static str, Family)],
+    tools: &[&'static str],
     arguments: &[&str],
     login: &Login,
     input: Option<&Body>,
 ) -> Result<(String, Child)> {
-    for (tool, family) in tools {
+    for tool in tools {
         let command = Command::new(format!("/usr/bin/{tool}"), arguments.iter().copied())
-            .input("login", login.option_file(*family)?);
+            .input("login", login.option_file()?);
         match commands::spawn(&command, input) {
             Ok(child) => return Ok(((*tool).to_owned(), child)),
             Err(error) if error.kind == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    let names: Vec<_> = tools.iter().map(|(tool, _)| format!("/usr/bin/{tool}")).collect();
+    let names: Vec<_> = tools.iter().map(|tool| format!("/usr/bin/{tool}")).collect();
     Err(Error::not_found(format!(
         "there is no {}: install the server's client programs",
         names.join(" and no ")

@@ -34,15 +34,6 @@ enum Encryption {
     Anything,
 }
 
-/// Which family a tool belongs to: their options for TLS differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    /// mariadb-dump, mariadb, mariadb-backup.
-    MariaDb,
-    /// mysqldump, mysql.
-    MySql,
-}
-
 impl Login {
     /// Reads the settings.
     ///
@@ -108,7 +99,7 @@ impl Login {
     ///
     /// # Errors
     /// `denied` if the password isn't granted.
-    pub(crate) fn option_file(&self, family: Family) -> Result<String> {
+    pub(crate) fn option_file(&self) -> Result<String> {
         let mut text = String::from("[client]\n");
         let mut line = |key: &str, value: &str| {
             text.push_str(key);
@@ -128,20 +119,22 @@ impl Login {
         line("host", &self.host);
         line("port", &self.port.to_string());
         line("protocol", "tcp");
-        match (family, &self.tls) {
-            (Family::MariaDb, Encryption::Off) => line("loose-skip-ssl", "1"),
-            (Family::MariaDb, Encryption::Anything) => {
-                line("ssl", "1");
+        // A name doesn't tell whose a tool is: `mysqldump` is often MariaDB's. Each takes its own spelling and passes over the
+        // other's, which is why both are there.
+        match self.tls {
+            Encryption::Off => {
+                line("loose-skip-ssl", "1");
+                line("loose-ssl-mode", "DISABLED");
+            }
+            Encryption::Anything => {
+                line("loose-ssl", "1");
                 line("loose-disable-ssl-verify-server-cert", "1");
+                line("loose-ssl-mode", "REQUIRED");
             }
-            (Family::MariaDb, Encryption::System | Encryption::Authorities(_)) => {
-                line("ssl", "1");
-                line("ssl-verify-server-cert", "1");
-            }
-            (Family::MySql, Encryption::Off) => line("ssl-mode", "DISABLED"),
-            (Family::MySql, Encryption::Anything) => line("ssl-mode", "REQUIRED"),
-            (Family::MySql, Encryption::System | Encryption::Authorities(_)) => {
-                line("ssl-mode", "VERIFY_IDENTITY");
+            Encryption::System | Encryption::Authorities(_) => {
+                line("loose-ssl", "1");
+                line("loose-ssl-verify-server-cert", "1");
+                line("loose-ssl-mode", "VERIFY_IDENTITY");
             }
         }
         if let Encryption::Authorities(path) = &self.tls {
@@ -190,9 +183,9 @@ mod tests {
         let host = FakeHost::new();
         host.set_secret("password", "a\"b#c\\d");
         let login = Login::new(&settings(Vec::new())).unwrap();
-        let text = login.option_file(Family::MariaDb).unwrap();
+        let text = login.option_file().unwrap();
         let expected = "[client]\nuser=\"freezer\"\npassword=\"a\"b#c\\\\d\"\nhost=\"db\"\nport=\"3307\"\nprotocol=\"tcp\"\n\
-                        loose-skip-ssl=\"1\"\n";
+                        loose-skip-ssl=\"1\"\nloose-ssl-mode=\"DISABLED\"\n";
         assert_eq!(text, expected);
         assert!(!format!("{login:?}").contains("a\"b"));
     }
@@ -208,8 +201,8 @@ mod tests {
         let authorities = vec![("tls-ca", SettingValue::Text("/ca.pem".into()))];
         let login = Login::new(&settings(authorities)).unwrap();
         assert!(matches!(login.target().unwrap().tls, Tls::Certificates(_)));
-        let text = login.option_file(Family::MySql).unwrap();
-        assert!(text.contains("ssl-mode=\"VERIFY_IDENTITY\"\nssl-ca=\"/ca.pem\"\n"));
+        let text = login.option_file().unwrap();
+        assert!(text.contains("loose-ssl-mode=\"VERIFY_IDENTITY\"\nssl-ca=\"/ca.pem\"\n"));
     }
 
     #[test]

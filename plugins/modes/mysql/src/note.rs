@@ -65,6 +65,9 @@ pub(crate) struct Note {
     /// How long writers waited, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) lock_milliseconds: Option<u64>,
+    /// How much of that the snapshot took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) snapshot_milliseconds: Option<u64>,
     /// What was frozen, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<String>,
@@ -87,6 +90,7 @@ impl Note {
             binary_log: None,
             lock: None,
             lock_milliseconds: None,
+            snapshot_milliseconds: None,
             snapshot: None,
             summary: None,
             tool: None,

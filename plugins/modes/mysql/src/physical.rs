@@ -1,5 +1,7 @@
 //! The data directory as files: in a snapshot that is taken under a lock of a moment, or under a lock that lasts.
 
+use std::time::Instant;
+
 use freezer_sdk::error::{Error, ErrorKind, Result};
 use freezer_sdk::host::control;
 use freezer_sdk::host::snapshots::{self, Snapshot};
@@ -8,7 +10,7 @@ use freezer_sdk::settings::Settings;
 
 use crate::login::Login;
 use crate::note::{Kind, Note};
-use crate::server::{Lock, LockKind, Server};
+use crate::server::{Lock, LockKind, Server, milliseconds};
 
 /// The name of the source: that of mode fs, which can restore it, too.
 pub(crate) const SOURCE: &str = "tree";
@@ -70,7 +72,9 @@ impl Physical {
             return Ok(Self { tree, note, held });
         }
         control::progress("taking a snapshot", None);
+        let asked = Instant::now();
         let snapshot = snapshots::create(path, &snapshots::options(settings)?).map_err(advised);
+        note.snapshot_milliseconds = Some(milliseconds(asked));
         let waited = server.unlock(&lock);
         let (snapshot, waited) = (snapshot?, waited?);
         note.lock_milliseconds = Some(waited);
@@ -112,7 +116,11 @@ fn summary(note: &Note) -> String {
     });
     let lock = note.lock.as_deref().unwrap_or_default();
     let time = note.lock_milliseconds.unwrap_or(0);
-    format!("{lock} was held for {time} ms{position}")
+    let snapshot = note.snapshot_milliseconds;
+    let snapshot = snapshot.map_or_else(String::new, |time| {
+        format!(", of which the snapshot took {time} ms")
+    });
+    format!("{lock} was held for {time} ms{snapshot}{position}")
 }
 
 /// What else can be done where there are no snapshots.

@@ -127,12 +127,14 @@ impl Server {
             ],
             LockKind::ReadLock => &["FLUSH TABLES WITH READ LOCK"],
         };
+        let mut since = Instant::now();
         for statement in statements {
+            // Writers wait from the last one on, also while it waits itself.
+            since = Instant::now();
             self.connection
                 .execute(statement, &[])
                 .map_err(|error| self.refused(statement, error))?;
         }
-        let since = Instant::now();
         Ok(Lock { kind, since })
     }
 
@@ -155,7 +157,7 @@ impl Server {
                 ),
             )
         })?;
-        Ok(u64::try_from(lock.since.elapsed().as_millis()).unwrap_or(u64::MAX))
+        Ok(milliseconds(lock.since))
     }
 
     /// Where the binary log stands; none if there is none.
@@ -240,6 +242,11 @@ impl Server {
         let value = answer.rows.first().and_then(|row| row.get(column));
         Ok(value.and_then(text))
     }
+}
+
+/// How long ago that is.
+pub(crate) fn milliseconds(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The privileges of `wanted` that no line of `SHOW GRANTS` gives everywhere.

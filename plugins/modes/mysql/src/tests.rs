@@ -159,6 +159,34 @@ fn another_directory_than_the_servers_is_refused() {
 }
 
 #[test]
+fn a_dump_of_mysql_is_refused_where_only_the_other_maker_has_a_program() {
+    let own = "mysqldump  Ver 9.7.4-2 for Linux on x86_64 ((Debian))";
+    let other = "mysqldump  Ver 10.19 Distrib 10.11.14-MariaDB, for debian-linux-gnu (x86_64)";
+    for (version, goes) in [(own, true), (other, false)] {
+        let host = FakeHost::new();
+        serve(&host, "9.7.4-2");
+        host.serve_commands(|command, _| {
+            assert_eq!(command.program, "/usr/bin/mysqldump");
+            let stdout = match command.arguments.as_slice() {
+                [only] if only == "--version" => version.into(),
+                _ => b"CREATE".to_vec(),
+            };
+            Ok(FakeExit {
+                stdout,
+                ..FakeExit::default()
+            })
+        });
+        let logical = [("kind", SettingValue::Text("logical".into()))];
+        let started = MySql::prepare_backup(request(&logical));
+        assert_eq!(started.is_ok(), goes, "{version}");
+        if let Err(error) = started {
+            assert!(error.message.contains("client programs"), "{error}");
+        }
+        assert_eq!(host.open_handles(), 0, "{version}");
+    }
+}
+
+#[test]
 fn a_dump_hands_the_password_over_in_memory() {
     let host = FakeHost::new();
     host.set_secret("password", "canary");
