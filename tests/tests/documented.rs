@@ -1,4 +1,4 @@
-//! The pages of the modes are true: every command on them is typed as it stands there, in file systems and a network of
+//! The pages of the modes and of streams are true: every command on them is typed as it stands there, in file systems and a network of
 //! the test's own, and what comes back is compared.
 
 use std::fs;
@@ -64,6 +64,11 @@ mod needs_mounts {
     }
 
     mod needs_postgres {
+        #[test]
+        fn streams_as_written() {
+            super::as_written("streams");
+        }
+
         #[test]
         fn postgres_as_written() {
             super::as_written("postgres");
