@@ -114,7 +114,9 @@ fn by_agent(link: &mut Link, user: &str, socket: &Path, offered: &str) -> Result
     for key in &keys {
         match link.call(|_| agent.userauth(user, key))? {
             Ok(()) => return Ok(()),
-            Err(error) => last = Some(error),
+            // A server ends the connection after some refusals: that is still their no.
+            Err(error) if last.is_none() || is_refusal(&error) => last = Some(error),
+            Err(_) => break,
         }
     }
     let what = format!("each of the {} keys of the agent", keys.len());
@@ -126,8 +128,7 @@ fn by_agent(link: &mut Link, user: &str, socket: &Path, offered: &str) -> Result
 
 /// The server's no. Only a real no: a connection that broke is another matter.
 fn refused(link: &mut Link, what: &str, offered: &str, error: &ssh2::Error) -> Error {
-    // Authentication failed; public key unverified.
-    if !matches!(error.code(), ErrorCode::Session(-18 | -19)) {
+    if !is_refusal(error) {
         return link.lost(error.message());
     }
     let message = format!(
@@ -136,6 +137,12 @@ fn refused(link: &mut Link, what: &str, offered: &str, error: &ssh2::Error) -> E
         offered.replace(',', ", ")
     );
     Error::new(ErrorKind::Denied, message)
+}
+
+/// Tells whether the server answered with a no. libssh2 gives the same codes (authentication failed, public key unverified)
+/// where it waited for an answer and the connection ended; only its words differ.
+fn is_refusal(error: &ssh2::Error) -> bool {
+    matches!(error.code(), ErrorCode::Session(-18 | -19)) && !error.message().starts_with("Waiting for")
 }
 
 fn unusable(content: &str, has_passphrase: bool, file: &std::path::Path) -> Error {
