@@ -30,6 +30,9 @@ mkdir -p "$DIR/data/d1"
 
 PROXY=$(port proxy) MEMCACHED=$(port memcached)
 PYTHON=/usr/bin/python3 # of the distribution, which has Swift's modules
+# By default servers give each other half a second to answer, which a machine that is busy with tests may need.
+PATIENCE="conn_timeout = 20
+node_timeout = 60"
 
 cat >"$DIR/swift.conf" <<CONF
 [swift-hash]
@@ -76,6 +79,9 @@ log_level = WARNING
 pipeline = $name-server
 [app:$name-server]
 use = egg:swift#$name
+$PATIENCE
+# By default a listing goes without what couldn't be entered in it within a second.
+container_update_timeout = 60
 CONF
     daemon "$name"
 }
@@ -129,12 +135,19 @@ pipeline = catch_errors gatekeeper healthcheck proxy-logging cache listing_forma
 use = egg:swift#proxy
 account_autocreate = true
 allow_account_management = true
+$PATIENCE
 # By default a node that fails is left alone for a minute, and there is only one.
 error_suppression_interval = 1
 error_suppression_limit = 100
 [filter:cache]
 use = egg:swift#memcache
 memcache_servers = 127.0.0.1:$MEMCACHED
+memcache_max_connections = 100
+connect_timeout = 20
+pool_timeout = 20
+io_timeout = 20
+error_suppression_interval = 1
+error_suppression_limit = 100
 [filter:slo]
 use = egg:swift#slo
 max_manifest_segments = ${MANIFEST_SEGMENTS:-1000}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use freezer_conformance::mode::ModeSubject;
 use freezer_pipeline::store::Store;
-use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings};
+use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest};
 
 use crate::sandbox::{Sandbox, workspace};
 
@@ -36,6 +36,19 @@ pub fn plugin_host(state_dir: PathBuf) -> PluginHost {
 /// # Panics
 /// When the plugin isn't there or refuses to be opened.
 pub fn open_storage(host: &PluginHost, url: &str, settings: &[(String, String)]) -> Arc<dyn Store> {
+    open_storage_of(host, url, settings, None)
+}
+
+/// The same with so many calls at once at most; with one, a run's calls come in the same order each time.
+///
+/// # Panics
+/// When the plugin isn't there or refuses to be opened.
+pub fn open_storage_of(
+    host: &PluginHost,
+    url: &str,
+    settings: &[(String, String)],
+    uploads: Option<u32>,
+) -> Arc<dyn Store> {
     let scheme = url.split(':').next().unwrap_or_default();
     let plugin = host
         .find(PluginKind::Storage, scheme)
@@ -50,7 +63,11 @@ pub fn open_storage(host: &PluginHost, url: &str, settings: &[(String, String)])
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         given.set(&name, value);
     }
-    host.open_storage(&plugin, given, &quiet_run())
+    let request = StorageRequest {
+        settings: given,
+        uploads,
+    };
+    host.open_storage(&plugin, request, &quiet_run())
         .unwrap_or_else(|error| panic!("can't open {url}: {error}"))
 }
 

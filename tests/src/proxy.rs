@@ -1,10 +1,11 @@
 //! A TCP proxy that breaks connections by rule: at a byte of a direction, for connections of a number, always the same way.
 //!
 //! It listens on a loopback port of its own and passes everything on to one address, a thread for each direction of each
-//! connection. Rules are counted over its life: connections from 0, bytes of a direction of one connection, and, for
-//! HTTP, requests of all connections from 0.
+//! connection. Rules are counted over its life: connections from 0, bytes of a direction of one connection, turns of all
+//! connections, and, for HTTP, their requests from 0.
 
 mod http;
+mod turn;
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -15,6 +16,8 @@ use std::time::Duration;
 
 use http::HttpPipe;
 use socket2::SockRef;
+use turn::Turn;
+pub use turn::{AtTurn, Point};
 
 /// Which way bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub enum Break {
 pub enum Rule {
     /// Breaks a direction of a connection after so many bytes.
     AtByte {
-        /// The connection's number, or every one.
+        /// The connection's number; without it, bytes are counted over all of them.
         connection: Option<u64>,
         /// Which way.
         direction: Direction,
@@ -52,7 +55,9 @@ pub enum Rule {
         /// What happens then.
         event: Break,
     },
-    /// No more than so many bytes a second pass in each direction.
+    /// Breaks a turn of the conversation.
+    AtTurn(AtTurn),
+    /// No more than so many bytes a second pass in each direction, so that every turn is slow.
     Slow {
         /// Bytes a second.
         rate: u64,
@@ -70,22 +75,20 @@ pub enum Rule {
         /// Seconds in the header `Retry-After`.
         retry_after: Option<u64>,
     },
-    /// A request is passed on, and the connection is reset in place of the answer.
-    SwallowAnswer {
+    /// A request arrives with a bit of its body changed, if it has one.
+    FlipBody {
         /// The request's number.
         request: u64,
     },
     /// The first so many listings as JSON are answered by an empty one, as by a service whose listings lag behind.
     EmptyListings(u64),
-    /// Heads of requests pass whole: bytes on the way up are those outside of them, so that no request becomes another one.
-    WholeHeads,
 }
 
 impl Rule {
     fn is_http(&self) -> bool {
-        matches!(
+        !matches!(
             self,
-            Self::Answer { .. } | Self::SwallowAnswer { .. } | Self::EmptyListings(_) | Self::WholeHeads
+            Self::AtByte { .. } | Self::AtTurn(_) | Self::Slow { .. } | Self::RefuseFirst(_)
         )
     }
 }
@@ -99,9 +102,12 @@ struct Shared {
     rules: Vec<Rule>,
     ended: AtomicBool,
     connections: AtomicU64,
+    turns: AtomicU64,
     requests: AtomicU64,
     listings: AtomicU64,
+    /// Bytes that came, and that were held against the rules, by direction.
     bytes: [AtomicU64; 2],
+    judged: [AtomicU64; 2],
     hits: AtomicU64,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -126,9 +132,11 @@ impl Proxy {
             rules,
             ended: AtomicBool::new(false),
             connections: AtomicU64::new(0),
+            turns: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             listings: AtomicU64::new(0),
             bytes: [AtomicU64::new(0), AtomicU64::new(0)],
+            judged: [AtomicU64::new(0), AtomicU64::new(0)],
             hits: AtomicU64::new(0),
             threads: Mutex::default(),
         });
@@ -151,6 +159,12 @@ impl Proxy {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many turns all conversations had.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.shared.turns.load(Ordering::Relaxed)
     }
 
     /// How many HTTP requests came; counted only if a rule speaks of requests.
@@ -216,7 +230,7 @@ impl Shared {
     }
 
     fn connect(self: &Arc<Self>, number: u64, client: TcpStream, server: TcpStream) {
-        let connection = Arc::new(Connection::new(number, client, server));
+        let connection = Arc::new(Connection::new(number, Turn::new(&self.turns), client, server));
         let pipe = |direction| Pipe {
             shared: Arc::clone(self),
             connection: Arc::clone(&connection),
@@ -246,18 +260,15 @@ fn reset_on_close(stream: &TcpStream) {
 /// Both ends of a connection. They are closed when the threads of both directions are done.
 struct Connection {
     number: u64,
+    turn: Turn,
     client: TcpStream,
     server: TcpStream,
     /// Both directions are to end, and both ends to be reset.
     cut: AtomicBool,
-    /// What the server says reaches nobody any more.
-    muted: AtomicBool,
-    /// The server has said something since, or has closed.
-    swallowed: AtomicBool,
 }
 
 impl Connection {
-    fn new(number: u64, client: TcpStream, server: TcpStream) -> Self {
+    fn new(number: u64, turn: Turn, client: TcpStream, server: TcpStream) -> Self {
         for stream in [&client, &server] {
             // So that a thread notices the end of the proxy though nothing moves.
             drop(stream.set_read_timeout(Some(POLL)));
@@ -266,11 +277,10 @@ impl Connection {
         }
         Self {
             number,
+            turn,
             client,
             server,
             cut: AtomicBool::new(false),
-            muted: AtomicBool::new(false),
-            swallowed: AtomicBool::new(false),
         }
     }
 
@@ -326,13 +336,10 @@ impl Pipe {
     fn run(mut self) {
         let mut buffer = vec![0; 16 << 10];
         while let Some(count) = self.receive(&mut buffer) {
-            if self.direction == Direction::Down && self.connection.muted.load(Ordering::Relaxed) {
-                self.connection.swallowed.store(true, Ordering::Relaxed);
-            } else if self.pass(&mut buffer[..count]) == Flow::Over {
+            if self.pass(&mut buffer[..count]) == Flow::Over {
                 return;
             }
         }
-        self.connection.swallowed.store(true, Ordering::Relaxed);
         self.end_writing();
     }
 
@@ -361,10 +368,13 @@ impl Pipe {
 
     /// Passes bytes on as the rules have it.
     fn pass(&mut self, bytes: &mut [u8]) -> Flow {
+        let mut turn = self.connection.turn.piece(self.direction, &self.shared.turns);
+        let judged = &self.shared.judged[self.direction as usize];
+        let judged = judged.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let mut start = 0;
         while start < bytes.len() {
             let rest = &mut bytes[start..];
-            let event = self.next_event(rest.len() as u64);
+            let event = self.next_event(turn.take(), judged + start as u64, rest.len() as u64);
             let clean = event.map_or(rest.len(), |(at, _)| usize::try_from(at).unwrap_or(rest.len()));
             if self.send(&rest[..clean]) == Flow::Over {
                 return Flow::Over;
@@ -387,7 +397,7 @@ impl Pipe {
     }
 
     /// The first thing that is to happen within the next bytes, and after how many of them.
-    fn next_event(&self, length: u64) -> Option<(u64, Break)> {
+    fn next_event(&self, turn: Option<u64>, judged: u64, length: u64) -> Option<(u64, Break)> {
         let due = |rule: &Rule| match rule {
             Rule::AtByte {
                 connection,
@@ -397,9 +407,10 @@ impl Pipe {
             } if connection.is_none_or(|number| number == self.connection.number)
                 && *direction == self.direction =>
             {
-                let at = after.checked_sub(self.passed)?;
+                let at = after.checked_sub(connection.map_or(judged, |_| self.passed))?;
                 (at < length).then_some((at, *event))
             }
+            Rule::AtTurn(at) => at.due(turn?, self.direction, length),
             _ => None,
         };
         self.shared.rules.iter().filter_map(due).min_by_key(|(at, _)| *at)
@@ -420,6 +431,7 @@ impl Pipe {
             }
             self.passed += piece.len() as u64;
             if rate.is_some() {
+                self.shared.hits.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(100));
             }
         }

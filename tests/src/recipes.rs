@@ -23,7 +23,7 @@ use freezer_format::retention::Policy;
 use freezer_format::time::Time;
 use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::counters::Counters;
-use freezer_pipeline::store::Store;
+use freezer_pipeline::store::{ErrorKind, Store, StoreError};
 use freezer_pipeline::{Dereference, RunContext};
 use freezer_plugin::{PluginHost, PluginKind, Run, RunConfig, Settings};
 use jiff::tz::TimeZone;
@@ -202,17 +202,23 @@ impl Recipes {
         }
     }
 
-    /// The times of the backups that the storage shows under the name, oldest first.
+    /// The times of the backups that the storage shows under the name, oldest first: looked up where the layout has them,
+    /// with few requests and none of our own code's judgement.
     ///
     /// # Errors
-    /// What ended it.
-    pub fn times(&self, store: &Arc<dyn Store>) -> Result<Vec<Timestamp>, AgentError> {
-        let options = ListOptions {
-            filter: self.own_name(),
-            ..ListOptions::default()
-        };
-        let rows = self.run(|context| list(store, &options, &self.keyring, context));
-        let mut times: Vec<Timestamp> = rows?.backups.iter().map(|row| row.id.time).collect();
+    /// What the storage says.
+    pub fn times(&self, store: &Arc<dyn Store>) -> Result<Vec<Timestamp>, StoreError> {
+        let mut times = Vec::new();
+        let chains = format!("metadata/tar/{}/", self.options.name.as_str());
+        for chain in keys(store, &chains)? {
+            for level in keys(store, &chain)? {
+                let time = level.trim_end_matches('/').rsplit('_').next();
+                let time = time.and_then(|time| time.parse().ok());
+                if store.stat(&format!("{level}metadata"))?.is_some() {
+                    times.extend(time.map(Timestamp));
+                }
+            }
+        }
         times.sort();
         Ok(times)
     }
@@ -262,6 +268,23 @@ impl Recipes {
         let result = recipe(&context);
         self.clock.fetch_add(60, Ordering::Relaxed);
         result
+    }
+}
+
+/// What a storage shows directly below a prefix.
+fn keys(store: &Arc<dyn Store>, prefix: &str) -> Result<Vec<String>, StoreError> {
+    let mut keys = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = match store.list(prefix, cursor.as_deref()) {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(keys),
+            page => page?,
+        };
+        keys.extend(page.entries.into_iter().map(|entry| entry.key));
+        match page.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(keys),
+        }
     }
 }
 

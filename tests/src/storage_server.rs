@@ -2,18 +2,20 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::server::Server;
 
-/// What a storage plugin needs to reach a server.
+/// What a storage plugin needs to reach a server. Clones reach the same one.
+#[derive(Clone)]
 pub struct StorageServer {
-    server: Server,
+    server: Arc<Server>,
     kind: Kind,
     /// Part of each container's name, so that tests can share a server.
     unique: String,
-    files: TempDir,
+    files: Arc<TempDir>,
     /// Another address to connect to, such as a proxy's.
     address: Option<SocketAddr>,
 }
@@ -82,10 +84,10 @@ impl StorageServer {
             .map(|name| name.to_string_lossy().to_lowercase());
         let unique = name.unwrap_or_default().replace('.', "-");
         Self {
-            server,
+            server: Arc::new(server),
             kind,
             unique,
-            files,
+            files: Arc::new(files),
             address: None,
         }
     }
@@ -174,7 +176,12 @@ impl StorageServer {
             .files
             .path()
             .join(format!("known_hosts-{}", self.reached_by().port()));
-        crate::write(&file, text.as_bytes());
+        // In one step: another thread may be reading it.
+        let whole = NamedTempFile::new_in(self.files.path()).and_then(|whole| {
+            fs::write(whole.path(), text)?;
+            whole.persist(&file).map_err(Into::into)
+        });
+        whole.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         file.display().to_string()
     }
 }

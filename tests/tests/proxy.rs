@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use freezer_tests::proxy::{Break, Direction, Proxy, Rule};
+use freezer_tests::proxy::{AtTurn, Break, Direction, Point, Proxy, Rule};
+use rstest::rstest;
 
 /// A server that sends everything back, until the client ends; it lives as long as the test.
 fn echo() -> SocketAddr {
@@ -229,10 +230,68 @@ fn a_request_is_answered_in_the_server_s_place() {
 }
 
 #[test]
-fn a_swallowed_answer_is_one_to_a_request_that_went_through() {
-    let proxy = Proxy::start(counting_server(), vec![Rule::SwallowAnswer { request: 0 }]).expect("a proxy");
-    assert_eq!(request(&mut connect(&proxy), "first"), None);
-    let answer = request(&mut connect(&proxy), "second").expect("an answer");
-    assert!(answer.ends_with("2:6"), "{answer}");
-    assert_eq!(proxy.hits(), 1);
+fn a_bit_flips_in_the_body_of_one_request() {
+    let proxy = Proxy::start(echo(), vec![Rule::FlipBody { request: 1 }]).expect("a proxy");
+    let text = |body: &str| format!("PUT /x HTTP/1.1\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let sent = [text("aaa"), text("bbb"), text("ccc")].concat();
+    let wanted = [text("aaa"), text("bcb"), text("ccc")].concat();
+    assert_eq!(talk(&proxy, sent.as_bytes()), (wanted.into_bytes(), None));
+    assert_eq!((proxy.requests(), proxy.hits()), (3, 1));
+}
+
+/// Turns 1 and 2 of a conversation are the second and third request on its one connection.
+fn broken_turn(point: Point, event: Break) -> (Vec<Option<String>>, Proxy) {
+    let rule = Rule::AtTurn(AtTurn {
+        turn: 1,
+        point,
+        event,
+    });
+    let proxy = Proxy::start(counting_server(), vec![rule]).expect("a proxy");
+    let mut stream = connect(&proxy);
+    let answers = ["first", "second"].map(|body| request(&mut stream, body));
+    // The server serves one connection after the other.
+    drop(stream);
+    let third = request(&mut connect(&proxy), "third");
+    (answers.into_iter().chain([third]).collect(), proxy)
+}
+
+#[rstest]
+#[case::before_the_server_hears_of_it(Point::Request, Break::Cut, "2:5")]
+#[case::in_the_middle_of_it(Point::InRequest, Break::EarlyEnd, "2:5")]
+#[case::when_the_server_has_answered(Point::Answer, Break::Cut, "3:5")]
+#[case::in_the_answer(Point::InAnswer, Break::EarlyEnd, "3:5")]
+fn a_turn_breaks_and_no_other(#[case] point: Point, #[case] event: Break, #[case] third: &str) {
+    let (answers, proxy) = broken_turn(point, event);
+    assert!(
+        answers[0].as_ref().is_some_and(|text| text.ends_with("1:5")),
+        "{answers:?}"
+    );
+    assert_eq!(answers[1], None);
+    assert!(
+        answers[2].as_ref().is_some_and(|text| text.ends_with(third)),
+        "{answers:?}"
+    );
+    assert_eq!((proxy.turns(), proxy.hits()), (3, 1));
+}
+
+#[test]
+fn a_bit_flips_in_the_middle_of_what_a_turn_says() {
+    for point in [Point::InRequest, Point::InAnswer] {
+        let event = Break::FlipBit;
+        let rule = Rule::AtTurn(AtTurn {
+            turn: 1,
+            point,
+            event,
+        });
+        let proxy = Proxy::start(echo(), vec![rule]).expect("a proxy");
+        let mut stream = connect(&proxy);
+        let mut says = |text: &str| {
+            stream.write_all(text.as_bytes()).expect("room in buffers");
+            let mut answer = [0; 3];
+            stream.read_exact(&mut answer).expect("an answer");
+            String::from_utf8_lossy(&answer).into_owned()
+        };
+        assert_eq!(["aaa", "bbb", "ccc"].map(&mut says), ["aaa", "bcb", "ccc"]);
+        assert_eq!((proxy.turns(), proxy.hits()), (3, 1));
+    }
 }

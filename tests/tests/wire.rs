@@ -1,101 +1,103 @@
-//! Connections between a storage plugin and its server break at every position: the run succeeds, since what failed is
+//! Connections between a storage plugin and its server break at every position of a run: it succeeds, since what failed is
 //! tried again, or it fails and leaves nothing that looks like a backup.
 //!
-//! How many positions are tried is a matter of time: `FREEZER_SWEEP_POSITIONS` says how many of each fault, 3 without it.
+//! A position is a request, or a turn of the conversation where it is encrypted. One container serves a whole sweep, with a
+//! backup name for each position; positions are tried beside each other, so that those that wait do so at the same time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use freezer_agent::{AgentError, ExitClass};
-use freezer_format::name::Timestamp;
 use freezer_pipeline::store::Store;
-use freezer_tests::proxy::{Break, Direction, Proxy, Rule};
-use freezer_tests::{Listing, Random, Recipes, StorageServer, open_storage};
+use freezer_tests::proxy::{AtTurn, Break, Direction, Point, Proxy, Rule};
+use freezer_tests::{Random, Recipes, StorageServer, open_storage, open_storage_of};
+use rstest::rstest;
 
-/// Positions of each fault that are tried.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one variable by which a longer sweep is asked for"
-)]
-fn positions() -> u64 {
-    let asked = std::env::var("FREEZER_SWEEP_POSITIONS").ok();
-    asked.map_or(3, |text| {
-        text.parse().expect("FREEZER_SWEEP_POSITIONS is a number")
-    })
-}
+/// A run has more positions than this, or the sweep swept nothing.
+const LEAST_POSITIONS: u64 = 15;
+/// No run of these small trees has more.
+const MOST_POSITIONS: u64 = 400;
+/// Where only bytes are counted, a position is one of these pieces.
+const PIECE: u64 = 4096;
+/// Positions that are tried at once where the machine is the limit, and where each waits for a minute.
+const WORKING: u64 = 4;
+const WAITING: u64 = 100;
 
-/// One backup of each container: an earlier level 0, then the level that is disturbed.
-struct Wire {
+/// What tries one position after another: recipes of its own, and a container that others may use as well.
+struct Lane {
     server: StorageServer,
     recipes: Recipes,
-    containers: u64,
+    store: Arc<dyn Store>,
+    /// The most calls at once on the way through the proxy.
+    calls: Option<u32>,
 }
 
-/// What an undisturbed run makes.
+/// What went through the proxy in a disturbed run.
+#[derive(Debug, Default)]
 struct Traffic {
-    up: u64,
-    down: u64,
     requests: u64,
-    /// How many connections came.
+    turns: u64,
     connections: u64,
+    /// Bytes on the way to the server.
+    up: u64,
     /// How often a rule broke something.
     hits: u64,
     /// Why the run failed, if it did.
     failure: Option<String>,
 }
 
-impl Wire {
-    fn new(server: StorageServer) -> Self {
+impl Lane {
+    /// With one call at a time, so that a position is the same request in each run.
+    fn new(server: &StorageServer) -> Self {
         let recipes = Recipes::new(Some("password of the sweep"));
         Self {
-            server,
+            store: open_storage(&recipes.host, &server.url("wire"), &server.settings()),
+            server: server.clone(),
             recipes,
-            containers: 0,
+            calls: Some(1),
         }
     }
 
-    /// A fresh container with an earlier backup in it: the storage, that backup's time, and its tree.
-    fn earlier(&mut self) -> (Arc<dyn Store>, String, (Timestamp, Listing)) {
-        self.containers += 1;
-        let name = format!("wire{}", self.containers);
-        self.server.connect_by(None);
-        let store = open_storage(
-            &self.recipes.host,
-            &self.server.url(&name),
-            &self.server.settings(),
-        );
+    /// The container by way of a proxy.
+    fn through(&self, proxy: &Proxy) -> Arc<dyn Store> {
+        let mut server = self.server.clone();
+        server.connect_by(Some(proxy.address()));
+        let (url, settings) = (server.url("wire"), server.settings());
+        open_storage_of(&self.recipes.host, &url, &settings, self.calls)
+    }
+
+    /// Stores a level 0 under a new name, makes a level 1 through a proxy with these rules, and looks at what came of it.
+    fn disturb(&mut self, name: &str, rules: Vec<Rule>) -> Traffic {
+        self.recipes.rename(name);
         self.recipes.write("kept", b"kept");
         self.recipes.write("changed", b"before");
         self.recipes.write("new", b"");
-        let outcome = self.recipes.backup(&store).expect("the earlier backup");
-        let tree = self.recipes.source();
+        self.recipes.backup(&self.store).expect("the earlier backup");
+        let earlier = self.recipes.source();
         self.recipes.write("changed", b"after");
-        self.recipes.write("new", &Random::new(2).bytes(150_000));
-        (store, name, (outcome.id.time, tree))
-    }
+        self.recipes.write("new", &Random::new(3).bytes(70_000));
 
-    /// Runs a backup through a proxy with these rules and looks at what came of it; answers how much went through.
-    fn disturb(&mut self, rules: Vec<Rule>) -> Traffic {
-        let (store, name, (time, tree)) = self.earlier();
-        let proxy = Proxy::start(self.server.address(), rules.clone()).expect("a proxy");
-        self.server.connect_by(Some(proxy.address()));
-        let through = open_storage(
-            &self.recipes.host,
-            &self.server.url(&name),
-            &self.server.settings(),
-        );
-        let result = self.recipes.backup(&through);
-        let case = format!(
-            "{rules:?}, hit {} times: {:?}",
-            proxy.hits(),
-            result.as_ref().map(|made| made.id)
-        );
-        let found = self.recipes.restore(&store, Some(time));
-        assert!(
-            found.as_ref().is_ok_and(|found| *found == tree),
-            "{case}: the earlier backup is harmed: {found:?}"
-        );
-        let listed = self.recipes.list(&store).expect("a listing").len();
+        let may_fail = rules.iter().any(may_end_a_run);
+        let case = format!("{name}, {rules:?}");
+        let proxy = Proxy::start(self.server.address(), rules).expect("a proxy");
+        let result = self.recipes.backup(&self.through(&proxy));
+        let traffic = Traffic {
+            requests: proxy.requests(),
+            turns: proxy.turns(),
+            connections: proxy.connections(),
+            up: proxy.bytes(Direction::Up),
+            hits: proxy.hits(),
+            failure: result.as_ref().err().map(chain),
+        };
+        drop(proxy);
+        if traffic.hits == 0 && result.is_ok() {
+            return traffic;
+        }
+        let case = format!("{case}: {traffic:?}");
+        assert!(may_fail || result.is_ok(), "{case}: one fault must not end a run");
+        let listed = self.recipes.times(&self.store).expect("a listing").len();
         match &result {
             Ok(_) => assert_eq!(listed, 2, "{case}: success without a backup"),
             Err(error) => assert!(
@@ -103,61 +105,25 @@ impl Wire {
                 "{case}: a failure left a backup and didn't say so"
             ),
         }
-        if !rules.iter().any(may_end_a_run) {
-            assert!(result.is_ok(), "{case}: one fault must not end a run: {result:?}");
-        }
-        if listed == 2 {
-            let found = self.recipes.restore(&store, None).expect("the disturbed backup");
-            assert_eq!(found, self.recipes.source(), "{case}: it isn't whole");
-        }
-        let next = self.recipes.backup(&store);
+        let wanted = match listed {
+            1 => earlier,
+            _ => self.recipes.source(),
+        };
+        let found = self.recipes.restore(&self.store, None);
+        assert_eq!(found.expect(&case), wanted, "{case}: the newest isn't whole");
+        self.recipes.write("changed", b"once more");
+        let next = self.recipes.backup(&self.store);
         assert!(next.is_ok(), "{case}: the next run fails: {next:?}");
-        let found = self.recipes.restore(&store, None).expect("the next backup");
-        assert_eq!(
-            found,
-            self.recipes.source(),
-            "{case}: the next backup isn't whole"
-        );
-        let report = self.recipes.check(&store, true).expect("a check");
-        assert_eq!(
-            report.exit_class(),
-            ExitClass::Ok,
-            "{case}: {:?}",
-            report.problems
-        );
-        Traffic {
-            up: proxy.bytes(Direction::Up),
-            down: proxy.bytes(Direction::Down),
-            requests: proxy.requests(),
-            connections: proxy.connections(),
-            hits: proxy.hits(),
-            failure: result.err().map(|error| chain(&error)),
-        }
+        traffic
     }
 
-    /// Breaks the first connections after so many bytes, spread over what an undisturbed run makes, beside other rules.
-    fn sweep_bytes(&mut self, events: &[Break], beside: &[Rule]) {
-        let whole = self.disturb(beside.to_vec());
-        assert!(
-            whole.up > 1000 && whole.down > 1000,
-            "hardly anything went through the proxy"
-        );
-        let (count, mut hits) = (positions(), 0);
-        for (direction, bytes) in [(Direction::Up, whole.up), (Direction::Down, whole.down)] {
-            for event in events {
-                for position in 0..count {
-                    let rule = Rule::AtByte {
-                        connection: Some(position % 2),
-                        direction,
-                        after: bytes * (2 * position + 1) / (4 * count),
-                        event: *event,
-                    };
-                    let broken = self.disturb([beside, &[rule]].concat());
-                    hits += broken.hits;
-                }
-            }
+    /// Two looks take away all that is left over and nothing else: what stays is whole and belongs to a backup.
+    fn end(&self) {
+        for _ in 0..2 {
+            self.recipes.leftovers(&self.store, true).expect("a look");
         }
-        assert!(hits > count, "only {hits} faults hit anything");
+        let report = self.recipes.check(&self.store, true).expect("a check");
+        assert_eq!(report.exit_class(), ExitClass::Ok, "{:?}", report.problems);
     }
 }
 
@@ -177,90 +143,174 @@ fn may_end_a_run(rule: &Rule) -> bool {
     matches!(rule, Rule::Answer { status: 507, .. })
 }
 
-/// A rule that hits no request makes the proxy count them.
-const COUNTING: Rule = Rule::SwallowAnswer { request: u64::MAX };
+/// How positions are counted, and how many are tried at once.
+#[derive(Clone, Copy)]
+struct Positions {
+    count: fn(&Traffic) -> u64,
+    at_once: u64,
+    /// The most calls at once in a run.
+    calls: Option<u32>,
+}
+
+const REQUESTS: Positions = Positions {
+    count: |traffic| traffic.requests,
+    at_once: WORKING,
+    calls: Some(1),
+};
+const TURNS: Positions = Positions {
+    count: |traffic| traffic.turns,
+    ..REQUESTS
+};
+/// With as many calls at once as the storage takes.
+const SEVERAL_TURNS: Positions = Positions { calls: None, ..TURNS };
+const WAITING_TURNS: Positions = Positions {
+    at_once: WAITING,
+    ..TURNS
+};
+
+/// Tries position 0, 1, 2, … until a run has fewer; answers what went through the proxy at each.
+fn sweep(
+    server: &StorageServer,
+    positions: Positions,
+    rules: impl Fn(u64) -> Vec<Rule> + Sync,
+) -> Vec<Traffic> {
+    let (next, beyond) = (AtomicU64::new(0), AtomicU64::new(MOST_POSITIONS));
+    // One run makes the container, and shows how many positions there are to be tried at once.
+    let mut first = Lane::new(server);
+    let undisturbed = first.disturb("undisturbed", rules(MOST_POSITIONS));
+    let lanes = (positions.count)(&undisturbed).min(positions.at_once);
+    let work = || {
+        let mut lane = Lane::new(server);
+        lane.calls = positions.calls;
+        let mut swept = Vec::new();
+        loop {
+            let position = next.fetch_add(1, Ordering::Relaxed);
+            if position >= beyond.load(Ordering::Relaxed) {
+                return swept;
+            }
+            let traffic = lane.disturb(&format!("case{position}"), rules(position));
+            match (positions.count)(&traffic) > position {
+                true => swept.push(traffic),
+                false => drop(beyond.fetch_min(position, Ordering::Relaxed)),
+            }
+        }
+    };
+    let swept: Vec<Traffic> = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(work)).collect();
+        lanes
+            .into_iter()
+            .flat_map(|lane| lane.join().expect("a position failed, see above"))
+            .collect()
+    });
+    let end = beyond.load(Ordering::Relaxed);
+    assert!(
+        end < MOST_POSITIONS,
+        "a run has more than {MOST_POSITIONS} positions"
+    );
+    assert!(end > LEAST_POSITIONS, "a run has only {end} positions");
+    // Most requests have no body, and some turns end before anybody speaks.
+    let hits = swept.iter().filter(|traffic| traffic.hits > 0).count() as u64;
+    assert!(hits * 8 > end, "only {hits} of {end} positions were broken");
+    first.end();
+    swept
+}
+
+/// Breaks every turn of a run; further breaks meet the turns after it, which try again.
+fn break_turns(server: &StorageServer, positions: Positions, breaks: &[(Point, Break)]) {
+    sweep(server, positions, |turn| {
+        let rules = breaks.iter().zip(turn..);
+        rules
+            .map(|(&(point, event), turn)| Rule::AtTurn(AtTurn { turn, point, event }))
+            .collect()
+    });
+}
 
 mod needs_swift {
     use super::*;
 
-    #[test]
-    fn cut_connections_to_swift_harm_nothing() {
-        let events = [Break::Cut, Break::EarlyEnd];
-        Wire::new(StorageServer::swift()).sweep_bytes(&events, &[Rule::WholeHeads]);
+    fn answer(request: u64, status: u16) -> Rule {
+        Rule::Answer {
+            request,
+            times: 1,
+            status,
+            retry_after: request.is_multiple_of(2).then_some(0),
+        }
+    }
+
+    #[rstest]
+    #[case::before_the_server_hears_of_it(&[(Point::Request, Break::Cut)])]
+    #[case::when_it_has_taken_effect(&[(Point::Answer, Break::Cut)])]
+    #[case::in_the_answer(&[(Point::InAnswer, Break::EarlyEnd), (Point::Answer, Break::EarlyEnd)])]
+    fn any_request_to_swift_may_break_off(#[case] breaks: &[(Point, Break)]) {
+        break_turns(&StorageServer::swift(), TURNS, breaks);
     }
 
     #[test]
-    fn bits_that_flip_on_the_way_to_swift_are_noticed() {
-        let mut wire = Wire::new(StorageServer::swift());
-        let whole = wire.disturb(vec![Rule::WholeHeads]);
-        let mut hits = 0;
-        for position in 0..positions() {
-            let flip = Rule::AtByte {
-                connection: Some(position % 2),
+    fn any_of_several_requests_to_swift_at_once_may_break_off() {
+        let breaks = [(Point::Answer, Break::Cut)];
+        break_turns(&StorageServer::swift(), SEVERAL_TURNS, &breaks);
+    }
+
+    #[test]
+    fn any_request_to_swift_that_falls_silent_is_given_up_and_made_anew() {
+        let breaks = [(Point::Answer, Break::Stall)];
+        break_turns(&StorageServer::swift(), WAITING_TURNS, &breaks);
+    }
+
+    /// After any 4 KiB of what goes up, be it in the middle of a segment.
+    #[test]
+    fn a_connection_to_swift_may_break_off_anywhere() {
+        let positions = Positions {
+            count: |traffic| traffic.up / PIECE,
+            ..REQUESTS
+        };
+        sweep(&StorageServer::swift(), positions, |piece| {
+            vec![Rule::AtByte {
+                connection: None,
                 direction: Direction::Up,
-                after: whole.up * (position + 1) / (positions() + 2),
-                event: Break::FlipBit,
-            };
-            hits += wire.disturb(vec![Rule::WholeHeads, flip]).hits;
-        }
-        assert!(hits > 0, "no bit was flipped");
+                after: piece * PIECE,
+                event: Break::Cut,
+            }]
+        });
     }
 
-    /// Each request of a run is answered 503 once, or goes through and its answer is lost.
     #[test]
-    fn requests_to_swift_that_fail_or_lose_their_answers_are_made_again() {
-        let mut wire = Wire::new(StorageServer::swift());
-        let whole = wire.disturb(vec![COUNTING]);
-        assert!(
-            whole.requests > 10,
-            "only {} requests were counted",
-            whole.requests
-        );
-        let step = (whole.requests / (2 * positions())).max(1);
-        let mut request = 0;
-        while request < whole.requests {
-            wire.disturb(vec![Rule::SwallowAnswer { request }]);
-            wire.disturb(vec![Rule::Answer {
-                request: request + step / 2,
-                times: 1,
-                status: if request % 2 == 0 { 503 } else { 429 },
-                retry_after: Some(0),
-            }]);
-            request += step;
-        }
+    fn bits_that_flip_in_any_request_to_swift_are_noticed() {
+        let flip = |request| vec![Rule::FlipBody { request }];
+        sweep(&StorageServer::swift(), REQUESTS, flip);
+    }
+
+    #[test]
+    fn any_request_to_swift_may_be_answered_by_an_error_and_by_another_one() {
+        let answers = |request| vec![answer(request, 500), answer(request + 1, 503)];
+        sweep(&StorageServer::swift(), REQUESTS, answers);
     }
 
     /// Each of these comes once, somewhere in the run.
     #[test]
     fn answers_of_swift_that_ask_for_another_try_get_one() {
-        let mut wire = Wire::new(StorageServer::swift());
-        let whole = wire.disturb(vec![COUNTING]);
-        for (number, status) in [408, 409, 422, 429, 498, 500, 502, 503, 504]
+        let mut lane = Lane::new(&StorageServer::swift());
+        for (status, request) in [408, 409, 422, 429, 498, 502, 504]
             .into_iter()
-            .enumerate()
+            .zip((2..).step_by(3))
         {
-            let request = whole.requests * (number as u64 + 1) / 11;
-            let answered = wire.disturb(vec![Rule::Answer {
-                request,
-                times: 1,
-                status,
-                retry_after: None,
-            }]);
+            let answered = lane.disturb(&format!("case{status}"), vec![answer(request, status)]);
             assert_eq!(answered.hits, 1, "{status}");
         }
+        lane.end();
     }
 
     #[test]
-    fn a_full_swift_ends_the_run_and_is_named() {
-        let mut wire = Wire::new(StorageServer::swift());
-        let whole = wire.disturb(vec![COUNTING]);
-        for part in 1..=positions() {
-            let full = wire.disturb(vec![Rule::Answer {
-                request: whole.requests * part / (positions() + 1),
+    fn a_swift_that_is_full_from_any_request_on_ends_the_run_and_is_named() {
+        let full = |request| {
+            vec![Rule::Answer {
+                request,
                 times: u64::MAX,
                 status: 507,
                 retry_after: None,
-            }]);
+            }]
+        };
+        for full in sweep(&StorageServer::swift(), REQUESTS, full) {
             let told = full.failure.expect("a full storage fails the run");
             assert!(told.contains("no space is left"), "{told}");
         }
@@ -268,73 +318,72 @@ mod needs_swift {
 
     #[test]
     fn listings_of_swift_that_lag_behind_harm_nothing() {
-        let mut wire = Wire::new(StorageServer::swift());
+        let mut lane = Lane::new(&StorageServer::swift());
         for first in [1, 2, 4, u64::MAX] {
-            let lagging = wire.disturb(vec![Rule::EmptyListings(first)]);
+            let lagging = lane.disturb(&format!("lag{first}"), vec![Rule::EmptyListings(first)]);
             assert!(lagging.hits > 0, "no listing was asked for");
         }
-    }
-
-    #[test]
-    fn a_connection_to_swift_that_falls_silent_is_given_up_and_made_anew() {
-        let mut wire = Wire::new(StorageServer::swift());
-        let whole = wire.disturb(vec![Rule::WholeHeads]);
-        // One connection alone: each silence is waited out for a minute.
-        let stall = Rule::AtByte {
-            connection: Some(0),
-            direction: Direction::Up,
-            after: whole.up / 20,
-            event: Break::Stall,
-        };
-        let stalled = wire.disturb(vec![Rule::WholeHeads, stall]);
-        assert!(stalled.hits > 0, "nothing fell silent");
+        lane.end();
     }
 
     #[test]
     fn connections_to_swift_that_are_refused_first_are_made_again() {
-        Wire::new(StorageServer::swift()).disturb(vec![Rule::RefuseFirst(1)]);
+        let refused = Lane::new(&StorageServer::swift()).disturb("refused", vec![Rule::RefuseFirst(1)]);
+        assert_eq!(refused.hits, 1);
     }
 
+    /// Every request and every answer of the run comes late and piece by piece.
     #[test]
     fn a_slow_swift_is_waited_for() {
-        let start = std::time::Instant::now();
-        Wire::new(StorageServer::swift()).disturb(vec![Rule::Slow { rate: 100_000 }]);
-        assert!(start.elapsed() > Duration::from_secs(1));
+        let slow = Lane::new(&StorageServer::swift()).disturb("slow", vec![Rule::Slow { rate: 100_000 }]);
+        assert!(slow.hits > slow.turns, "{slow:?}");
     }
 }
 
 mod needs_sshd {
     use super::*;
 
+    #[rstest]
+    #[case::before_the_server_hears_of_it(Point::Request, Break::Cut)]
+    #[case::when_it_has_taken_effect(Point::Answer, Break::Cut)]
+    #[case::in_the_answer(Point::InAnswer, Break::EarlyEnd)]
+    #[case::by_a_flipped_bit(Point::InAnswer, Break::FlipBit)]
+    fn any_turn_with_sshd_may_break(#[case] point: Point, #[case] event: Break) {
+        break_turns(&StorageServer::ssh(), TURNS, &[(point, event)]);
+    }
+
+    /// On as many connections as the storage makes.
     #[test]
-    fn cut_connections_to_sshd_harm_nothing() {
-        Wire::new(StorageServer::ssh()).sweep_bytes(&[Break::Cut, Break::EarlyEnd, Break::FlipBit], &[]);
+    fn any_of_several_turns_with_sshd_at_once_may_break() {
+        let breaks = [(Point::Answer, Break::EarlyEnd)];
+        break_turns(&StorageServer::ssh(), SEVERAL_TURNS, &breaks);
     }
 
     #[test]
-    fn a_connection_to_sshd_that_falls_silent_is_given_up_and_made_anew() {
-        let mut wire = Wire::new(StorageServer::ssh());
-        let whole = wire.disturb(Vec::new());
-        let stalled = wire.disturb(vec![Rule::AtByte {
-            connection: Some(0),
-            direction: Direction::Down,
-            after: whole.down / 4,
-            event: Break::Stall,
-        }]);
-        assert!(stalled.hits > 0, "nothing fell silent");
+    fn any_turn_with_sshd_that_falls_silent_is_given_up_and_made_anew() {
+        let breaks = [(Point::Answer, Break::Stall)];
+        break_turns(&StorageServer::ssh(), WAITING_TURNS, &breaks);
     }
 
     #[test]
     fn connections_to_sshd_that_are_refused_first_are_made_again() {
-        Wire::new(StorageServer::ssh()).disturb(vec![Rule::RefuseFirst(1)]);
+        let refused = Lane::new(&StorageServer::ssh()).disturb("refused", vec![Rule::RefuseFirst(1)]);
+        assert_eq!(refused.hits, 1);
+    }
+
+    #[test]
+    fn a_slow_sshd_is_waited_for() {
+        let slow = Lane::new(&StorageServer::ssh()).disturb("slow", vec![Rule::Slow { rate: 100_000 }]);
+        assert!(slow.hits > slow.turns, "{slow:?}");
     }
 
     /// A server lets ten wait for their login at once and no more.
     #[test]
     fn no_more_connections_to_sshd_are_made_than_calls_may_be_under_way() {
-        let mut wire = Wire::new(StorageServer::ssh());
-        wire.recipes.options.segment_bytes = 8 << 10;
-        let whole = wire.disturb(Vec::new());
+        let mut lane = Lane::new(&StorageServer::ssh());
+        lane.calls = None;
+        lane.recipes.options.segment_bytes = 8 << 10;
+        let whole = lane.disturb("several", Vec::new());
         assert!(
             (1..=4).contains(&whole.connections),
             "{} connections",
@@ -344,21 +393,16 @@ mod needs_sshd {
 
     #[test]
     fn an_idle_connection_to_sshd_says_now_and_then_that_it_is_there() {
-        let mut wire = Wire::new(StorageServer::ssh());
-        let (_, name, _) = wire.earlier();
-        let proxy = Proxy::start(wire.server.address(), Vec::new()).expect("a proxy");
-        wire.server.connect_by(Some(proxy.address()));
-        let store = open_storage(
-            &wire.recipes.host,
-            &wire.server.url(&name),
-            &wire.server.settings(),
-        );
-        store.list("", None).expect("a listing");
+        let lane = Lane::new(&StorageServer::ssh());
+        let proxy = Proxy::start(lane.server.address(), Vec::new()).expect("a proxy");
+        let store = lane.through(&proxy);
+        store.list("", None).ok();
         let sent = proxy.bytes(Direction::Up);
-        let limit = std::time::Instant::now() + Duration::from_secs(60);
+        assert!(sent > 0, "nothing went through the proxy");
+        let limit = Instant::now() + Duration::from_secs(60);
         while proxy.bytes(Direction::Up) == sent {
-            assert!(std::time::Instant::now() < limit, "nothing was said for a minute");
-            std::thread::sleep(Duration::from_millis(50));
+            assert!(Instant::now() < limit, "nothing was said for a minute");
+            thread::sleep(Duration::from_millis(50));
         }
         drop(store);
     }

@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use freezer_pipeline::store::{
@@ -17,10 +16,10 @@ use freezer_pipeline::store::{
 pub enum Fault {
     /// Without effect.
     Refused(ErrorKind),
-    /// After taking effect: only the answer is lost.
+    /// After taking effect: only the answer is lost. A call that only looks has none, and passes.
     AnswerLost,
     /// At once, and its effect comes when the run is over ([`FaultyStore::settle`]), as of a request that was given up
-    /// after a timeout and went through all the same.
+    /// after a timeout and went through all the same. A call that only looks passes.
     EffectAfterTheRun,
     /// A read ends in the middle; other calls pass.
     Truncated,
@@ -28,6 +27,25 @@ pub enum Fault {
     KilledBefore,
     /// The process dies after the call took effect.
     KilledAfter,
+}
+
+impl Fault {
+    /// Tells whether such a call can fail in this way, and in no other way that has a name here.
+    #[must_use]
+    pub fn hits(self, operation: &str) -> bool {
+        let looks = [
+            "list",
+            "look at",
+            "read",
+            "list what is unfinished below",
+            "measure",
+        ];
+        match self {
+            Self::Truncated => operation == "read",
+            Self::AnswerLost | Self::EffectAfterTheRun => !looks.contains(&operation),
+            Self::Refused(_) | Self::KilledBefore | Self::KilledAfter => true,
+        }
+    }
 }
 
 impl fmt::Display for Fault {
@@ -44,6 +62,8 @@ type Late = Box<dyn FnOnce(&dyn Store) + Send>;
 #[derive(Default)]
 struct State {
     killed: bool,
+    /// All calls so far.
+    operations: Vec<&'static str>,
     /// What was hit: the call, for messages.
     hit: Option<String>,
     late: Vec<Late>,
@@ -54,7 +74,6 @@ pub struct FaultyStore {
     inner: Arc<dyn Store>,
     call: u64,
     fault: Fault,
-    calls: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -75,7 +94,6 @@ impl FaultyStore {
             inner,
             call,
             fault,
-            calls: AtomicU64::new(0),
             state: Mutex::default(),
         }
     }
@@ -89,7 +107,13 @@ impl FaultyStore {
     /// How many calls were made.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+        self.lock().operations.len() as u64
+    }
+
+    /// What each call was.
+    #[must_use]
+    pub fn operations(&self) -> Vec<&'static str> {
+        self.lock().operations.clone()
     }
 
     /// Lets the effects come that are still to come. Call it when the run is over.
@@ -105,14 +129,14 @@ impl FaultyStore {
     }
 
     /// Counts a call and decides about it.
-    fn fate(&self, operation: &str, key: &str) -> Fate {
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+    fn fate(&self, operation: &'static str, key: &str) -> Fate {
         let mut state = self.lock();
+        let number = state.operations.len() as u64;
+        state.operations.push(operation);
         if state.killed {
             return Fate::Fails(ErrorKind::Unavailable);
         }
-        let reads = operation == "read";
-        if number != self.call || (self.fault == Fault::Truncated && !reads) {
+        if number != self.call || !self.fault.hits(operation) {
             return Fate::Passes;
         }
         state.hit = Some(format!("call {number}, {operation} of {key:?}, {}", self.fault));

@@ -5,9 +5,8 @@
 use std::io::Write;
 use std::net::Shutdown;
 use std::sync::atomic::Ordering;
-use std::thread;
 
-use super::{Direction, Flow, POLL, Pipe, Rule};
+use super::{Flow, Pipe, Rule};
 
 /// A request's head is shorter.
 const MOST_HEAD: usize = 64 << 10;
@@ -21,7 +20,7 @@ enum Treatment {
     },
     /// An empty listing.
     Empty,
-    Swallow,
+    Flip,
 }
 
 /// How a request's body ends.
@@ -35,6 +34,8 @@ pub(super) struct HttpPipe {
     pipe: Pipe,
     /// Bytes that came and were neither passed on nor dropped.
     waiting: Vec<u8>,
+    /// A bit of the next piece of this request's body is to be changed.
+    flips: bool,
 }
 
 impl HttpPipe {
@@ -42,6 +43,7 @@ impl HttpPipe {
         Self {
             pipe,
             waiting: Vec::new(),
+            flips: false,
         }
     }
 
@@ -55,22 +57,19 @@ impl HttpPipe {
         self.pipe.end_writing();
     }
 
-    /// One request: passed on, answered, or passed on without an answer.
+    /// One request: passed on or answered.
     fn request(&mut self, head: &[u8], number: u64) -> Flow {
         let text = String::from_utf8_lossy(head).to_ascii_lowercase();
         let treatment = match self.is_lagging(&text) {
             true => Treatment::Empty,
             false => self.treatment(number),
         };
-        if !matches!(treatment, Treatment::Pass) {
+        self.flips = matches!(treatment, Treatment::Flip);
+        if !matches!(treatment, Treatment::Pass | Treatment::Flip) {
             self.pipe.shared.hits.fetch_add(1, Ordering::Relaxed);
         }
         let passes = !matches!(treatment, Treatment::Answer { .. } | Treatment::Empty);
-        if let Treatment::Swallow = treatment {
-            // From now on nothing that the server says reaches the client.
-            self.pipe.connection.muted.store(true, Ordering::Relaxed);
-        }
-        if passes && self.forward_head(head) == Flow::Over {
+        if passes && self.forward(head) == Flow::Over {
             return Flow::Over;
         }
         // A client that waits to be told to go on would wait for ever if the answer were held back.
@@ -81,9 +80,8 @@ impl HttpPipe {
             return Flow::Over;
         }
         match treatment {
-            Treatment::Pass => Flow::On,
+            Treatment::Pass | Treatment::Flip => Flow::On,
             Treatment::Answer { .. } | Treatment::Empty => self.answer(treatment),
-            Treatment::Swallow => self.swallow_answer(),
         }
     }
 
@@ -104,15 +102,6 @@ impl HttpPipe {
         })
     }
 
-    /// Passes a head on, whole if that is the rule.
-    fn forward_head(&mut self, head: &[u8]) -> Flow {
-        if !self.pipe.shared.rules.contains(&Rule::WholeHeads) {
-            return self.forward(head);
-        }
-        self.pipe.shared.bytes[Direction::Up as usize].fetch_sub(head.len() as u64, Ordering::Relaxed);
-        self.pipe.write(head)
-    }
-
     fn treatment(&self, number: u64) -> Treatment {
         let of = |rule: &Rule| match *rule {
             Rule::Answer {
@@ -123,7 +112,7 @@ impl HttpPipe {
             } if number >= request && number - request < times => {
                 Some(Treatment::Answer { status, retry_after })
             }
-            Rule::SwallowAnswer { request } if number == request => Some(Treatment::Swallow),
+            Rule::FlipBody { request } if number == request => Some(Treatment::Flip),
             _ => None,
         };
         self.pipe
@@ -144,7 +133,7 @@ impl HttpPipe {
         let (status, retry_after, body) = match treatment {
             Treatment::Answer { status, retry_after } => (status, retry_after, ""),
             Treatment::Empty => (200, None, "[]"),
-            Treatment::Pass | Treatment::Swallow => return Flow::On,
+            Treatment::Pass | Treatment::Flip => return Flow::On,
         };
         let retry_after =
             retry_after.map_or_else(String::new, |seconds| format!("Retry-After: {seconds}\r\n"));
@@ -158,15 +147,6 @@ impl HttpPipe {
         drop(client.shutdown(Shutdown::Write));
         drop(self.pipe.connection.server.shutdown(Shutdown::Both));
         self.pipe.swallow();
-        Flow::Over
-    }
-
-    /// The server has answered when it says something more on this connection, which the muted way down drops.
-    fn swallow_answer(&mut self) -> Flow {
-        while !self.pipe.is_over() && !self.pipe.connection.swallowed.load(Ordering::Relaxed) {
-            thread::sleep(POLL);
-        }
-        self.pipe.connection.cut();
         Flow::Over
     }
 
@@ -218,7 +198,11 @@ impl HttpPipe {
             let count = usize::try_from(length)
                 .unwrap_or(usize::MAX)
                 .min(self.waiting.len());
-            let bytes: Vec<u8> = self.waiting.drain(..count).collect();
+            let mut bytes: Vec<u8> = self.waiting.drain(..count).collect();
+            if std::mem::take(&mut self.flips) {
+                self.pipe.shared.hits.fetch_add(1, Ordering::Relaxed);
+                bytes[count / 2] ^= 1;
+            }
             length -= count as u64;
             if passes && self.forward(&bytes) == Flow::Over {
                 return Flow::Over;
