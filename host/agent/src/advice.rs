@@ -66,6 +66,10 @@ pub fn of_cause(cause: Cause) -> &'static str {
             "check the host's name in the URL or settings, and that this machine can look names up"
         }
         Cause::NoConnection => "check host and port, that the service runs there, and firewalls on the way",
+        Cause::Limit => {
+            "raise that limit in [limits.NAME] of the configuration file, if you trust the plugin; freezer plugin inspect NAME \
+             shows them"
+        }
         Cause::Certificate => {
             "check the host's name and this machine's clock, and name the authority's certificates in the storage's settings; \
              freezer plugin inspect NAME shows which"

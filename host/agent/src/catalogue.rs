@@ -290,7 +290,7 @@ fn unknown(store: &dyn Store, name: &HostBackupName) -> Result<AgentError, Agent
     {
         return Ok(AgentError::Unsupported {
             reason: format!("{name} was written by the {engine} engine, which this version can't read"),
-            next: "use a version that knows the engine".to_owned(),
+            next: "restore it with the freezer that wrote it".to_owned(),
         });
     }
     // The right name at the wrong host comes before what merely looks alike.

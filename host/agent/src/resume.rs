@@ -55,7 +55,10 @@ pub(crate) fn journaled(
             None
         }
         Err(error) => {
-            tracing::warn!(%error, directory = %options.directory.display(), "can't use the journal");
+            tracing::warn!(
+                "can't use the journal in {}, so this run can't be resumed: {error}",
+                options.directory.display()
+            );
             None
         }
     }

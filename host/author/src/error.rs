@@ -37,6 +37,9 @@ pub enum AuthorError {
     /// No SDK where it was said to be.
     #[error("{} holds no SDK", .0.display())]
     NoSdk(PathBuf),
+    /// A licence that is none.
+    #[error("--{0}")]
+    License(String),
     /// What isn't done in this language.
     #[error("{0}")]
     Language(String),
@@ -132,12 +135,17 @@ impl AuthorError {
             Self::NoSdk(_) => one("name a clone of freezer, or leave --sdk out and take the built-in SDK"),
             Self::Toolchain { steps, .. } => steps.clone(),
             Self::Language(_) => one("take --lang rust"),
+            Self::License(_) => one("name it with --license, or leave that out for Apache-2.0"),
+            Self::Component { .. } => {
+                one("name a component that was compiled and not packed yet: --component FILE")
+            }
             Self::Start { program, .. } if program == "python3" => one(
                 "install Python 3.10 or newer with its module venv, on Debian and Ubuntu: apt-get install python3-venv",
             ),
             Self::Start { program, .. } if program == "minisign" => {
                 one("install minisign: https://jedisct1.github.io/minisign, apt-get install minisign")
             }
+            Self::Start { program, .. } => vec![format!("install {program}, or put it on the PATH")],
             Self::Program { .. } => one("mend what it says above, and run this again"),
             Self::NoComponent(_) => {
                 one("its Cargo.toml needs crate-type = [\"cdylib\", \"rlib\"] below [lib]")

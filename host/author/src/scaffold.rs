@@ -153,7 +153,7 @@ impl Scaffold {
     /// Judges names and licence before anything is written: by the host's own rules.
     fn check(&self, files: &[(&str, String)]) -> Result<(), AuthorError> {
         if let Err(why) = pack::check_license(&self.license) {
-            return Err(AuthorError::Unfit(why));
+            return Err(AuthorError::License(why));
         }
         if self
             .name

@@ -156,7 +156,9 @@ pub(crate) fn failure_text(failure: &Failure) -> String {
 pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(Exit::Failed, "can't write to standard output").because(error.to_string()))
+            Err(Failure::new(Exit::Failed, "can't write to standard output")
+                .because(error.to_string())
+                .advise("check where the output goes: room, permissions"))
         }
         _ => Ok(()),
     }

@@ -11,6 +11,9 @@ use wasmparser::{Encoding, Parser, Payload};
 /// Name of the custom section.
 pub const SECTION: &str = "freezer:plugin.toml";
 
+/// What every module and component begins with.
+const MAGIC: &[u8] = b"\0asm";
+
 /// Largest plugin manifest in bytes; it bounds what the host parses before it trusts anything.
 pub const MANIFEST_MAX: usize = 64 * 1024;
 
@@ -19,7 +22,10 @@ pub const MANIFEST_MAX: usize = 64 * 1024;
 pub enum ComponentError {
     /// The bytes aren't WebAssembly.
     #[error("it isn't WebAssembly")]
-    NotWasm(#[source] wasmparser::BinaryReaderError),
+    NotWasm,
+    /// The bytes begin as WebAssembly and don't go on so.
+    #[error("it is damaged, or isn't whole")]
+    Damaged(#[source] wasmparser::BinaryReaderError),
     /// The bytes are a WebAssembly module, not a component.
     #[error("it is a WebAssembly module, not a component")]
     NotAComponent,
@@ -65,10 +71,13 @@ pub fn with_plugin_manifest(component: &[u8], manifest: &[u8]) -> Result<Vec<u8>
 
 /// Finds the section at the top level, if there is one, and reads on to the end so that two are noticed.
 fn find(component: &[u8]) -> Result<Option<&[u8]>, ComponentError> {
+    if !component.starts_with(MAGIC) {
+        return Err(ComponentError::NotWasm);
+    }
     let mut depth = 0usize;
     let mut found = None;
     for payload in Parser::new(0).parse_all(component) {
-        match payload.map_err(ComponentError::NotWasm)? {
+        match payload.map_err(ComponentError::Damaged)? {
             Payload::Version {
                 encoding: Encoding::Module,
                 ..
@@ -140,9 +149,9 @@ mod tests {
         ));
         assert!(matches!(
             plugin_manifest(b"\x7fELF1234"),
-            Err(ComponentError::NotWasm(_))
+            Err(ComponentError::NotWasm)
         ));
-        assert!(matches!(plugin_manifest(b""), Err(ComponentError::NotWasm(_))));
+        assert!(matches!(plugin_manifest(b""), Err(ComponentError::NotWasm)));
         let large = vec![b'#'; MANIFEST_MAX + 1];
         let component = Component::new().finish();
         assert!(matches!(

@@ -344,11 +344,8 @@ pub enum Status {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// No manifest is that large.
-    #[error("it has {bytes} bytes, at most {MAX_MANIFEST_BYTES} are read")]
-    TooLarge {
-        /// Its length.
-        bytes: usize,
-    },
+    #[error("it has more than {MAX_MANIFEST_BYTES} bytes, and none is that large")]
+    TooLarge,
     /// Not two lines of the expected form.
     #[error("it doesn't consist of a document and its seal")]
     Form,
@@ -356,7 +353,7 @@ pub enum ManifestError {
     #[error("its seal doesn't fit: it was altered, damaged, or sealed with another key")]
     Seal,
     /// A version that this program doesn't know.
-    #[error("it has format {format}, this program knows up to {FORMAT}: a newer freezer wrote it")]
+    #[error("it has format {format}, and this freezer reads up to {FORMAT}: use the newer one that wrote it")]
     Newer {
         /// The version.
         format: u32,
@@ -374,7 +371,7 @@ enum Seal {
 /// Line 1 with its line end, and the seal of line 2.
 fn split(bytes: &[u8]) -> Result<(&[u8], Seal), ManifestError> {
     if bytes.len() > MAX_MANIFEST_BYTES {
-        return Err(ManifestError::TooLarge { bytes: bytes.len() });
+        return Err(ManifestError::TooLarge);
     }
     let end = bytes
         .iter()

@@ -9,6 +9,7 @@ use freezer_format::manifest::ManifestError;
 use freezer_format::metadata::MetadataError;
 use freezer_format::name::{Level, LevelId, NameError, Timestamp};
 use freezer_format::openssl::{PassError, PassWarning};
+use freezer_format::retention::EmptyPolicy;
 use freezer_format::tar::TarError;
 
 /// A source of this crate beside the rows for its errors.
@@ -72,6 +73,14 @@ fn of_names_and_chains() {
 }
 
 #[test]
+fn of_retention() {
+    says(
+        include_str!("../src/retention.rs"),
+        &[(&EmptyPolicy, "no rule says what to keep")],
+    );
+}
+
+#[test]
 fn of_keys_and_pass_phrases() {
     says(
         include_str!("../src/chain_key.rs"),
@@ -123,8 +132,8 @@ fn of_documents() {
         &[
             (&MetadataError::Empty, "it is empty"),
             (
-                &MetadataError::TooLarge { bytes: 2_000_000 },
-                "it has 2000000 bytes, at most 1048576 are read",
+                &MetadataError::TooLarge,
+                "it has more than 1048576 bytes, and none is that large",
             ),
             (&MetadataError::Json(bad_json()), "it isn't the expected JSON"),
         ],
@@ -133,8 +142,8 @@ fn of_documents() {
         include_str!("../src/manifest.rs"),
         &[
             (
-                &ManifestError::TooLarge { bytes: 20_000_000 },
-                "it has 20000000 bytes, at most 16777216 are read",
+                &ManifestError::TooLarge,
+                "it has more than 16777216 bytes, and none is that large",
             ),
             (
                 &ManifestError::Form,
@@ -146,17 +155,20 @@ fn of_documents() {
             ),
             (
                 &ManifestError::Newer { format: 9 },
-                "it has format 9, this program knows up to 1: a newer freezer wrote it",
+                "it has format 9, and this freezer reads up to 1: use the newer one that wrote it",
             ),
             (&ManifestError::Json(bad_json()), "it isn't the expected JSON"),
         ],
     );
     let not_wasm = freezer_format::component::plugin_manifest(b"no component").unwrap_err();
-    assert!(matches!(not_wasm, ComponentError::NotWasm(_)));
+    assert!(matches!(not_wasm, ComponentError::NotWasm));
+    let damaged = freezer_format::component::plugin_manifest(b"\0asm\x0d").unwrap_err();
+    assert!(matches!(damaged, ComponentError::Damaged(_)));
     says(
         include_str!("../src/component.rs"),
         &[
             (&not_wasm, "it isn't WebAssembly"),
+            (&damaged, "it is damaged, or isn't whole"),
             (
                 &ComponentError::NotAComponent,
                 "it is a WebAssembly module, not a component",

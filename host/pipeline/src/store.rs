@@ -57,10 +57,12 @@ pub enum Cause {
     NoConnection,
     /// The certificate doesn't count.
     Certificate,
+    /// The plugin used more than it may. No plugin can say so: it has no word.
+    Limit,
 }
 
 impl Cause {
-    /// All, with their words in error codes.
+    /// All that have words in error codes.
     pub const ALL: [(Self, &'static str); 6] = [
         (Self::Login, "login"),
         (Self::UnknownMachine, "unknown-machine"),

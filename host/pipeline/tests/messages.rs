@@ -4,12 +4,12 @@ use std::io;
 
 use freezer_format::index::IndexError;
 use freezer_format::tar::TarError;
-use freezer_pipeline::BackupError;
 use freezer_pipeline::cancel::Cancelled;
 use freezer_pipeline::object::{ObjectError, OpenIndexError};
 use freezer_pipeline::restore::RestoreError;
 use freezer_pipeline::source::ExcludeRules;
 use freezer_pipeline::store::{ErrorKind, StoreError};
+use freezer_pipeline::{BackupError, TransferError};
 
 /// A source of this crate beside the rows for its errors.
 #[track_caller]
@@ -117,6 +117,18 @@ fn of_backups() {
             ),
             (&BackupError::Index(IndexError::Io(io())), "can't write the index"),
             (&BackupError::Spool(io()), "can't use a temporary file"),
+        ],
+    );
+}
+
+#[test]
+fn of_copies() {
+    says(
+        include_str!("../src/transfer.rs"),
+        &[
+            (&TransferError::Read(io()), "can't read the object to be copied"),
+            (&TransferError::Write(BackupError::Store(store())), STORE),
+            (&TransferError::Differs("it grew".to_owned()), "it grew"),
         ],
     );
 }

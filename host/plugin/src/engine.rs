@@ -99,6 +99,17 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
     crate::escape::line(&text, 1000)
 }
 
+/// The machine's failure, where it has no memory for a component: putting another component there wouldn't help.
+pub(crate) fn without_memory(plugin: &str, error: &wasmtime::Error) -> Option<PluginError> {
+    let is_it = match error.downcast_ref::<std::io::Error>() {
+        Some(error) => error.kind() == std::io::ErrorKind::OutOfMemory,
+        None => error.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM),
+    };
+    is_it.then(|| PluginError::Engine {
+        why: format!("there is no memory for plugin {plugin}: {}", reason(error)),
+    })
+}
+
 /// What the engine does; a compiler must be set alike.
 pub(crate) fn config(memory_bytes: u64) -> Config {
     let mut config = Config::new();

@@ -50,7 +50,8 @@ impl OperatorGrants {
     }
 
     fn add(&mut self, text: &str) -> Result<(), String> {
-        let file: toml::Table = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let file: toml::Table =
+            toml::from_str(text).map_err(|error| trusted::at_line(text, error.span(), error.message()))?;
         for (plugin, entry) in file {
             let toml::Value::Table(mut entry) = entry else {
                 return Err(format!("{plugin}: must be a table [{plugin}]"));

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::bindings::v1::imports::freezer::plugin::types;
 use crate::convert;
-use crate::engine::EngineState;
+use crate::engine::{self, EngineState};
 use crate::error::{LimitHit, PluginError};
 use crate::escape;
 use crate::grants::Grants;
@@ -340,6 +340,9 @@ impl Guest {
         }
         if error.downcast_ref::<BodiesExceeded>().is_some() {
             return self.limit(call, LimitHit::Bodies(BodyBudget::MAX_BYTES));
+        }
+        if let Some(error) = engine::without_memory(&state.context.name, error) {
+            return error;
         }
         let text = error.root_cause().to_string();
         // wasmtime has no type for this one.

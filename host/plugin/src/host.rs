@@ -479,6 +479,9 @@ impl PluginHost {
 }
 
 fn bad_component(plugin: &Plugin, error: &wasmtime::Error) -> PluginError {
+    if let Some(error) = engine::without_memory(&plugin.manifest.name, error) {
+        return error;
+    }
     let (mut why, newer) = (engine::reason(error), contract::newer(&plugin.manifest.contract));
     if let Some(newer) = newer {
         why.push_str(&format!("; {newer}"));

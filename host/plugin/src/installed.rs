@@ -154,7 +154,11 @@ fn read(path: &Path) -> io::Result<Option<Record>> {
     record.map(Some).map_err(|error| {
         io::Error::new(
             io::ErrorKind::InvalidData,
-            crate::escape::line(error.message(), 400),
+            format!(
+                "{}: {}",
+                path.display(),
+                trusted::at_line(&text, error.span(), error.message())
+            ),
         )
     })
 }

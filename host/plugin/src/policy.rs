@@ -24,6 +24,7 @@ use crate::error::PluginError;
 use crate::grants::{Access, GrantKind};
 use crate::signature::PublicKey;
 use crate::trust::{ScopedFile, parse_digest};
+use crate::trusted::{at_line, line_of};
 
 /// The most lines of one file.
 const MAX_RULES: usize = 1000;
@@ -275,19 +276,6 @@ impl Reading<'_> {
                 text: crate::escape::line(&text, 200),
             },
         });
-    }
-}
-
-fn line_of(text: &str, place: usize) -> usize {
-    let before = text.as_bytes().get(..place).unwrap_or(text.as_bytes());
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
-}
-
-fn at_line(text: &str, span: Option<Range<usize>>, why: &str) -> String {
-    let why = crate::escape::line(why, 400);
-    match span {
-        Some(span) => format!("line {}: {why}", line_of(text, span.start)),
-        None => why,
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use freezer_io::retry::{self, RetryPolicy, Verdict};
 use freezer_pipeline::store::{
-    ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
+    Cause, ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
 };
 use wasmtime::component::Resource;
 
@@ -235,7 +235,13 @@ impl Caller {
         let kind = error.kind();
         let (message, cause) = match error {
             PluginError::Failed { message, cause, .. } => (message, cause),
-            error => (error.to_string(), None),
+            error => {
+                let cause = match &error {
+                    PluginError::Limit { limit, .. } if limit.key().is_some() => Some(Cause::Limit),
+                    _ => None,
+                };
+                (error.to_string(), cause)
+            }
         };
         StoreError {
             kind,

@@ -169,7 +169,8 @@ impl TrustStore {
     }
 
     fn add(&mut self, text: &str, file: &ScopedFile) -> Result<(), String> {
-        let text: FileText = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        let text: FileText =
+            toml::from_str(text).map_err(|error| trusted::at_line(text, error.span(), error.message()))?;
         if text.key.len() + text.revoked.len() > MAX_ENTRIES {
             return Err(format!("it has more than {MAX_ENTRIES} entries"));
         }

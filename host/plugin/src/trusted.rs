@@ -3,6 +3,7 @@
 
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,21 @@ pub(crate) fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     }
     check_directory(parent_of(path))?;
     Ok(file)
+}
+
+/// The line of a place in such a file, from 1.
+pub(crate) fn line_of(text: &str, place: usize) -> usize {
+    let before = text.as_bytes().get(..place).unwrap_or(text.as_bytes());
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// What is wrong in such a file, with its line if that is known.
+pub(crate) fn at_line(text: &str, span: Option<Range<usize>>, why: &str) -> String {
+    let why = crate::escape::line(why, 400);
+    match span {
+        Some(span) => format!("line {}: {why}", line_of(text, span.start)),
+        None => why,
+    }
 }
 
 /// The directory that a path is in.

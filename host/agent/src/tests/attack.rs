@@ -175,7 +175,7 @@ fn documents_of_hostile_size_or_cost_are_refused_at_once() {
     let key = bench.keys_ending("/manifest").remove(0);
     let whole = bench.store.object(&key).unwrap().to_vec();
     bench.store.set_object(&key, vec![b' '; (16 << 20) + 100]);
-    refused(&bench, "at most 16777216 are read");
+    refused(&bench, "more than 16777216 bytes");
     let text = String::from_utf8(whole.clone()).unwrap();
     let costly = text.replace(
         "\"iterations\":1,\"check\"",
@@ -187,7 +187,7 @@ fn documents_of_hostile_size_or_cost_are_refused_at_once() {
     bench.store.set_object(&key, whole);
     let key = bench.keys_ending("/metadata").remove(0);
     bench.store.set_object(&key, vec![b' '; 2 << 20]);
-    refused(&bench, "at most 1048576 are read");
+    refused(&bench, "more than 1048576 bytes");
 }
 
 #[test]

@@ -109,6 +109,15 @@ impl Config {
             None if rest.is_empty() => return Err(self.no_storage(scheme)),
             None => text.0.clone(),
         };
+        if named.is_some() {
+            url.parse::<StorageText>().map_err(|reason| {
+                Failure::usage(format!("invalid storage {url:?}"))
+                    .because(reason)
+                    .advise(format!(
+                        "mend url in [storage.{scheme}] of the configuration file"
+                    ))
+            })?;
+        }
         let section = named.map(|named| &named.settings);
         Ok(StorageSpec {
             name: named.map(|_| scheme.to_owned()),

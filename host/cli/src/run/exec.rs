@@ -53,7 +53,7 @@ pub(super) fn run(command: &Exec, context: &Context) -> Result<Exit, Failure> {
                     "name a program that is in PATH, or by its whole path; there is no shell around it",
                 ),
                 CommandEnd::TimedOut(_) => failure.advise("allow it more with --timeout"),
-                _ => failure,
+                _ => failure.advise("what it printed says why; mend it, then run it again"),
             })
         }
     }

@@ -156,7 +156,7 @@ fn at_the_door(error: &PluginError) -> String {
         PluginError::Tampered { .. } => {
             "find out who changed it; install it again with freezer plugin install, or take the file away"
         }
-        PluginError::Record { .. } => "install it again, or take away what the folder installed beside it holds of it",
+        PluginError::Record { .. } => "install it again, or take that record away: the plugin then counts as put there by hand",
         PluginError::Install { .. } => {
             "let only root or yourself write there; for all users of the machine, run it as root with --system"
         }
@@ -190,7 +190,7 @@ fn not_let_in(plugin: &str, why: &Inadmissible) -> String {
             "fetch it by https, trust its maker's key, or give the digest with --sha256".to_owned()
         }
         Inadmissible::RevokedComponent { .. } | Inadmissible::RevokedKey { .. } => {
-            format!("don't use it: freezer plugin remove {plugin}")
+            format!("don't use it; freezer plugin remove {plugin} removes it where it is installed")
         }
         Inadmissible::Forbidden(_) | Inadmissible::Unsigned { .. } => {
             "whoever made the policy can take the line away".to_owned()

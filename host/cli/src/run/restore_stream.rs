@@ -158,6 +158,8 @@ fn to_file(
             .advise("name a file in a directory that this user may write, with room for it")
     };
     let folder = file.parent().map_or_else(|| PathBuf::from("."), Path::to_owned);
+    // Said here, since what makes the file would name its temporary name.
+    std::fs::metadata(&folder).map_err(failed)?;
     let new = NewFile::create(&folder).map_err(failed)?;
     let mut out = BufWriter::with_capacity(256 << 10, new);
     let outcome = by(session, |recipe| {

@@ -443,8 +443,11 @@ fn open_to_others(path: &Path, facts: &std::fs::Metadata) -> Option<String> {
 /// # Errors
 /// When the path is empty or there is no current directory.
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path)
-        .map_err(|error| Failure::usage(format!("{path:?} is no usable path")).because(error.to_string()))
+    std::path::absolute(path).map_err(|error| {
+        Failure::usage(format!("{path:?} is no usable path"))
+            .because(error.to_string())
+            .advise("name a file or directory, best by its whole path")
+    })
 }
 
 /// The time now, for documents and logs.

@@ -44,6 +44,21 @@ pub enum TarError {
     },
 }
 
+impl TarError {
+    /// What is wrong, without the place: for messages that name the place themselves.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Truncated { .. } => "the archive is cut off".to_owned(),
+            Self::Damaged { reason, .. } => (*reason).to_owned(),
+            Self::Unsupported { typeflag, .. } => {
+                format!("a member of type {typeflag:?}, which isn't supported")
+            }
+            Self::Io { .. } | Self::Unwritable { .. } => self.to_string(),
+        }
+    }
+}
+
 impl From<TarError> for io::Error {
     fn from(error: TarError) -> io::Error {
         match error {

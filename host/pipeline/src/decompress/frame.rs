@@ -192,6 +192,14 @@ mod tests {
         assert!(out.is_empty() && out.capacity() < 100_000, "{}", out.capacity());
     }
 
+    #[test]
+    fn what_is_wrong_with_a_frame_is_said() {
+        let invalid = FrameError::Invalid(Compression::Zstd).to_string();
+        assert_eq!(invalid, "the frame isn't valid zstd");
+        let too_large = FrameError::TooLarge(10_000).to_string();
+        assert_eq!(too_large, "the frame holds more than 10000 bytes");
+    }
+
     #[rstest]
     fn a_broken_frame_is_refused(
         #[values(Compression::Gzip, Compression::Bzip2, Compression::Xz, Compression::Zstd)]

@@ -1,7 +1,7 @@
 //! Decompresses a whole stream front to back, whoever wrote it: members, streams and frames may follow each other.
 //!
 //! Used where there is no index. The compression is told by the first bytes where it isn't known; what is neither
-//! compressed nor a tar archive is taken for the result of a wrong key.
+//! compressed nor a tar archive is refused; whoever has a password takes it for the result of a wrong one.
 
 use std::io::{self, BufReader, Read};
 
@@ -27,7 +27,7 @@ pub(crate) enum StreamError {
     #[error("can't read the beginning of the stream")]
     Read(#[source] io::Error),
     /// The stream isn't what it is said to be.
-    #[error("the stream isn't {expected}: wrong password, wrong compression or damaged")]
+    #[error("it should be {expected}, and isn't")]
     Unrecognised {
         /// What it should be.
         expected: String,
@@ -52,7 +52,8 @@ pub(crate) fn open_stream(
         (Some(wanted), Some(found)) if wanted == found => found,
         (wanted, _) => {
             let expected = match wanted {
-                Some(Compression::None) | None => "a tar archive".to_owned(),
+                Some(Compression::None) => "a tar archive".to_owned(),
+                None => "a tar archive, compressed or not".to_owned(),
                 Some(wanted) => format!("compressed by {wanted}"),
             };
             return Err(StreamError::Unrecognised { expected });
@@ -149,13 +150,14 @@ mod tests {
     }
 
     #[rstest]
-    #[case(None)]
-    #[case(Some(Compression::Gzip))]
-    #[case(Some(Compression::None))]
-    fn noise_is_taken_for_a_wrong_key(#[case] told: Option<Compression>) {
+    #[case(None, "a tar archive, compressed or not")]
+    #[case(Some(Compression::Gzip), "compressed by gzip")]
+    #[case(Some(Compression::None), "a tar archive")]
+    fn noise_is_not_what_it_should_be(#[case] told: Option<Compression>, #[case] what: &str) {
         let noise: Vec<u8> = (0..4096u32).map(|i| ((i * 7919) >> 3) as u8).collect();
         let error = open_stream(io::Cursor::new(noise), told).err().unwrap();
-        assert!(error.to_string().contains("wrong password"), "{error}");
+        assert!(matches!(error, StreamError::Unrecognised { .. }), "{error:?}");
+        assert_eq!(error.to_string(), format!("it should be {what}, and isn't"));
     }
 
     #[test]
@@ -168,5 +170,18 @@ mod tests {
             .read_to_end(&mut read)
             .unwrap();
         assert_eq!(read, block);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_stream_is_said() {
+        let io = || io::Error::other("no");
+        assert_eq!(
+            StreamError::Read(io()).to_string(),
+            "can't read the beginning of the stream"
+        );
+        assert_eq!(
+            StreamError::Codec(io()).to_string(),
+            "can't set up the decompression"
+        );
     }
 }

@@ -125,7 +125,12 @@ impl<'a> Archive<'a> {
                     key: level.data_key.clone(),
                 })
             }
-            error => damaged(level, 0, error.to_string()),
+            error => RestoreError::Damaged {
+                object: level.data_key.clone(),
+                level: number,
+                offset: 0,
+                reason: error.to_string(),
+            },
         })?;
         Ok(Self {
             level,
@@ -181,7 +186,7 @@ impl<'a> Archive<'a> {
             TarError::Io { offset, source } => failure(self.level, offset, source),
             TarError::Truncated { offset }
             | TarError::Damaged { offset, .. }
-            | TarError::Unsupported { offset, .. } => damaged(self.level, offset, error.to_string()),
+            | TarError::Unsupported { offset, .. } => damaged(self.level, offset, error.reason()),
             TarError::Unwritable { reason } => {
                 damaged(self.level, self.members.position(), reason.to_owned())
             }

@@ -220,7 +220,10 @@ fn follow_archive(
                 let offset = archive.position();
                 drop(archive);
                 if checker.failure.is_none() {
-                    findings.note(offset, format!("{error} (offset in the archive inside it)"));
+                    findings.note(
+                        offset,
+                        format!("{} (offset in the archive inside it)", error.reason()),
+                    );
                 }
                 return Ok(());
             }

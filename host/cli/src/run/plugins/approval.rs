@@ -13,6 +13,9 @@ use crate::render::{Style, complain};
 /// The longest answer that is read.
 const MAX_ANSWER: u64 = 1000;
 
+/// What can be answered.
+const ANSWERS: &str = "to change it, run it again and answer yes, or none for none of what it asks for";
+
 /// What is to be approved.
 pub(super) struct Request<'a> {
     /// The page that shows it.
@@ -48,11 +51,15 @@ pub(super) fn ask(request: &Request<'_>, context: &Context) -> Result<GrantSet, 
     complain(request.question);
     let mut answer = String::new();
     let read = std::io::stdin().lock().take(MAX_ANSWER).read_line(&mut answer);
-    read.map_err(|error| Failure::new(Exit::Failed, "can't read the answer").because(error.to_string()))?;
+    read.map_err(|error| {
+        Failure::new(Exit::Failed, "can't read the answer")
+            .because(error.to_string())
+            .advise(ANSWERS)
+    })?;
     match answer.trim() {
         "yes" | "y" => Ok(request.proposed.clone()),
         "none" => Ok(GrantSet::default()),
-        _ => Err(Failure::new(Exit::Failed, "not approved, so nothing was changed")),
+        _ => Err(Failure::new(Exit::Failed, "not approved, so nothing was changed").advise(ANSWERS)),
     }
 }
 

@@ -209,7 +209,9 @@ fn of_author(error: &AuthorError) -> Failure {
         | AuthorError::Exists(_)
         | AuthorError::NoSdk(_)
         | AuthorError::NoProject(_)
-        | AuthorError::NoLanguage(_) => Failure::from_error(Exit::Usage, error),
+        | AuthorError::NoLanguage(_)
+        | AuthorError::Language(_)
+        | AuthorError::License(_) => Failure::from_error(Exit::Usage, error),
         _ => Failure::from_error(Exit::Failed, error),
     };
     error.steps().into_iter().fold(failure, Failure::advise)

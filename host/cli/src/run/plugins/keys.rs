@@ -72,7 +72,8 @@ pub(super) fn trust(key: &str, name: &str, target: &Target<'_>) -> Result<Exit, 
 pub(super) fn distrust(what: &str, why: &str, target: &Target<'_>) -> Result<Exit, Failure> {
     let host = plugin_host(target.context)?;
     let what = match what.starts_with("sha256:") {
-        true => Revocable::parse(what).map_err(Failure::usage)?,
+        true => Revocable::parse(what)
+            .map_err(|why| Failure::usage(why).advise("give sha256: and what sha256sum prints, or a key"))?,
         false => Revocable::Key(Box::new(read_key(what)?)),
     };
     let file = target.file("trust.toml")?;
@@ -130,6 +131,7 @@ fn read_key(text: &str) -> Result<PublicKey, Failure> {
             format!("can't read the key file {}", text::lines(text)),
         )
         .because(error.to_string())
+        .advise("name the file that minisign -G writes (minisign.pub), or give its second line")
     })?;
     PublicKey::parse(&content).map_err(|error| bad(&error))
 }
