@@ -115,7 +115,7 @@ fn a_mode_in_python_keeps_the_same_rules() {
         .expect(0)
         .says("dist/notes-0.1.0.wasm");
     road.plugin(&["new", "--kind", "storage", "--lang", "python", "shelf"])
-        .expect(1)
+        .expect(2)
         .says("next: take --lang rust");
 }
 
@@ -172,7 +172,7 @@ fn what_is_no_plugins_folder_is_told() {
         .expect(2)
         .says("is there already and isn't empty");
     road.plugin(&["new", "--kind", "mode", "acme", "--license", "see LICENSE"])
-        .expect(1)
+        .expect(2)
         .says("is no SPDX expression");
     assert!(!road.sandbox.path("acme").exists());
 }
