@@ -80,6 +80,8 @@ fi
 
 plugins/build.sh guests
 cargo test --quiet --release --locked --doc -p freezer-sdk
+# One more at once than there are cores, since some only wait.
+export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(($(nproc) + 1))}"
 # Apart from the others: what mode mongo uses turns on features of what the engine uses, which would then be compiled once more.
 alone=freezer-mode-mongo
 failed=0
