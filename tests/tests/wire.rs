@@ -48,6 +48,19 @@ struct Traffic {
     failure: Option<String>,
 }
 
+impl Traffic {
+    fn of<T>(proxy: &Proxy, result: &Result<T, AgentError>) -> Self {
+        Self {
+            requests: proxy.requests(),
+            turns: proxy.turns(),
+            connections: proxy.connections(),
+            up: proxy.bytes(Direction::Up),
+            hits: proxy.hits(),
+            failure: result.as_ref().err().map(chain),
+        }
+    }
+}
+
 impl Lane {
     /// With one call at a time, so that a position is the same request in each run.
     fn new(server: &StorageServer) -> Self {
@@ -83,14 +96,7 @@ impl Lane {
         let case = format!("{name}, {rules:?}");
         let proxy = Proxy::start(self.server.address(), rules).expect("a proxy");
         let result = self.recipes.backup(&self.through(&proxy));
-        let traffic = Traffic {
-            requests: proxy.requests(),
-            turns: proxy.turns(),
-            connections: proxy.connections(),
-            up: proxy.bytes(Direction::Up),
-            hits: proxy.hits(),
-            failure: result.as_ref().err().map(chain),
-        };
+        let traffic = Traffic::of(&proxy, &result);
         drop(proxy);
         if traffic.hits == 0 && result.is_ok() {
             return traffic;
@@ -168,28 +174,25 @@ const WAITING_TURNS: Positions = Positions {
     ..TURNS
 };
 
-/// Tries position 0, 1, 2, … until a run has fewer; answers what went through the proxy at each.
-fn sweep(
-    server: &StorageServer,
-    positions: Positions,
-    rules: impl Fn(u64) -> Vec<Rule> + Sync,
+/// Tries position 0, 1, 2, … on so many threads, each with what `start` makes, until a run has fewer; answers what went through
+/// the proxy at each.
+fn each_position<L>(
+    lanes: u64,
+    count: fn(&Traffic) -> u64,
+    start: impl Fn() -> L + Sync,
+    run: impl Fn(&mut L, u64) -> Traffic + Sync,
 ) -> Vec<Traffic> {
     let (next, beyond) = (AtomicU64::new(0), AtomicU64::new(MOST_POSITIONS));
-    // One run makes the container, and shows how many positions there are to be tried at once.
-    let mut first = Lane::new(server);
-    let undisturbed = first.disturb("undisturbed", rules(MOST_POSITIONS));
-    let lanes = (positions.count)(&undisturbed).min(positions.at_once);
     let work = || {
-        let mut lane = Lane::new(server);
-        lane.calls = positions.calls;
+        let mut lane = start();
         let mut swept = Vec::new();
         loop {
             let position = next.fetch_add(1, Ordering::Relaxed);
             if position >= beyond.load(Ordering::Relaxed) {
                 return swept;
             }
-            let traffic = lane.disturb(&format!("case{position}"), rules(position));
-            match (positions.count)(&traffic) > position {
+            let traffic = run(&mut lane, position);
+            match count(&traffic) > position {
                 true => swept.push(traffic),
                 false => drop(beyond.fetch_min(position, Ordering::Relaxed)),
             }
@@ -211,18 +214,63 @@ fn sweep(
     // Most requests have no body, and some turns end before anybody speaks.
     let hits = swept.iter().filter(|traffic| traffic.hits > 0).count() as u64;
     assert!(hits * 8 > end, "only {hits} of {end} positions were broken");
+    swept
+}
+
+/// Disturbs a backup at every position.
+fn sweep(
+    server: &StorageServer,
+    positions: Positions,
+    rules: impl Fn(u64) -> Vec<Rule> + Sync,
+) -> Vec<Traffic> {
+    // One run makes the container, and shows how many positions there are to be tried at once.
+    let mut first = Lane::new(server);
+    let undisturbed = first.disturb("undisturbed", rules(MOST_POSITIONS));
+    let lanes = (positions.count)(&undisturbed).min(positions.at_once);
+    let start = || Lane {
+        calls: positions.calls,
+        ..Lane::new(server)
+    };
+    let swept = each_position(lanes, positions.count, start, |lane, position| {
+        lane.disturb(&format!("case{position}"), rules(position))
+    });
     first.end();
     swept
 }
 
-/// Breaks every turn of a run; further breaks meet the turns after it, which try again.
+/// A turn that breaks; further breaks meet the turns after it, which try again.
+fn at_turn(turn: u64, breaks: &[(Point, Break)]) -> Vec<Rule> {
+    let rule = |(&(point, event), turn)| Rule::AtTurn(AtTurn { turn, point, event });
+    breaks.iter().zip(turn..).map(rule).collect()
+}
+
+/// Breaks every turn of a backup.
 fn break_turns(server: &StorageServer, positions: Positions, breaks: &[(Point, Break)]) {
-    sweep(server, positions, |turn| {
-        let rules = breaks.iter().zip(turn..);
-        rules
-            .map(|(&(point, event), turn)| Rule::AtTurn(AtTurn { turn, point, event }))
-            .collect()
-    });
+    sweep(server, positions, |turn| at_turn(turn, breaks));
+}
+
+/// Breaks every turn of a restore: it goes on, and what comes out is what was stored.
+fn break_restores(server: &StorageServer, breaks: &[(Point, Break)]) {
+    let lane = Lane::new(server);
+    lane.recipes.write("kept", b"kept");
+    lane.recipes.write("new", &Random::new(3).bytes(70_000));
+    lane.recipes.backup(&lane.store).expect("a backup");
+    let wanted = lane.recipes.source();
+    each_position(
+        WORKING,
+        TURNS.count,
+        || {},
+        |(), turn| {
+            let proxy = Proxy::start(lane.server.address(), at_turn(turn, breaks)).expect("a proxy");
+            let found = lane.recipes.restore(&lane.through(&proxy), None);
+            let traffic = Traffic::of(&proxy, &found);
+            assert!(
+                found.is_ok_and(|found| found == wanted),
+                "{breaks:?} at turn {turn}: {traffic:?}"
+            );
+            traffic
+        },
+    );
 }
 
 mod needs_swift {
@@ -243,6 +291,13 @@ mod needs_swift {
     #[case::in_the_answer(&[(Point::InAnswer, Break::EarlyEnd), (Point::Answer, Break::EarlyEnd)])]
     fn any_request_to_swift_may_break_off(#[case] breaks: &[(Point, Break)]) {
         break_turns(&StorageServer::swift(), TURNS, breaks);
+    }
+
+    #[rstest]
+    #[case::before_the_server_hears_of_it(&[(Point::Request, Break::Cut)])]
+    #[case::in_the_answer(&[(Point::InAnswer, Break::EarlyEnd)])]
+    fn any_request_of_a_restore_from_swift_may_break_off(#[case] breaks: &[(Point, Break)]) {
+        break_restores(&StorageServer::swift(), breaks);
     }
 
     #[test]
@@ -350,6 +405,14 @@ mod needs_sshd {
     #[case::by_a_flipped_bit(Point::InAnswer, Break::FlipBit)]
     fn any_turn_with_sshd_may_break(#[case] point: Point, #[case] event: Break) {
         break_turns(&StorageServer::ssh(), TURNS, &[(point, event)]);
+    }
+
+    #[rstest]
+    #[case::before_the_server_hears_of_it(Point::Request, Break::Cut)]
+    #[case::in_the_answer(Point::InAnswer, Break::EarlyEnd)]
+    #[case::by_a_flipped_bit(Point::InAnswer, Break::FlipBit)]
+    fn any_turn_of_a_restore_from_sshd_may_break(#[case] point: Point, #[case] event: Break) {
+        break_restores(&StorageServer::ssh(), &[(point, event)]);
     }
 
     /// On as many connections as the storage makes.
