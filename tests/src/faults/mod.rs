@@ -33,19 +33,25 @@ impl Fault {
     /// Tells whether such a call can fail in this way, and in no other way that has a name here.
     #[must_use]
     pub fn hits(self, operation: &str) -> bool {
-        let looks = [
-            "list",
-            "look at",
-            "read",
-            "list what is unfinished below",
-            "measure",
-        ];
         match self {
             Self::Truncated => operation == "read",
-            Self::AnswerLost | Self::EffectAfterTheRun => !looks.contains(&operation),
+            Self::AnswerLost | Self::EffectAfterTheRun => changes(operation),
             Self::Refused(_) | Self::KilledBefore | Self::KilledAfter => true,
         }
     }
+}
+
+/// Tells whether such a call has an effect; all others only look.
+#[must_use]
+pub fn changes(operation: &str) -> bool {
+    let looks = [
+        "list",
+        "look at",
+        "read",
+        "list what is unfinished below",
+        "measure",
+    ];
+    !looks.contains(&operation)
 }
 
 impl fmt::Display for Fault {
