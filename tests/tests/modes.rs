@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use freezer_plugin::{HostConfig, PluginHost, PluginKind};
 use freezer_tests::{Mounted, Sandbox, Server, mode_subject, program, workspace, write};
 use rstest::rstest;
 
@@ -44,6 +45,28 @@ fn fs_conforms() {
     let sandbox = Sandbox::new();
     write(&sandbox.path("source/a"), b"a");
     assert_conforms("fs", &[], Some(sandbox.source()), || Ok(()));
+}
+
+#[test]
+fn a_mode_that_forgets_handles_breaks_the_rules() {
+    let (mut subject, sandbox) = mode_subject("fs", &[], Some("/forgets_handles".into()), || Ok(()));
+    subject.host = PluginHost::new(HostConfig {
+        plugin_dirs: vec![workspace().join("target/guests")],
+        cache_dir: Some(workspace().join("target/tmp/compiled-plugins")),
+        state_dir: Some(sandbox.path("state")),
+        ..HostConfig::default()
+    })
+    .expect("a host");
+    subject.plugin = subject
+        .host
+        .find(PluginKind::Mode, "hostile-mode")
+        .expect("plugins/build.sh guests");
+    let broken = "nothing_is_held_if_no_source_was_asked_for: handles that are still open after `finish`: 2";
+    let violations = subject.violations();
+    assert!(
+        violations.iter().any(|violation| violation == broken),
+        "{violations:?}"
+    );
 }
 
 /// Asks a query of a server until it answers `wanted`: a server notices the end of a connection a moment later.

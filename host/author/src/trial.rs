@@ -14,7 +14,7 @@ use freezer_conformance::mode::ModeSubject;
 use freezer_conformance::storage::faults::Breaking;
 use freezer_conformance::storage::{RULES, Subject};
 use freezer_conformance::{Answer, Finding};
-use freezer_plugin::{Fault, PluginHost, PluginKind, Run, RunConfig};
+use freezer_plugin::{Fault, PluginHost, PluginKind, PluginUsage, Run, RunConfig};
 
 use crate::error::AuthorError;
 use crate::project::Project;
@@ -100,7 +100,8 @@ type Told<'a> = dyn FnMut(Part, Vec<Finding>) + 'a;
 fn storage(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
     let (one, other) = (place.host()?, place.host()?);
     let url = place.settings().url(FILE_NAME)?;
-    let (run, other_run) = (Run::new(RunConfig::quiet()), Run::new(RunConfig::quiet()));
+    let (run, other_run) = (Run::trial(RunConfig::quiet()), Run::trial(RunConfig::quiet()));
+    let runs = Mutex::new(vec![Arc::clone(&run), Arc::clone(&other_run)]);
     let subject = Subject {
         store: place.open(&one, url, &run)?,
         other_run: place.open(&other, url, &other_run)?,
@@ -118,6 +119,9 @@ fn storage(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
 
     let breaking = |fault: &Arc<Fault>| {
         let run = Run::breaking(RunConfig::quiet(), Arc::clone(fault));
+        runs.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&run));
         place.open_storage(&one, url, &run)
     };
     let breaking = Breaking {
@@ -129,7 +133,10 @@ fn storage(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
     breaking.break_every_call(|finding| found.push(finding));
     told(Part::Faults, found);
     let instances = u64::from(subject.store.limits().parallel_calls);
-    tell_limits(&run, instances, &one, place, told);
+    // What is held is let go of with the storage.
+    drop((breaking, subject));
+    let runs = runs.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tell_limits(&runs, instances, &one, place, told);
     Ok(())
 }
 
@@ -151,15 +158,14 @@ fn mode(place: &Place, told: &mut Told<'_>) -> Result<(), AuthorError> {
     told(Part::Faults, found);
     let run = subject.run();
     if subject.back_up_in(&run).is_ok() {
-        tell_limits(&run, 1, &subject.host, place, told);
+        tell_limits(&[run], 1, &subject.host, place, told);
     }
     Ok(())
 }
 
-/// Tells what the plugin used in a run.
-fn tell_limits(run: &Run, instances: u64, host: &PluginHost, place: &Place, told: &mut Told<'_>) {
-    for usage in run.usage() {
-        let limits = host.limits(place.name());
-        told(Part::Limits, limits::findings(&usage, instances, &limits));
-    }
+/// Tells what the plugin used in these runs.
+fn tell_limits(runs: &[Arc<Run>], instances: u64, host: &PluginHost, place: &Place, told: &mut Told<'_>) {
+    let used: Vec<PluginUsage> = runs.iter().flat_map(|run| run.usage()).collect();
+    let limits = host.limits(place.name());
+    told(Part::Limits, limits::findings(&used, instances, &limits));
 }

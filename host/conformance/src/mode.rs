@@ -133,7 +133,7 @@ impl ModeSubject {
     /// A run as the rules make it.
     #[must_use]
     pub fn run(&self) -> Arc<Run> {
-        Run::new(self.config())
+        Run::trial(self.config())
     }
 
     pub(crate) fn config(&self) -> RunConfig {
@@ -198,6 +198,10 @@ impl ModeSubject {
         let held = run.release_all();
         if !held.is_empty() {
             return Err(format!("still held: {}", held.join(", ")));
+        }
+        let open: u64 = run.usage().iter().map(|usage| usage.left_open).sum();
+        if open > 0 {
+            return Err(format!("handles that are still open after `finish`: {open}"));
         }
         (self.is_free)()
     }

@@ -24,6 +24,7 @@ use crate::engine::{self, EngineState};
 use crate::error::{LimitHit, PluginError};
 use crate::escape;
 use crate::grants::Grants;
+use crate::handles;
 use crate::host::SshSurroundings;
 use crate::interfaces::LogOutput;
 use crate::interfaces::bodies::{BodiesExceeded, ReadExceeded};
@@ -121,6 +122,8 @@ impl PluginContext {
 pub(crate) enum Cancelling {
     /// Host calls answer `cancelled`.
     Heeded,
+    /// The call only looks: where it waits for its turn or by its own wish, that ends at once.
+    Waits,
     /// The call cleans up: host calls work as if nobody had cancelled.
     Masked,
 }
@@ -147,7 +150,7 @@ impl GuestState {
     /// What work asks that goes on while the guest waits, or after its call.
     pub(crate) fn stop(&self) -> Stop {
         match self.cancelling {
-            Cancelling::Masked => Stop::never(),
+            Cancelling::Waits | Cancelling::Masked => Stop::never(),
             Cancelling::Heeded => {
                 let cancel = self.context.run.cancel().clone();
                 Stop::when(move || cancel.is_cancelled())
@@ -158,10 +161,7 @@ impl GuestState {
     /// Fails once the run is cancelled, unless the guest is cleaning up.
     pub(crate) fn check_cancel(&self) -> Result<(), types::Error> {
         if self.is_cancelled() {
-            return Err(convert::error(
-                types::ErrorKind::Cancelled,
-                "the run was cancelled",
-            ));
+            return Err(cancelled());
         }
         if self.context.run.breaks() {
             // Of a kind that the host doesn't try again: the plugin's answer to it is what is looked at.
@@ -181,6 +181,9 @@ impl GuestState {
             let rest = end.saturating_duration_since(Instant::now());
             if rest.is_zero() {
                 return Ok(());
+            }
+            if self.cancelling == Cancelling::Waits && self.context.run.cancel().is_cancelled() {
+                return Err(cancelled());
             }
             tokio::time::sleep(rest.min(CANCEL_POLL)).await;
         }
@@ -202,6 +205,10 @@ impl GuestState {
             false => Ok(()),
         }
     }
+}
+
+fn cancelled() -> types::Error {
+    convert::error(types::ErrorKind::Cancelled, "the run was cancelled")
 }
 
 impl WasiView for GuestState {
@@ -283,15 +290,20 @@ impl Guest {
             time = time.max(LONG_CALL);
         }
         let state = self.store.data_mut();
-        state.cancelling = cancelling;
+        // Whoever looks after the run was cancelled cleans up.
+        let is_late = cancelling == Cancelling::Waits && state.context.run.cancel().is_cancelled();
+        state.cancelling = if is_late { Cancelling::Masked } else { cancelling };
         state.clock.start();
         state.read_bytes = 0;
         self.store.set_epoch_deadline(1);
         let engine = Arc::clone(&self.engine);
         let store = &mut self.store;
         let result = engine.block_on(async move { tokio::time::timeout(time, make(store)).await });
-        let state = self.store.data();
+        let state = self.store.data_mut();
         state.context.meter.called(state.clock.spent());
+        if state.context.run.is_trial() {
+            state.context.meter.holds(handles::open(&mut state.table));
+        }
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.died(call, &error)),
@@ -312,6 +324,14 @@ impl Guest {
                 PluginError::Trap { plugin, why, .. } => PluginError::Load { plugin, why },
                 error => error,
             })
+    }
+
+    /// Counts what the instance leaves open, in a trial. No call comes after this.
+    pub(crate) fn ended(&mut self) {
+        let state = self.store.data_mut();
+        if state.context.run.is_trial() {
+            state.context.meter.left_open(handles::open(&mut state.table));
+        }
     }
 
     fn limit(&self, call: &'static str, limit: LimitHit) -> PluginError {

@@ -441,6 +441,7 @@ impl PluginHost {
         let secrets = declared
             .map(|setting| (setting.name.clone(), secret(&setting.name)))
             .collect();
+        let meter = run.meter(&manifest.name, &plugin.sha256);
         let journal = self.config.state_dir.as_deref().map(|state_dir| {
             let settings = manifest.without_secrets(settings);
             RunJournal::new(state_dir, &manifest.name, &plugin.sha256, settings)
@@ -458,9 +459,9 @@ impl PluginHost {
             flags: manifest.flags(settings),
             ssh: self.config.ssh.clone(),
             connections: Seats::default(),
-            log: LogGate::new(&manifest.name, limits.log_lines),
+            log: LogGate::new(&manifest.name, limits.log_lines, Arc::clone(&meter)),
             pace: Pace::new(limits.requests),
-            meter: run.meter(&manifest.name, &plugin.sha256),
+            meter,
             limits,
             journal,
             snapshots: self.config.snapshot_dir.clone(),

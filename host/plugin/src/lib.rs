@@ -30,6 +30,7 @@ pub mod limits;
 mod pace;
 mod usage;
 mod guest;
+mod handles;
 mod log_gate;
 mod interfaces;
 mod bindings;

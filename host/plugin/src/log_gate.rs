@@ -1,10 +1,11 @@
 //! Lets a plugin's lines through to the log, escaped, cut, and not too many of them.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::escape;
 use crate::run::Run;
+use crate::usage::Meter;
 
 /// The most warnings of one plugin in one run: they all end up in the manifest.
 const MAX_WARNINGS: u32 = 1000;
@@ -21,6 +22,7 @@ pub(crate) enum Level {
 pub(crate) struct LogGate {
     plugin: String,
     lines_per_second: u32,
+    meter: Arc<Meter>,
     state: Mutex<State>,
 }
 
@@ -33,17 +35,20 @@ struct State {
 }
 
 impl LogGate {
-    pub(crate) fn new(plugin: &str, lines_per_second: u32) -> Self {
+    pub(crate) fn new(plugin: &str, lines_per_second: u32, meter: Arc<Meter>) -> Self {
         Self {
             plugin: plugin.to_owned(),
             lines_per_second,
+            meter,
             state: Mutex::default(),
         }
     }
 
     /// Takes one line.
     pub(crate) fn line(&self, run: &Run, level: Level, text: &str) {
-        if !self.admit(level) {
+        let admitted = self.admit(level);
+        self.meter.logged(admitted);
+        if !admitted {
             return;
         }
         let plugin = self.plugin.as_str();

@@ -127,6 +127,15 @@ impl Pool {
     }
 }
 
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.context().run.is_trial() {
+            let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+            state.idle.drain(..).for_each(Instance::close);
+        }
+    }
+}
+
 /// Returns an instance to its pool, also if the call panics.
 struct Lease<'a> {
     pool: &'a Pool,
@@ -172,6 +181,19 @@ impl Instance {
         self.guest.call(name, cancelling, None, async |store| {
             make(exports, store, handle).await
         })
+    }
+
+    /// Drops the opened store as the contract has it, which closes what that holds. Elsewhere than in a trial all of it goes
+    /// with the instance.
+    fn close(mut self) {
+        let handle = self.store;
+        let dropped = self.guest.call("drop", Cancelling::Masked, None, async |store| {
+            handle.resource_drop_async(store).await
+        });
+        if let Err(error) = dropped {
+            tracing::debug!(%error, "when the store was dropped");
+        }
+        self.guest.ended();
     }
 
     /// Believes an answer only after a check.

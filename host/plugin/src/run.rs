@@ -98,6 +98,7 @@ struct View {
 pub struct Run {
     config: RunConfig,
     fault: Option<Arc<Fault>>,
+    is_trial: bool,
     bandwidth: Bandwidth,
     told: Mutex<BTreeSet<String>>,
     guards: Mutex<Vec<(u64, Box<dyn Guard>)>>,
@@ -112,18 +113,25 @@ impl Run {
     /// Starts a run that holds nothing.
     #[must_use]
     pub fn new(config: RunConfig) -> Arc<Self> {
-        Self::make(config, None)
+        Self::make(config, None, false)
     }
 
-    /// Starts a run in which one host call fails, for tests of plugins.
+    /// Starts a run that tries a plugin out: the handles that it holds are counted, which takes a look at each of them after each call.
+    #[must_use]
+    pub fn trial(config: RunConfig) -> Arc<Self> {
+        Self::make(config, None, true)
+    }
+
+    /// Starts a trial in which one host call fails.
     #[must_use]
     pub fn breaking(config: RunConfig, fault: Arc<Fault>) -> Arc<Self> {
-        Self::make(config, Some(fault))
+        Self::make(config, Some(fault), true)
     }
 
-    fn make(config: RunConfig, fault: Option<Arc<Fault>>) -> Arc<Self> {
+    fn make(config: RunConfig, fault: Option<Arc<Fault>>, is_trial: bool) -> Arc<Self> {
         Arc::new(Self {
             fault,
+            is_trial,
             bandwidth: Bandwidth {
                 upload: Throttle::new(config.bandwidth.upload),
                 download: Throttle::new(config.bandwidth.download),
@@ -147,6 +155,11 @@ impl Run {
     /// True if the script wants this host call to fail.
     pub(crate) fn breaks(&self) -> bool {
         self.fault.as_ref().is_some_and(|fault| fault.strikes())
+    }
+
+    /// True if what plugins hold is counted.
+    pub(crate) fn is_trial(&self) -> bool {
+        self.is_trial
     }
 
     /// The limits that all transfers of the run share.

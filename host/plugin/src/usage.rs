@@ -22,6 +22,14 @@ pub struct PluginUsage {
     pub requests: u64,
     /// Bytes that it read from bodies.
     pub read_bytes: u64,
+    /// Lines that it wrote for the log.
+    pub log_lines: u64,
+    /// Those of them that were left out, being too many.
+    pub dropped_lines: u64,
+    /// The most handles that one of its instances held at the end of a call; counted in trials alone.
+    pub most_handles: u64,
+    /// Handles that were open when its instances had ended; counted in trials alone.
+    pub left_open: u64,
 }
 
 /// The meters of a run, by name and digest.
@@ -37,6 +45,10 @@ pub(crate) struct Meter {
     most_memory_bytes: AtomicU64,
     requests: AtomicU64,
     read_bytes: AtomicU64,
+    log_lines: AtomicU64,
+    dropped_lines: AtomicU64,
+    most_handles: AtomicU64,
+    left_open: AtomicU64,
 }
 
 impl Meters {
@@ -58,6 +70,10 @@ impl Meters {
             memory_bytes: get(&meter.most_memory_bytes),
             requests: get(&meter.requests),
             read_bytes: get(&meter.read_bytes),
+            log_lines: get(&meter.log_lines),
+            dropped_lines: get(&meter.dropped_lines),
+            most_handles: get(&meter.most_handles),
+            left_open: get(&meter.left_open),
         };
         meters.iter().map(usage).filter(|usage| usage.calls > 0).collect()
     }
@@ -93,6 +109,22 @@ impl Meter {
     pub(crate) fn read(&self, bytes: u64) {
         add(&self.read_bytes, bytes);
     }
+
+    /// Counts a line for the log.
+    pub(crate) fn logged(&self, admitted: bool) {
+        add(&self.log_lines, 1);
+        add(&self.dropped_lines, u64::from(!admitted));
+    }
+
+    /// Sees how many handles an instance holds at the end of a call.
+    pub(crate) fn holds(&self, handles: u64) {
+        self.most_handles.fetch_max(handles, Ordering::Relaxed);
+    }
+
+    /// Counts handles that an instance that has ended left open.
+    pub(crate) fn left_open(&self, handles: u64) {
+        add(&self.left_open, handles);
+    }
 }
 
 fn get(counter: &AtomicU64) -> u64 {
@@ -119,6 +151,12 @@ mod tests {
         other.called(Duration::from_millis(3));
         other.requested();
         other.read(7);
+        one.logged(true);
+        other.logged(false);
+        one.holds(3);
+        other.holds(2);
+        one.left_open(1);
+        other.left_open(1);
         meters.of("idle", "cd").grew(9);
         let expected = PluginUsage {
             plugin: "acme".to_owned(),
@@ -128,6 +166,10 @@ mod tests {
             memory_bytes: 7,
             requests: 1,
             read_bytes: 7,
+            log_lines: 2,
+            dropped_lines: 1,
+            most_handles: 3,
+            left_open: 2,
         };
         assert_eq!(meters.read(), [expected]);
     }

@@ -156,6 +156,7 @@ fn usage(line: &Value) -> PluginUsage {
         memory_bytes: number("memory_bytes"),
         requests: number("requests"),
         read_bytes: number("read_bytes"),
+        ..PluginUsage::default()
     }
 }
 

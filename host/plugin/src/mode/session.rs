@@ -223,6 +223,9 @@ impl Session {
             .call("finish", Cancelling::Masked, within, async |store| {
                 make(mode, store, handle, &outcome).await
             });
+        if answer.is_ok() {
+            live.guest.ended();
+        }
         drop(live);
         let undone = self.opener.undo_open();
         let note = answer?.map_err(|error| convert::reported(&self.opener.context.name, "finish", &error))?;

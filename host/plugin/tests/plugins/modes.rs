@@ -5,8 +5,11 @@ use std::time::{Duration, Instant};
 use freezer_pipeline::store::ErrorKind;
 use freezer_plugin::limits::LimitOverride;
 use freezer_plugin::{
-    BackupRequest, ModeBackup, Outcome, PluginError, PluginHost, PluginKind, RestoreRequest,
+    BackupRequest, ModeBackup, Outcome, PluginError, PluginHost, PluginKind, RestoreRequest, Run, RunConfig,
 };
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 
 use crate::common::{TestRun, hostile_host, run};
 
@@ -87,6 +90,46 @@ fn names_a_source_with_dots(sin: &str) {
 fn hands_out_no_body(sin: &str) {
     let error = undone_after(sin, dies_in_next);
     assert!(error.to_string().ends_with("\"../x\" is no suffix"), "{error}");
+}
+
+/// Whatever a mode announces, settles and freezes in whatever order: it ends, nothing is held, and the journal is empty.
+fn runs_a_program(sin: &str) {
+    let temp = tempfile::tempdir().unwrap();
+    let host = hostile_host(temp.path(), LimitOverride::default());
+    let mut runner = TestRunner::new(Config {
+        cases: Config::default().cases / 8,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let programs = prop::collection::vec(any::<u8>(), 0..150);
+    runner
+        .run(&programs, |bytes| {
+            let program: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            let run = run(vec!["/srv".into()]);
+            let mut backup = prepare(&host, &format!("/{sin}/{program}"), &run).unwrap();
+            drop(backup.next_source());
+            backup.finish(&Outcome::Done).unwrap();
+            assert_eq!(run.run.release_all(), [""; 0], "{program}");
+            let journals = std::fs::read_dir(temp.path().join("state/leftovers"));
+            assert_eq!(journals.map_or(0, Iterator::count), 0, "{program}");
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// They go with the instance; in a trial they are counted.
+fn forgets_handles(sin: &str) {
+    let temp = tempfile::tempdir().unwrap();
+    let host = hostile_host(temp.path(), LimitOverride::default());
+    let plugin = host.find(PluginKind::Mode, "hostile-mode").unwrap();
+    let request = BackupRequest {
+        path: Some(format!("/{sin}").into()),
+        ..BackupRequest::default()
+    };
+    let trial = Run::trial(RunConfig::quiet());
+    let backup = host.prepare_backup(&plugin, request, &trial).unwrap();
+    backup.finish(&Outcome::Done).unwrap();
+    assert_eq!(trial.usage()[0].left_open, 2, "{:?}", trial.usage());
 }
 
 fn panics_in_finish(sin: &str) {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use freezer_pipeline::store::{Existing, Store, StoreError};
 use freezer_plugin::limits::{LimitOverride, LimitOverrides};
-use freezer_plugin::{AuditConfig, HostConfig, Plugin, PluginHost, PluginKind, SettingValue, StorageRequest};
+use freezer_plugin::{
+    AuditConfig, HostConfig, Plugin, PluginHost, PluginKind, Run, SettingValue, StorageRequest,
+};
 use serde_json::Value;
 
 use crate::canary::Canary;
@@ -107,11 +109,16 @@ impl Scene {
 
     /// The hostile storage, with a secret that it may be refused.
     pub(crate) fn store(&self) -> Arc<dyn Store> {
+        self.store_in(&self.run.run)
+    }
+
+    /// The same in another run.
+    pub(crate) fn store_in(&self, run: &Arc<Run>) -> Arc<dyn Store> {
         let plugin = self.plugin();
         let mut asked = StorageRequest::from(plugin.manifest().settings_from_url("hostile:x").unwrap());
         let secret = SettingValue::Text("correct horse".to_owned());
         asked.settings.set("password", secret);
-        self.host.open_storage(&plugin, asked, &self.run.run).unwrap()
+        self.host.open_storage(&plugin, asked, run).unwrap()
     }
 
     /// Commits a sin that must fail; afterwards a fresh instance answers.

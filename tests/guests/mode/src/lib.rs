@@ -3,6 +3,7 @@
 
 #[macro_use]
 mod sins;
+mod program;
 
 use std::time::Duration;
 
@@ -59,6 +60,7 @@ impl Mode for Hostile {
             Some(Sin::freezes_what_was_not_granted) => {
                 snapshots::create(rest.strip_prefix("/=").unwrap_or(rest), &[])?;
             }
+            Some(Sin::runs_a_program) => program::run(rest.trim_start_matches('/')),
             Some(Sin::fails_to_prepare) => return Err(Error::invalid("can't prepare")),
             Some(Sin::announces_without_end) => loop {
                 drop(leftovers::announce("one more", "x".repeat(4000).as_str())?);
@@ -125,6 +127,8 @@ impl Backup for HostileBackup {
                 Sin::fails_to_prepare
                 | Sin::freezes_what_was_not_granted
                 | Sin::panics_in_finish
+                | Sin::forgets_handles
+                | Sin::runs_a_program
                 | Sin::leaves_a_long_note
                 | Sin::announces_without_end
                 | Sin::restores_where_nobody_said,
@@ -140,6 +144,12 @@ impl Backup for HostileBackup {
         match self.sin {
             Some(Sin::panics_in_finish) => panic!("on purpose"),
             Some(Sin::leaves_a_long_note) => Ok("x".repeat(100_000)),
+            Some(Sin::forgets_handles) => {
+                for _ in 0..2 {
+                    std::mem::forget(bodies::Body::from_bytes(b"x")?);
+                }
+                Ok(String::new())
+            }
             _ => {
                 // Host calls work during `finish`, cancelled or not.
                 control::wait(Duration::from_millis(1))?;

@@ -13,6 +13,8 @@ macro_rules! for_each_mode_sin {
             hands_out_no_body,
             ignores_that_it_was_cancelled,
             panics_in_finish,
+            forgets_handles,
+            runs_a_program,
             leaves_a_long_note,
             announces_without_end,
             restores_where_nobody_said,

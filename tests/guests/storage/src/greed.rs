@@ -65,6 +65,14 @@ fn hoard(content: &[u8]) -> Result<u64> {
     }
 }
 
+/// Takes handles and loses them: no call ever closes them.
+pub(crate) fn forgets_handles(_: &str) -> Result<u64> {
+    for _ in 0..3 {
+        std::mem::forget(Body::from_bytes(b"x")?);
+    }
+    Ok(3)
+}
+
 pub(crate) fn passes_too_much(_: &str) -> Result<u64> {
     control::debug("x".repeat(20 << 20));
     Ok(0)

@@ -13,6 +13,7 @@ macro_rules! for_each_sin {
                 panics,
                 hoards_handles,
                 hoards_bodies,
+                forgets_handles,
                 passes_too_much,
                 floods_the_log,
                 floods_its_output,

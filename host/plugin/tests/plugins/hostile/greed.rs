@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use freezer_plugin::{Run, RunConfig};
+
 use crate::scene::Scene;
 
 /// The sin ends in this error.
@@ -66,6 +68,21 @@ pub(super) fn hoards_bodies() -> Scene {
     )
 }
 
+/// They go with the instance; in a trial they are counted.
+pub(super) fn forgets_handles() -> Scene {
+    let scene = Scene::new();
+    let trial = Run::trial(RunConfig::quiet());
+    let store = scene.store_in(&trial);
+    for _ in 0..2 {
+        store.stat("forgets_handles").unwrap();
+    }
+    drop(store);
+    let usage = trial.usage().remove(0);
+    assert_eq!((usage.left_open, usage.most_handles), (6, 6), "{usage:?}");
+    assert_eq!(scene.got("forgets_handles"), 3);
+    super::untouched(scene)
+}
+
 pub(super) fn passes_too_much() -> Scene {
     ends(
         "passes_too_much",
@@ -86,6 +103,10 @@ pub(super) fn floods_the_log() -> Scene {
         let expected = "plugin hostile: \\u{1b}[31mred 0\\u{1b}[0m\\u{a}second line";
         assert_eq!(warnings[0], expected);
     }
+    let usage = scene.run.run.usage();
+    let flood = usage.iter().find(|usage| usage.plugin == "hostile").unwrap();
+    assert_eq!(flood.log_lines, 5000);
+    assert!((4000..5000).contains(&flood.dropped_lines), "{flood:?}");
     scene
 }
 
