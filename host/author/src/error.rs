@@ -40,9 +40,6 @@ pub enum AuthorError {
     /// A licence that is none.
     #[error("--{0}")]
     License(String),
-    /// What isn't done in this language.
-    #[error("{0}")]
-    Language(String),
     /// A file can't be read or written.
     #[error("can't {action} {}", path.display())]
     File {
@@ -134,7 +131,6 @@ impl AuthorError {
             Self::Exists(_) => one("take another name, or name another folder: --dir DIR"),
             Self::NoSdk(_) => one("name a clone of freezer, or leave --sdk out and take the built-in SDK"),
             Self::Toolchain { steps, .. } => steps.clone(),
-            Self::Language(_) => one("take --lang rust"),
             Self::License(_) => one("name it with --license, or leave that out for Apache-2.0"),
             Self::Component { .. } => {
                 one("name a component that was compiled and not packed yet: --component FILE")

@@ -54,19 +54,41 @@ const RUST_STORAGE: &[File] = &[
     ),
     ("src/lib.rs", include_str!("../templates/rust/storage/src/lib.rs")),
 ];
-const PYTHON_MODE: &[File] = &[
+const PYTHON: &[File] = &[
     (".gitignore", include_str!("../templates/python/gitignore")),
     ("README.md", include_str!("../templates/python/README.md")),
+];
+const PYTHON_MODE: &[File] = &[
     ("plugin.toml", include_str!("../templates/rust/mode/plugin.toml")),
     (
         "freezer-test.toml",
         include_str!("../templates/rust/mode/freezer-test.toml"),
     ),
-    ("app.py", include_str!("../templates/python/app.py")),
-    ("mode.py", include_str!("../templates/python/mode.py")),
+    ("app.py", include_str!("../templates/python/mode/app.py")),
+    ("mode.py", include_str!("../templates/python/mode/mode.py")),
     (
         "test_plugin.py",
-        include_str!("../templates/python/test_plugin.py"),
+        include_str!("../templates/python/mode/test_plugin.py"),
+    ),
+];
+const PYTHON_STORAGE: &[File] = &[
+    (
+        "plugin.toml",
+        include_str!("../templates/rust/storage/plugin.toml"),
+    ),
+    (
+        "freezer-test.toml",
+        include_str!("../templates/rust/storage/freezer-test.toml"),
+    ),
+    ("app.py", include_str!("../templates/python/storage/app.py")),
+    (
+        "storage.py",
+        include_str!("../templates/python/storage/storage.py"),
+    ),
+    ("names.py", include_str!("../templates/python/storage/names.py")),
+    (
+        "test_plugin.py",
+        include_str!("../templates/python/storage/test_plugin.py"),
     ),
 ];
 
@@ -95,16 +117,11 @@ impl Scaffold {
 
     /// The files with all holes filled.
     fn files(&self) -> Result<Vec<(&'static str, String)>, AuthorError> {
-        let own = match (self.language, self.kind) {
-            (Language::Rust, PluginKind::Mode) => RUST_MODE,
-            (Language::Rust, PluginKind::Storage) => RUST_STORAGE,
-            (Language::Python, PluginKind::Mode) => PYTHON_MODE,
-            (Language::Python, PluginKind::Storage) => {
-                return Err(AuthorError::Language(
-                    "the template for storages is in Rust: its SDK knows how objects lie in directories"
-                        .to_owned(),
-                ));
-            }
+        let (shared, own) = match (self.language, self.kind) {
+            (Language::Rust, PluginKind::Mode) => (RUST, RUST_MODE),
+            (Language::Rust, PluginKind::Storage) => (RUST, RUST_STORAGE),
+            (Language::Python, PluginKind::Mode) => (PYTHON, PYTHON_MODE),
+            (Language::Python, PluginKind::Storage) => (PYTHON, PYTHON_STORAGE),
         };
         let kind = self.kind.to_string();
         let mut capital = kind.clone();
@@ -129,10 +146,6 @@ impl Scaffold {
             holes.iter().fold(template.to_owned(), |text, (hole, value)| {
                 text.replace(&format!("{{{{{hole}}}}}"), value)
             })
-        };
-        let shared: &[File] = match self.language {
-            Language::Rust => RUST,
-            Language::Python => &[],
         };
         let all = shared.iter().chain(own);
         Ok(all.map(|(path, template)| (*path, fill(template))).collect())
@@ -206,10 +219,16 @@ mod tests {
 
     #[test]
     fn a_new_folder_is_a_project_without_holes() {
-        for kind in [PluginKind::Mode, PluginKind::Storage] {
+        let kinds = [PluginKind::Mode, PluginKind::Storage];
+        let all = kinds.map(|kind| [Language::Rust, Language::Python].map(|language| (kind, language)));
+        for (kind, language) in all.concat() {
             let temp = tempfile::tempdir().unwrap();
             let folder = temp.path().join("new");
-            for path in scaffold(kind, "acme-1", &folder).write().unwrap() {
+            let new = Scaffold {
+                language,
+                ..scaffold(kind, "acme-1", &folder)
+            };
+            for path in new.write().unwrap() {
                 let text = std::fs::read_to_string(&path).unwrap();
                 assert!(!text.contains("{{"), "{}: {text}", path.display());
             }
@@ -218,8 +237,12 @@ mod tests {
                 (project.manifest().name.as_str(), project.manifest().kind),
                 ("acme-1", kind)
             );
-            assert_eq!(project.language().unwrap(), Language::Rust);
-            assert!(folder.join("sdk/src/lib.rs").is_file() && folder.join("wit/types.wit").is_file());
+            assert_eq!(project.language().unwrap(), language);
+            assert_eq!(
+                folder.join("sdk/src/lib.rs").is_file(),
+                language == Language::Rust
+            );
+            assert!(folder.join("wit/types.wit").is_file());
         }
     }
 

@@ -6,6 +6,7 @@ mod road;
 use std::fs;
 
 use freezer_tests::{assert_same, backups, workspace, write};
+use serde_json::json;
 
 use road::Road;
 
@@ -31,9 +32,16 @@ fn a_new_storage_goes_all_the_way_to_a_restore() {
         .expect(0)
         .says("installed shelf 0.1.0 with 1 grant");
 
+    a_backup_comes_back_from(&road, "shelf");
+    a_broken_rule_is_told(&road);
+    the_walk_of_the_documentation_leads_to_a_working_mode(&road);
+}
+
+/// Backs up to a storage that was made here, and restores from it.
+fn a_backup_comes_back_from(road: &Road, storage: &str) {
     let sandbox = &road.sandbox;
     write(&sandbox.path("source/file"), b"content");
-    let url = format!("shelf:{}", sandbox.path("objects").display());
+    let url = format!("{storage}:{}", sandbox.path("objects").display());
     sandbox
         .freezer(["backup", "source", "--name", "t", "--host", "h", "--to", &url])
         .run()
@@ -46,9 +54,6 @@ fn a_new_storage_goes_all_the_way_to_a_restore() {
         .run()
         .expect(0);
     assert_same(&sandbox.path("source"), &sandbox.path("back"), &[]);
-
-    a_broken_rule_is_told(&road);
-    the_walk_of_the_documentation_leads_to_a_working_mode(&road);
 }
 
 /// The same plugin with a fault in it, so that nothing is compiled from nothing once more.
@@ -87,7 +92,7 @@ fn the_walk_of_the_documentation_leads_to_a_working_mode(road: &Road) {
     road.move_compiled("shelf", "project");
     road.change_as_documented();
     let tested = road.within("project", &["test"]).expect(0);
-    assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
+    assert!(tested.text().contains("18 passed, 0 failed"), "{tested}");
     road.within("project", &["pack"]).expect(0).says("not signed: ");
     road.plugin(&["install", "project/dist", "--allow-unsigned", "--yes"])
         .expect(0);
@@ -110,13 +115,36 @@ fn a_mode_in_python_keeps_the_same_rules() {
     road.plugin(&["new", "--kind", "mode", "--lang", "python", "notes"])
         .expect(0);
     let tested = road.within("notes", &["test"]).expect(0);
-    assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
+    assert!(tested.text().contains("18 passed, 0 failed"), "{tested}");
     road.within("notes", &["pack"])
         .expect(0)
         .says("dist/notes-0.1.0.wasm");
+}
+
+#[test]
+fn a_storage_in_python_keeps_the_same_rules_and_holds_a_backup() {
+    let road = Road::new();
     road.plugin(&["new", "--kind", "storage", "--lang", "python", "shelf"])
-        .expect(2)
-        .says("next: take --lang rust");
+        .expect(0);
+    let tested = road.within("shelf", &["test", "--json"]).expect(0).json();
+    let result = &tested["result"];
+    assert_eq!(
+        (&result["failed"], &result["skipped"]),
+        (&json!(0), &json!(0)),
+        "{tested}"
+    );
+    assert!(result["passed"].as_u64() > Some(40), "{tested}");
+    road.within("shelf", &["pack"]).expect(0);
+    road.plugin(&[
+        "install",
+        "shelf/dist",
+        "--allow-unsigned",
+        "--yes",
+        "--grant",
+        "asked",
+    ])
+    .expect(0);
+    a_backup_comes_back_from(&road, "shelf");
 }
 
 #[test]
@@ -131,7 +159,7 @@ fn the_example_in_python_keeps_the_same_rules() {
         }
     }
     let tested = road.within("example", &["test"]).expect(0);
-    assert!(tested.text().contains("15 passed, 0 failed"), "{tested}");
+    assert!(tested.text().contains("18 passed, 0 failed"), "{tested}");
     road.within("example", &["pack"]).expect(0);
     road.plugin(&["install", "example/dist", "--allow-unsigned", "--yes"])
         .expect(0);

@@ -210,7 +210,6 @@ fn of_author(error: &AuthorError) -> Failure {
         | AuthorError::NoSdk(_)
         | AuthorError::NoProject(_)
         | AuthorError::NoLanguage(_)
-        | AuthorError::Language(_)
         | AuthorError::License(_) => Failure::from_error(Exit::Usage, error),
         _ => Failure::from_error(Exit::Failed, error),
     };
