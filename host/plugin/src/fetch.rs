@@ -40,11 +40,12 @@ pub fn is_url(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
 }
 
-/// Fetches the component of a URL and its signature, if one lies beside it.
+/// Fetches the component of a URL and its signature, if one lies beside it. Servers may be certified by the authorities that this
+/// machine trusts, and by those in the PEM file `authorities`.
 ///
 /// # Errors
 /// [`PluginError::Fetch`] if it doesn't come; those of looking at it.
-pub fn fetch(url: &str, cancel: &Cancel) -> Result<Fetched, PackError> {
+pub fn fetch(url: &str, authorities: Option<&Path>, cancel: &Cancel) -> Result<Fetched, PackError> {
     let cancel = cancel.clone();
     let stop = Stop::when(move || cancel.is_cancelled());
     let failed = |why: String| PluginError::Fetch {
@@ -60,8 +61,9 @@ pub fn fetch(url: &str, cancel: &Cancel) -> Result<Fetched, PackError> {
         .map_err(|error| failed(error.to_string()))?;
     let permission = OperatorsUrl(parsed.clone());
     let client = Client::new(Arc::new(permission), Bandwidth::default());
+    let trust = authorities.map_or(Trust::System, |file| Trust::Certificates(file.to_owned()));
     let get = |url: &Url, most: u64| {
-        let bytes = runtime.block_on(get(&client, url, &stop))?;
+        let bytes = runtime.block_on(get(&client, (url, &trust), &stop))?;
         bytes.map(|content| read(content, most)).transpose()
     };
     let component = get(&parsed, MAX_COMPONENT_BYTES).map_err(failed)?;
@@ -77,14 +79,18 @@ pub fn fetch(url: &str, cancel: &Cancel) -> Result<Fetched, PackError> {
 }
 
 /// The content of an answer; `None` where there is none.
-async fn get(client: &Client, url: &Url, stop: &Stop) -> Result<Option<Box<dyn Read + Send>>, String> {
+async fn get(
+    client: &Client,
+    (url, trust): (&Url, &Trust),
+    stop: &Stop,
+) -> Result<Option<Box<dyn Read + Send>>, String> {
     let request = Request {
         method: "GET".to_owned(),
         url: url.to_string(),
         headers: Vec::new(),
         follow_redirects: REDIRECTS,
         timeout_ms: None,
-        trust: Trust::System,
+        trust: trust.clone(),
     };
     let answer = client
         .send(request, None, stop)
@@ -93,6 +99,7 @@ async fn get(client: &Client, url: &Url, stop: &Stop) -> Result<Option<Box<dyn R
     match answer.status {
         200 => Ok(Some(answer.content)),
         404 | 410 => Ok(None),
+        301..=303 | 307 | 308 => Err(format!("it leads to nothing after {REDIRECTS} redirects")),
         status => Err(format!("the server answered with status {status}")),
     }
 }

@@ -1,8 +1,10 @@
 //! The operator's road: a plugin from somebody else is installed, granted, updated, revoked and removed by the real binary,
 //! with signatures that the real minisign made.
 
+mod https;
 mod policy;
 mod road;
+mod system;
 mod trust;
 
 use std::fs;

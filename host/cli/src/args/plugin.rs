@@ -100,6 +100,9 @@ pub(crate) struct AcceptArgs {
     /// Take it though a newer version is installed
     #[arg(long)]
     pub(crate) allow_downgrade: bool,
+    /// Authorities, in PEM form, that may have certified the URL's server, beside those that this machine trusts
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
 }
 
 /// The operator's consent, given beforehand.

@@ -1,5 +1,7 @@
 //! What is to be done with plugins.
 
+use std::path::PathBuf;
+
 use freezer_plugin::grants::Grant;
 use freezer_plugin::{InstallAsk, Scope};
 
@@ -89,6 +91,8 @@ pub(crate) struct Accept {
     pub(crate) ask: InstallAsk,
     /// Also an older version than the installed one.
     pub(crate) downgrade: bool,
+    /// Who else may have certified its server.
+    pub(crate) authorities: Option<PathBuf>,
 }
 
 /// What is allowed to a plugin.

@@ -92,6 +92,7 @@ fn accept(args: AcceptArgs) -> Result<Accept, Failure> {
             plain_http: false,
         },
         downgrade: args.allow_downgrade,
+        authorities: args.cacert,
     })
 }
 

@@ -186,7 +186,7 @@ fn candidate(source: &str, accept: &Accept, host: &PluginHost) -> Result<Candida
         true => {
             let cancel = Cancel::new();
             let _signals = Signals::watch(cancel.clone())?;
-            let fetched = fetch::fetch(source, &cancel);
+            let fetched = fetch::fetch(source, accept.authorities.as_deref(), &cancel);
             let Fetched { packed, plain_http } = fetched.map_err(|error| of_pack(&error))?;
             ask.plain_http = plain_http;
             (packed, source.to_owned())
@@ -299,6 +299,9 @@ fn accept_options(accept: &Accept) -> String {
     }
     if accept.downgrade {
         options.push_str(" --allow-downgrade");
+    }
+    if let Some(authorities) = &accept.authorities {
+        options.push_str(&format!(" --cacert {}", quote(&authorities.to_string_lossy())));
     }
     options
 }
