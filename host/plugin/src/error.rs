@@ -346,20 +346,35 @@ impl fmt::Display for LimitHit {
                 limit.as_secs_f64()
             ),
             Self::Time(limit) => write!(out, "the call took more than {} s", limit.as_secs_f64()),
-            Self::Memory(limit) => write!(out, "it needs more than {} MiB of memory", limit >> 20),
+            Self::Memory(limit) => write!(out, "it needs more than {} of memory", Amount(*limit)),
             Self::Table(limit) => write!(out, "it needs tables of more than {limit} elements"),
             Self::Handles(limit) => write!(out, "it holds more than {limit} handles"),
-            Self::Bodies(limit) => write!(out, "it holds more than {} MiB in bodies", limit >> 20),
+            Self::Bodies(limit) => write!(out, "it holds more than {} in bodies", Amount(*limit as u64)),
             Self::Read(limit) => write!(
                 out,
-                "it read more than {} MiB from bodies in one call",
-                limit >> 20
+                "it read more than {} from bodies in one call",
+                Amount(*limit)
             ),
             Self::CompileTime(limit) => write!(out, "compiling it takes more than {} s", limit.as_secs_f64()),
             Self::CompileMemory(limit) => {
-                write!(out, "compiling it needs more than {} MiB of memory", limit >> 20)
+                write!(out, "compiling it needs more than {} of memory", Amount(*limit))
             }
-            Self::Transfer(limit) => write!(out, "it passed more than {} MiB in one call", limit >> 20),
+            Self::Transfer(limit) => write!(out, "it passed more than {} in one call", Amount(*limit as u64)),
+        }
+    }
+}
+
+/// Shows a limit in bytes exactly, in the largest unit that does.
+struct Amount(u64);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(bytes) = self;
+        match bytes {
+            1 => out.write_str("1 byte"),
+            _ if *bytes > 0 && bytes % (1 << 20) == 0 => write!(out, "{} MiB", bytes >> 20),
+            _ if *bytes > 0 && bytes % (1 << 10) == 0 => write!(out, "{} KiB", bytes >> 10),
+            _ => write!(out, "{bytes} bytes"),
         }
     }
 }

@@ -84,6 +84,14 @@ impl Call {
         }
     }
 
+    /// It changes nothing, and what it tells may decide what is cleaned up: only its waits end when the run is cancelled.
+    const fn looking(self) -> Self {
+        Self {
+            cancelling: Cancelling::Waits,
+            ..self
+        }
+    }
+
     /// It may take long, and nothing is lost if it stops in the middle.
     const fn cancellable(self) -> Self {
         Self {
@@ -303,7 +311,7 @@ impl Store for PluginStore {
     }
 
     fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
-        const CALL: Call = Call::new("list", "list");
+        const CALL: Call = Call::new("list", "list").looking();
         self.0.call(&CALL, prefix, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_list(store, handle, prefix, cursor).await
@@ -313,7 +321,7 @@ impl Store for PluginStore {
     }
 
     fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
-        const CALL: Call = Call::new("stat", "look at");
+        const CALL: Call = Call::new("stat", "look at").looking();
         self.0.call(&CALL, key, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_stat(store, handle, key).await
@@ -443,7 +451,7 @@ impl Store for PluginStore {
     }
 
     fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
-        const CALL: Call = Call::new("pending", "list what is unfinished below");
+        const CALL: Call = Call::new("pending", "list what is unfinished below").looking();
         self.0.call(&CALL, prefix, |instance| {
             let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
                 guest.store().call_pending(store, handle, prefix, cursor).await

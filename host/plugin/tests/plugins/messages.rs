@@ -469,6 +469,19 @@ fn of_limits() {
         ),
         (LimitHit::Memory(64 << 20), "it needs more than 64 MiB of memory"),
         (
+            LimitHit::Memory(192 << 10),
+            "it needs more than 192 KiB of memory",
+        ),
+        (
+            LimitHit::Read((1 << 20) + 1),
+            "it read more than 1048577 bytes from bodies in one call",
+        ),
+        (
+            LimitHit::Read(1),
+            "it read more than 1 byte from bodies in one call",
+        ),
+        (LimitHit::Transfer(0), "it passed more than 0 bytes in one call"),
+        (
             LimitHit::Table(1000),
             "it needs tables of more than 1000 elements",
         ),

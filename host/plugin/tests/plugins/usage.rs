@@ -1,6 +1,7 @@
 //! What plugins use is counted over all their instances, and ends at their limits.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use freezer_pipeline::store::{Existing, Store};
@@ -94,7 +95,7 @@ fn what_is_read_of_bodies_in_one_call_has_a_limit() {
     let error = put(&*store).unwrap_err();
     assert_eq!(
         error.message,
-        "plugin hostile was stopped in put: it read more than 0 MiB from bodies in one call"
+        "plugin hostile was stopped in put: it read more than 9 bytes from bodies in one call"
     );
     assert_eq!(store.stat("fine").unwrap().unwrap().size, 1);
 }
@@ -120,4 +121,26 @@ fn requests_that_come_too_fast_wait_for_their_turn() {
         begun.elapsed()
     );
     assert_eq!(used(&run).requests, 5);
+}
+
+#[test]
+fn a_wait_for_a_turn_ends_when_the_run_is_cancelled_and_cleaning_up_may_still_look() {
+    let temp = tempfile::tempdir().unwrap();
+    let limits = LimitOverride {
+        requests: Some(1),
+        ..LimitOverride::default()
+    };
+    let (run, store) = open(temp.path(), &limits);
+    // Twenty requests one after another: the last one's turn would come after 19 s.
+    let requests = format!("runs_a_program / 127.0.0.1:1 {}", "130001".repeat(20));
+    thread::scope(|scope| {
+        let asking = scope.spawn(|| store.stat(&requests));
+        thread::sleep(Duration::from_millis(300));
+        let begun = Instant::now();
+        run.run.cancel().cancel();
+        asking.join().unwrap().unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    });
+    assert_eq!(used(&run).requests, 20);
+    assert_eq!(store.stat("fine").unwrap().unwrap().size, 1);
 }
