@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use freezer_format::component::with_plugin_manifest;
-use freezer_tests::{Finished, Running, Sandbox, freezer_binary, write};
+use freezer_plugin::{HostConfig, PluginError, PluginHost, PluginKind, Run, RunConfig};
+use freezer_tests::{Finished, Random, Running, Sandbox, freezer_binary, workspace, write};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use wasm_encoder::{
@@ -115,6 +116,78 @@ fn a_component_that_compiles_is_judged_as_before() {
         .filter(|entry| entry.path().extension().is_some_and(|end| end == "cwasm"));
     // That of the storage, and this one.
     assert_eq!(kept.count(), 2);
+}
+
+/// What became of a component.
+#[derive(Debug, Default)]
+struct Fates {
+    refused: u32,
+    failed: u32,
+    answered: u32,
+}
+
+/// Compiles a component in the confined process, and asks what comes of it something.
+fn fate_of(host: &PluginHost, fates: &mut Fates) -> Result<(), PluginError> {
+    let run = Run::new(RunConfig::quiet());
+    let plugin = match host.find(PluginKind::Storage, "hostile") {
+        Ok(plugin) => plugin,
+        // It isn't even read as a component.
+        Err(PluginError::Unknown { .. }) => {
+            fates.refused += 1;
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    if let Err(error) = host.load(&plugin, &run) {
+        fates.refused += 1;
+        return Err(error);
+    }
+    let settings = plugin.manifest().settings_from_url("hostile:x")?;
+    let store = host
+        .open_storage(&plugin, settings, &run)
+        .inspect_err(|_| fates.failed += 1)?;
+    match store.stat("fine") {
+        Ok(_) => fates.answered += 1,
+        Err(_) => fates.failed += 1,
+    }
+    assert!(run.release_all().is_empty());
+    Ok(())
+}
+
+#[test]
+fn a_real_component_with_changed_bytes_is_refused_or_runs_and_harms_nobody() {
+    let good = fs::read(workspace().join("target/guests/storage.wasm")).expect("plugins/build.sh guests");
+    let (mut random, mut fates) = (Random::new(6), Fates::default());
+    for case in 0..20 {
+        let sandbox = Sandbox::new();
+        let mut bytes = good.clone();
+        let mut changes = Vec::new();
+        for _ in 0..=random.below(3) {
+            let place = random.below(bytes.len());
+            bytes[place] = u8::try_from(random.below(256)).unwrap_or(0);
+            changes.push((place, bytes[place]));
+        }
+        write(&sandbox.path("plugins/storage.wasm"), &bytes);
+        let host = PluginHost::new(HostConfig {
+            plugin_dirs: vec![sandbox.path("plugins")],
+            compiler: Some(freezer_binary()),
+            ..HostConfig::default()
+        })
+        .expect("a host");
+        if let Err(error) = fate_of(&host, &mut fates) {
+            let text = error.to_string();
+            assert!(
+                !text.contains(char::is_control),
+                "case {case}, {changes:?}: {text:?}"
+            );
+            // Whatever was changed, the compiler itself doesn't crash.
+            assert!(
+                !text.contains("the compiler crashed"),
+                "case {case}, {changes:?}: {text}"
+            );
+        }
+    }
+    assert!(fates.refused > 2 && fates.answered > 2, "{fates:?}");
 }
 
 /// The one child of a process, as soon as there is one.

@@ -42,14 +42,18 @@ impl Stage {
             .to_owned();
         // Nobody listens on port 1: calls by the network fail early.
         let grants = format!(
-            "[hostile]\nsha256 = \"{digest}\"\nfiles = [{{ root = {root:?}, access = \"read-write\" }}]\ntcp = [\"127.0.0.1:1\"]\n\
+            "[hostile]\nsha256 = \"{digest}\"\nfiles = [{{ root = {root:?}, access = \"read-write\" }}]\ntcp = [\"127.0.0.1:1\"]\nssh = [\"127.0.0.1:1\"]\n\
+             sql = [\"127.0.0.1:1\"]\n\
              http = [\"http://127.0.0.1:1\"]\nsecrets = [\"password\"]\nprocesses = [{{ program = \"/bin/cat\" }}]\n"
         );
         fs::write(temp.join("grants.toml"), grants).expect("grants.toml");
         let host = PluginHost::new(config).expect("a host");
         let run = Run::new(RunConfig::quiet());
         let plugin = host.find(PluginKind::Storage, "hostile").expect("it was there");
-        let settings = plugin.manifest().settings_from_url("hostile:x").expect("settings");
+        let settings = plugin
+            .manifest()
+            .settings_from_url("hostile:x")
+            .expect("settings");
         let store = host.open_storage(&plugin, settings, &run).expect("a store");
         Self {
             root,
@@ -62,7 +66,10 @@ impl Stage {
     fn play(&self, bytes: &[u8]) {
         let bytes = bytes.get(..400).unwrap_or(bytes);
         let program: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let key = format!("runs_a_program {} 127.0.0.1:1 {program}", self.root.display());
+        let key = format!(
+            "runs_a_program {} 127.0.0.1:1 {program} 127.0.0.1:1",
+            self.root.display()
+        );
         if let Err(error) = self.store.stat(&key) {
             assert!(error.message.contains("plugin hostile "), "{error}");
         }

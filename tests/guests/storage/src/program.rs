@@ -7,13 +7,13 @@
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
-use freezer_sdk::error::Result;
+use freezer_sdk::error::{Error, Result};
 use freezer_sdk::host::bodies::{Body, DigestAlgorithm};
 use freezer_sdk::host::commands::{self, Child, Command};
 use freezer_sdk::host::directories::{self, Access, Directory, Existing};
-use freezer_sdk::host::{control, http, tcp};
+use freezer_sdk::host::{control, http, sql, ssh, tcp};
 
-use crate::conversation;
+use crate::{conversation, trespass};
 
 /// Names that a program chooses from: below a directory, of a setting, of a secret.
 const NAMES: [&str; 12] = [
@@ -30,6 +30,15 @@ const NAMES: [&str; 12] = [
     "cacert",
     "a\0b",
 ];
+/// Statements that a program chooses from.
+const STATEMENTS: [&str; 6] = [
+    "SELECT 1",
+    "SELECT ?, ?",
+    "DO SLEEP(0)",
+    "SELECT REPEAT('x', 6000000)",
+    "no statement",
+    "",
+];
 /// The most calls of one program: it is to end by itself.
 const MOST_CALLS: u32 = 400;
 
@@ -38,29 +47,36 @@ struct Machine<'a> {
     program: std::slice::Iter<'a, u8>,
     root: &'a str,
     place: &'a str,
+    database: &'a str,
     bodies: Vec<Body>,
     directories: Vec<Directory>,
     children: Vec<Child>,
     connections: Vec<tcp::Connection>,
+    databases: Vec<sql::Connection>,
+    machines: Vec<ssh::Connection>,
     /// Handles that were given back and are used all the same.
     ghosts: Vec<ManuallyDrop<Body>>,
 }
 
-/// Runs what `hex` stands for; ROOT and PLACE in front of it may be granted. Answers how many calls went well.
+/// Runs what the third word stands for; the directory and the place in front of it may be granted, and a database behind it. Answers
+/// how many calls went well.
 pub(crate) fn runs_a_program(words: &str) -> Result<u64> {
     let mut words = words.split(' ');
     let mut next = || words.next().unwrap_or_default();
-    let (root, place, hex) = (next(), next(), next());
+    let (root, place, hex, database) = (next(), next(), next(), next());
     let digit = |place: usize| u8::from_str_radix(hex.get(place..place + 2).unwrap_or("00"), 16).unwrap_or(0);
     let program: Vec<u8> = (0..hex.len() / 2).map(|number| digit(number * 2)).collect();
     let mut machine = Machine {
         program: program.iter(),
         root,
         place,
+        database,
         bodies: Vec::new(),
         directories: Vec::new(),
         children: Vec::new(),
         connections: Vec::new(),
+        databases: Vec::new(),
+        machines: Vec::new(),
         ghosts: Vec::new(),
     };
     let mut went_well = 0;
@@ -73,7 +89,7 @@ pub(crate) fn runs_a_program(words: &str) -> Result<u64> {
 
 /// One of what is held; none is an error of the program's own.
 fn one<T>(held: &[T], which: u8) -> Result<&T> {
-    let none = || freezer_sdk::error::Error::invalid("nothing is held");
+    let none = || Error::invalid("nothing is held");
     held.get(usize::from(which) % held.len().max(1)).ok_or_else(none)
 }
 
@@ -93,11 +109,14 @@ impl Machine<'_> {
     }
 
     fn step(&mut self, call: u8) -> Result<()> {
-        match call % 32 {
-            0..=4 => self.with_bodies(call % 32),
-            5..=13 => self.with_directories(call % 32),
-            14..=19 => self.with_the_network(call % 32),
-            20..=24 => self.with_commands(call % 32),
+        let call = call % 40;
+        match call {
+            0..=4 => self.with_bodies(call),
+            5..=13 => self.with_directories(call),
+            14..=19 => self.with_the_network(call),
+            20..=24 => self.with_commands(call),
+            32..=35 => self.with_databases(call),
+            36..=39 => self.with_machines(call),
             25 => control::secret(self.name()).map(drop),
             26 => {
                 let body = control::file(self.name())?;
@@ -240,6 +259,67 @@ impl Machine<'_> {
         Ok(())
     }
 
+    fn with_databases(&mut self, call: u8) -> Result<()> {
+        let which = self.byte();
+        let statement = STATEMENTS[usize::from(self.byte()) % STATEMENTS.len()];
+        let number = i64::try_from(self.number()).unwrap_or(i64::MIN);
+        let values = [
+            sql::Value::Integer(number),
+            sql::Value::Null,
+            sql::Value::Text("x\0y".to_owned()),
+            sql::Value::Bytes(vec![0xff; 9]),
+        ];
+        let values = &values[..usize::from(which) % (values.len() + 1)];
+        match call {
+            32 => {
+                let opened = trespass::database(self.database)?;
+                self.databases.push(opened);
+            }
+            33 => drop(one(&self.databases, which)?.execute(statement, values)?),
+            34 => drop(one(&self.databases, which)?.query(statement, values)?),
+            _ => drop(self.databases.pop()),
+        }
+        Ok(())
+    }
+
+    fn with_machines(&mut self, call: u8) -> Result<()> {
+        let which = self.byte();
+        let path = self.name();
+        match call {
+            36 => {
+                let (host, port) = crate::place("127.0.0.1:1");
+                let logins = [
+                    ssh::Login::Agent,
+                    ssh::Login::Password("password".to_owned()),
+                    ssh::Login::Password(path.to_owned()),
+                ];
+                let opened = ssh::connect(&ssh::Target {
+                    host,
+                    port,
+                    user: path.to_owned(),
+                    login: logins[usize::from(which) % logins.len()].clone(),
+                    known_hosts: None,
+                    accept_new: None,
+                })?;
+                self.machines.push(opened);
+            }
+            37 => {
+                let opened = one(&self.machines, which)?.open(path, Access::ReadWrite)?;
+                self.directories.push(opened);
+            }
+            38 => {
+                let input = one(&self.bodies, which).ok();
+                let command = Command::new("/bin/true", [path]);
+                let started = one(&self.machines, which)?.spawn(&command, input)?;
+                self.children.push(started);
+            }
+            _ if which < 128 => drop(self.machines.pop()),
+            // A number that was never a connection's.
+            _ => forged_machine(which).open(path, Access::ReadOnly).map(drop)?,
+        }
+        Ok(())
+    }
+
     /// Handles that were given back, or were never there.
     fn with_ghosts(&mut self, call: u8) -> Result<()> {
         let which = self.byte();
@@ -258,4 +338,10 @@ impl Machine<'_> {
         }
         Ok(())
     }
+}
+
+fn forged_machine(number: u8) -> ManuallyDrop<ssh::Connection> {
+    let number = u32::from(number);
+    // SAFETY: none; whatever has this number is no connection to a machine.
+    unsafe { std::mem::transmute_copy::<u32, ManuallyDrop<ssh::Connection>>(&number) }
 }

@@ -48,7 +48,7 @@ pub(crate) fn asks_for_a_database(to: &str) -> Result<u64> {
     database(to).map(|_| 1)
 }
 
-fn database(to: &str) -> Result<sql::Connection> {
+pub(crate) fn database(to: &str) -> Result<sql::Connection> {
     let (host, port) = place(to);
     sql::connect(&sql::Target {
         engine: sql::Engine::Mysql,

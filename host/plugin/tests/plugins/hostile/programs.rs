@@ -16,7 +16,7 @@ use super::untouched;
 use crate::scene::Scene;
 
 /// Programs that went wrong once, or that are known to go far.
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 8] = [
     // Makes a body, gives it back, reads it.
     "0001011e011e02",
     // Opens the directory, writes into it, publishes, reads, lists.
@@ -29,6 +29,10 @@ const KNOWN: [&str; 6] = [
     "1e0001011e0002021e000303",
     // Opens again and again.
     "050000050000050000050000050000050000050000050000",
+    // Logs in to a machine and a database where there is none, and asks them all the same.
+    "240101200000000021000000002200000000250000260000270000",
+    // Invents a machine.
+    "27ff00",
 ];
 
 fn scene() -> Scene {
@@ -49,7 +53,7 @@ fn scene() -> Scene {
         });
         format!(
             "files = [{{ root = {root:?}, access = \"read-write\" }}]\ntcp = [\"{place}\"]\nhttp = [\"http://{place}\"]\n\
-             secrets = [\"password\"]\nprocesses = [{{ program = \"/bin/cat\", arguments = \"-\" }}, {{ program = \"/bin/cat\" }}, \
+             ssh = [\"127.0.0.1:1\"]\nsql = [\"127.0.0.1:1\"]\nsecrets = [\"password\"]\nprocesses = [{{ program = \"/bin/cat\", arguments = \"-\" }}, {{ program = \"/bin/cat\" }}, \
              {{ program = \"/usr/bin/cat\" }}, {{ program = \"/bin/true\" }}]"
         )
     })
@@ -60,7 +64,7 @@ fn play(scene: &Scene, store: &Arc<dyn Store>, program: &str) {
     let temp = scene.temp.path();
     let place = fs::read_to_string(temp.join("place")).unwrap();
     let root = temp.join("granted").display().to_string();
-    let key = format!("runs_a_program {root} {place} {program}");
+    let key = format!("runs_a_program {root} {place} {program} 127.0.0.1:1");
     match store.stat(&key) {
         Ok(entry) => assert!(entry.is_some()),
         Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
@@ -116,4 +120,40 @@ pub(super) fn runs_a_program() -> Scene {
     );
     assert!(Path::new(&granted).join("link").is_symlink() || scene.canary.touched().is_empty());
     untouched(scene)
+}
+
+/// With a database that answers; `tests/run.sh` starts it.
+mod needs_mariadb {
+    use super::*;
+
+    #[test]
+    fn programs_that_talk_to_a_database_end_and_leave_no_session() {
+        let database = crate::hostile::reach::database();
+        let scene = Scene::granting(|_, _| format!("sql = [{database:?}]"));
+        let store = scene.store();
+        let calls = prop::collection::vec((32..36_u8, any::<u8>(), 0..6_u8, any::<u8>(), any::<u8>()), 1..20);
+        let mut runner = TestRunner::new(Config {
+            cases: Config::default().cases / 16,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        runner
+            .run(&calls, |calls| {
+                let hex = |(call, which, statement, base, shift): &(u8, u8, u8, u8, u8)| {
+                    format!("{call:02x}{which:02x}{statement:02x}{base:02x}{shift:02x}")
+                };
+                let program: String = calls.iter().map(hex).collect();
+                // It begins with a session, so that the others find one.
+                let key = format!("runs_a_program / 127.0.0.1:1 2000000000{program} {database}");
+                match store.stat(&key) {
+                    Ok(entry) => assert!(entry.unwrap().size > 0, "{program}: it never logged in"),
+                    Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
+                }
+                assert_eq!(scene.run.run.release_all(), [""; 0], "{program}");
+                Ok(())
+            })
+            .unwrap();
+        drop(store);
+        untouched(scene).survived();
+    }
 }

@@ -436,7 +436,8 @@ pub(super) fn connects_to_a_name_that_changes() -> Scene {
 }
 
 /// The lock ends with the run at the latest, though nobody gave it back.
-pub(super) fn keeps_the_database_lock() -> Scene {
+/// Where the database is that `tests/run.sh` starts.
+pub(super) fn database() -> String {
     #[expect(
         clippy::disallowed_methods,
         reason = "tests/run.sh says where its servers are"
@@ -449,7 +450,11 @@ pub(super) fn keeps_the_database_lock() -> Scene {
             .find_map(|line| line.strip_prefix(&format!("{name}=")));
         line.unwrap_or_else(|| panic!("no {name} in {facts}")).to_owned()
     };
-    let place = format!("127.0.0.1:{}", value("PORT"));
+    format!("127.0.0.1:{}", value("PORT"))
+}
+
+pub(super) fn keeps_the_database_lock() -> Scene {
+    let place = database();
     let scene = Scene::granting(|_, _| format!("sql = [{place:?}]"));
     for _ in 0..3 {
         let message = scene.fails(&format!("keeps_the_database_lock {place}")).message;
