@@ -81,6 +81,24 @@ fn harm_is_left_out_and_named(#[case] case: &str, #[case] words: &str) {
     }
 }
 
+#[rstest]
+#[case::dotdot("dotdot")]
+#[case::absolute("absolute")]
+fn a_listing_names_what_a_restore_leaves_out_and_is_partial(#[case] case: &str) {
+    let sandbox = Sandbox::new();
+    attempt(&sandbox, case).expect(3);
+    let url = sandbox.url();
+    let ls = |more: &[&str]| {
+        let words = ["ls", "-R", "--name", "gold", "--host", "h", "--from", &url];
+        sandbox.freezer(words).args(more).run().no_crash()
+    };
+    let listed = ls(&[]).expect(3).says("a restore leaves it out: ");
+    assert!(listed.text().contains("good"), "{listed}");
+    let last = ls(&["--json"]).expect(3);
+    let last = last.text().lines().last().expect("the document").to_owned();
+    assert!(last.contains(r#""status":"partial","exit_code":3"#), "{last}");
+}
+
 /// What can't be a whole archive is damage: said, with what came before it restored.
 #[rstest]
 #[case::dumpdir_without_end("dumpdir_without_end", "has no end")]

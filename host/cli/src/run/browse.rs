@@ -209,7 +209,11 @@ pub(super) fn ls(ls: &Ls, context: &Context) -> Result<Exit, Failure> {
     let result =
         session.with_context(|recipe| freezer_agent::ls(&store, &options, &keyring, recipe, &mut visit));
     drop(store);
-    let exit = session.end_with(Exit::Ok);
+    let exit = match session.has_left_something_out() {
+        true => Exit::Partial,
+        false => Exit::Ok,
+    };
+    let exit = session.end_with(exit);
     let flushed = out.flush();
     // The lock must be given back before a document is printed.
     drop(out);

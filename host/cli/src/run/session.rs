@@ -4,7 +4,7 @@
 //! hold through the host is released when the session ends, however it ends.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use freezer_agent::{JournalOptions, Keyring, SeenBackups, Storage, Wanted};
@@ -95,6 +95,8 @@ pub(super) struct Session<'a> {
     cancel: Cancel,
     counters: Arc<Counters>,
     teller: Arc<Teller>,
+    /// A warning told of something that is missing in what was done.
+    left_out: AtomicBool,
     pub(super) context: &'a Context,
     // Kept for its end: from then on a signal ends the process again.
     _signals: Signals,
@@ -140,6 +142,7 @@ impl<'a> Session<'a> {
             cancel,
             counters,
             teller,
+            left_out: AtomicBool::new(false),
             context,
             _signals: signals,
         })
@@ -299,6 +302,7 @@ impl<'a> Session<'a> {
                 true => message,
                 false => format!("{}{cut}: {message}", text::escape(path)),
             };
+            self.left_out.fetch_or(warning.partial, Ordering::Relaxed);
             self.teller.warn(&told, warning.partial);
         };
         work(&RunContext {
@@ -308,6 +312,11 @@ impl<'a> Session<'a> {
             now: &now,
             random: &random,
         })
+    }
+
+    /// Whether a warning told of something that is missing in what was done.
+    pub(super) fn has_left_something_out(&self) -> bool {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// How many entries are done by now.
