@@ -6,11 +6,28 @@
 //!
 //! # Quick start
 //!
-//! 1. Make a folder below `plugins/modes` or `plugins/storages` with a `Cargo.toml` (`crate-type = ["cdylib", "rlib"]`,
-//!    dependency `freezer-sdk`) and a `plugin.toml` (name, settings, grants).
-//! 2. Implement [`mode::Mode`] or [`storage::Storage`] and export it with [`export_mode!`] or [`export_storage!`].
-//! 3. Test it natively with [`testing::FakeHost`]: `cargo test -p YOUR-PLUGIN`.
-//! 4. `make plugins` compiles and packs it; it is found by itself.
+//! `freezer plugin new` makes a crate anywhere, with a copy of this SDK in it, that builds and passes its tests as it is:
+//!
+//! ```sh
+//! freezer plugin new --kind storage shelf     # or --kind mode
+//! cd shelf
+//! freezer plugin test                         # its own tests, then the component in the real host: rules, faults, limits
+//! freezer plugin pack                         # dist/shelf-0.1.0.wasm
+//! freezer plugin install dist --allow-unsigned
+//! ```
+//!
+//! 1. `plugin.toml` says what it is called, its settings and what it asks to be allowed; `freezer-test.toml` how it is tried.
+//! 2. `src/lib.rs` implements [`mode::Mode`] or [`storage::Storage`] and exports it with [`export_mode!`] or [`export_storage!`];
+//!    a storage that keeps objects in a directory needs no more than a [`directory_storage::Place`].
+//! 3. Unit tests run natively against [`testing::FakeHost`].
+//!
+//! docs/plugins.md walks through one and lists all keys.
+//!
+//! # In freezer's own tree
+//!
+//! A plugin that ships with freezer is a folder below `plugins/modes` or `plugins/storages` with the same files. Its `Cargo.toml`
+//! (`crate-type = ["cdylib", "rlib"]`) depends on `freezer-sdk` of the workspace, `cargo test -p YOUR-PLUGIN` runs its tests, and
+//! `make plugins` compiles and packs it; it is found by itself. CONTRIBUTING.md says what else it needs.
 //!
 //! # A complete plugin
 //!
