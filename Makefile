@@ -23,7 +23,10 @@ build: plugins
 	mkdir -p target/release/lib/freezer/plugins
 	cp target/plugins/*.wasm target/release/lib/freezer/plugins/
 
-demo: setup build
+demo:
+	plugins/build.sh setup
+	tests/setup.sh demo
+	$(MAKE) build
 	tests/demo.sh
 
 test: setup build

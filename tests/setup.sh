@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests and the demo run beside freezer; with the word `bench`, the benchmark's peers instead.
-# `make setup` and `make bench` call it; it may be called again.
+# Installs what the tests and the demo run beside freezer; with the word `demo` only what the build and the demo need, with the
+# word `bench` the benchmark's peers instead. `make` calls it; it may be called again.
 #
 # The original's agent goes into .venv. Where it can't be installed, this says so and goes on: the tests that need it
 # are then left out and counted as skipped (tests/run.sh).
@@ -44,6 +44,7 @@ pkg-config --exists openssl 2>/dev/null || packages="$packages libssl-dev"
 /sbin/ldconfig -p | grep -q libbtrfsutil || packages="$packages libbtrfsutil1"
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages="$packages python3-venv"
 [ -z "$packages" ] || install_packages "$packages"
+[ "${1:-}" != demo ] || exit 0
 
 # Servers that storages are tested against (tests/servers); the tests of those that can't be had are left out.
 # Maintainer scripts must not start daemons that listen to the world: tests start their own.

@@ -35,7 +35,10 @@ impl<'a> FrameWriter<'a> {
     pub(crate) fn room(&mut self) -> Result<&mut [u8], Halt> {
         if self.buffers.is_none() {
             let mut buffers = self.inlet.buffers()?;
-            buffers.raw.resize(self.frame_bytes, 0);
+            if buffers.raw.len() < self.frame_bytes {
+                // Fresh zeros cost nothing until they are written to, unlike those of a resize.
+                buffers.raw = vec![0; self.frame_bytes];
+            }
             self.buffers = Some(buffers);
         }
         let filled = self.filled;

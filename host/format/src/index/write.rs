@@ -11,8 +11,8 @@ use super::block::{Block, BlockKind};
 use super::footer::{BlockRef, FOOTER_MAX, Trailer, footer_bytes, put_block};
 use super::{HEADER_BYTES, Header, IndexError, LevelRow, TRAILER_BYTES};
 
-/// zstd's own default; higher levels gain under 3 % on rows and cost double the time.
-const COMPRESSION_LEVEL: i32 = 3;
+/// Of the rows of a system's files, 3 gains 1 % and costs a third more time, 5 gains 4 % and costs nearly three times as much.
+const COMPRESSION_LEVEL: i32 = 2;
 
 /// Writes an index to `inner`, front to back.
 pub struct IndexWriter<W> {

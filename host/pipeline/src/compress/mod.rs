@@ -91,7 +91,8 @@ pub(crate) fn encoder_bytes(compression: Compression, level: Option<u32>) -> u64
 
 fn grow(out: &mut Vec<u8>, bytes: usize) {
     if out.len() < bytes {
-        out.resize(bytes, 0);
+        // Fresh zeros cost nothing until they are written to, unlike those of a resize.
+        *out = vec![0; bytes];
     }
 }
 
