@@ -268,7 +268,8 @@ def overhead(bench, what, road, work, login=()):
         "met": share <= 0.01, "storage_alone": round(found["plugin_seconds"] / found["native_seconds"], 4), **found})
     print(f"\n{what}, {segments} segments: {cost * 1000:.2f} ms of {road:.3f} s = {share:.2%} "
           f"(budget 1 %: {'met' if share <= 0.01 else 'MISSED'})\n"
-          f"  storage alone: {found['plugin_seconds']:.4f} s through the plugin, {found['native_seconds']:.4f} s natively")
+          f"  storage alone: {found['plugin_seconds']:.4f} s through the plugin, {found['isolated_seconds']:.4f} s with --isolate=all, "
+          f"{found['native_seconds']:.4f} s natively")
 
 
 def plugin(bench):

@@ -21,7 +21,9 @@ mod tree;
 
 pub use mounted::Mounted;
 pub use mutate::Mutator;
-pub use plugin_storage::{mode_subject, open_storage, open_storage_of, plugin_host, quiet_run};
+pub use plugin_storage::{
+    isolating_host, mode_subject, mode_subject_of, open_storage, open_storage_of, plugin_host, quiet_run,
+};
 pub use process::{Finished, Program, Running, program, shown_by_processes};
 pub use random::Random;
 pub use recipes::{Listing, Recipes};

@@ -1,13 +1,15 @@
-//! Storages as the host opens them: the built component behind the road's trait, in this process.
+//! Storages as the host opens them: the built component behind the road's trait, in this process or beside it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use freezer_conformance::mode::ModeSubject;
 use freezer_pipeline::store::Store;
-use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest};
+use freezer_plugin::{
+    HostConfig, Isolation, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest,
+};
 
-use crate::sandbox::{Sandbox, workspace};
+use crate::sandbox::{Sandbox, freezer_binary, workspace};
 
 /// A host that knows the built plugins. Compiled ones are kept for all test runs.
 ///
@@ -15,6 +17,19 @@ use crate::sandbox::{Sandbox, workspace};
 /// When they aren't built.
 #[must_use]
 pub fn plugin_host(state_dir: PathBuf) -> PluginHost {
+    host(state_dir, Isolation::None)
+}
+
+/// The same, with every plugin in processes of its own, which the binary under test makes.
+///
+/// # Panics
+/// When they aren't built.
+#[must_use]
+pub fn isolating_host(state_dir: PathBuf) -> PluginHost {
+    host(state_dir, Isolation::All)
+}
+
+fn host(state_dir: PathBuf, isolation: Isolation) -> PluginHost {
     let plugins = workspace().join("target/plugins");
     assert!(
         plugins.join("digests").is_file(),
@@ -26,6 +41,8 @@ pub fn plugin_host(state_dir: PathBuf) -> PluginHost {
         cache_dir: Some(workspace().join("target/tmp/compiled-plugins")),
         snapshot_dir: Some(state_dir.join("snapshots")),
         state_dir: Some(state_dir),
+        compiler: Some(freezer_binary()),
+        isolation,
         ..HostConfig::default()
     };
     PluginHost::new(config).unwrap_or_else(|error| panic!("no plugin host: {error}"))
@@ -90,6 +107,21 @@ pub fn mode_subject(
 ) -> (ModeSubject, Sandbox) {
     let sandbox = Sandbox::on_disk();
     let host = plugin_host(sandbox.path("state"));
+    mode_subject_of(sandbox, host, (mode, settings), path, is_free)
+}
+
+/// The same of a host of the caller's.
+///
+/// # Panics
+/// When the plugin isn't there or a setting isn't one of its own.
+#[must_use]
+pub fn mode_subject_of(
+    sandbox: Sandbox,
+    host: PluginHost,
+    (mode, settings): (&str, &[(&str, &str)]),
+    path: Option<PathBuf>,
+    is_free: impl Fn() -> Result<(), String> + 'static,
+) -> (ModeSubject, Sandbox) {
     let plugin = host
         .find(PluginKind::Mode, mode)
         .unwrap_or_else(|error| panic!("{mode}: {error}"));

@@ -235,7 +235,8 @@ fn every_plugin_folder_describes_itself() {
 }
 
 /// Who may speak of denial in the plugin host beside `grants`, and why.
-const DENIALS: [(&str, &str); 9] = [
+const DENIALS: [(&str, &str); 10] = [
+    ("apart/values.rs", "names each kind of an error"),
     ("convert.rs", "one word for another"),
     ("error.rs", "what a refusal says"),
     ("fetch.rs", "where the operator's own download may lead"),

@@ -44,7 +44,8 @@ pub(crate) use restore::RestoreArgs;
 pub(crate) use storage::{InfoArgs, StorageVerb, StoragesArgs, TestArgs};
 pub(crate) use tag::{PinArgs, TagArgs, TagListArgs, TagVerb};
 pub(crate) use values::{
-    BeforeText, CompressionText, Days, DereferenceText, PairText, RateText, StorageFailureText, StorageText,
+    BeforeText, CompressionText, Days, DereferenceText, IsolateText, PairText, RateText, StorageFailureText,
+    StorageText,
 };
 
 /// Backs up, restores and verifies, in formats that plain tools read.
@@ -104,6 +105,17 @@ pub(crate) struct GlobalArgs {
         help_heading = "Everywhere"
     )]
     pub(crate) download_limit: Option<RateText>,
+    /// Run plugins in processes of their own, which can do nothing but compute: those that didn't come with freezer, or all
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHICH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "foreign",
+        help_heading = "Everywhere"
+    )]
+    pub(crate) isolate: Option<IsolateText>,
     /// Whom it makes way for.
     #[command(flatten)]
     pub(crate) priority: PriorityArgs,

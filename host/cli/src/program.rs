@@ -6,9 +6,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use freezer_plugin::{BandwidthLimits, compiler};
+use freezer_plugin::{BandwidthLimits, Isolation, apart, compiler};
 
-use crate::args::{Args, GlobalArgs, RateText};
+use crate::args::{Args, GlobalArgs, IsolateText, RateText};
 use crate::command::{Command, Detail};
 use crate::compat::{self, Era};
 use crate::config::environment::Environment;
@@ -22,10 +22,13 @@ use crate::run::{self, Context};
 
 /// Runs the program.
 pub(crate) fn run(arguments: &[OsString]) -> ExitCode {
-    if let [_, word, rest @ ..] = arguments
-        && word == compiler::WORD
-    {
-        return compiler::serve(rest);
+    if let [_, word, rest @ ..] = arguments {
+        if word == compiler::WORD {
+            return compiler::serve(rest);
+        }
+        if word == apart::WORD {
+            return apart::serve(rest);
+        }
     }
     let (program, rest) = arguments
         .split_first()
@@ -142,12 +145,22 @@ fn execute(
     let context = Context {
         bandwidth,
         plugin_dirs: config.plugin_dirs(&global.plugins_dir),
+        isolation: isolation(global.isolate.or(defaults.isolate)),
         config,
         output,
         usage: std::sync::Mutex::default(),
     };
     let result = run::run(command, &context);
     ended(&context.output, result)
+}
+
+/// Which plugins run in processes of their own, as far as the user has a say in it.
+fn isolation(asked: Option<IsolateText>) -> Isolation {
+    match asked {
+        None | Some(IsolateText::None) => Isolation::None,
+        Some(IsolateText::Foreign) => Isolation::Foreign,
+        Some(IsolateText::All) => Isolation::All,
+    }
 }
 
 /// The exit code of a result; a failure is told first.

@@ -23,7 +23,7 @@ use std::sync::{Mutex, PoisonError};
 
 use freezer_agent::Wanted;
 use freezer_format::name::HostBackupName;
-use freezer_plugin::{BandwidthLimits, PluginUsage};
+use freezer_plugin::{BandwidthLimits, Isolation, PluginUsage};
 use serde_json::{Value, json};
 
 use crate::command::{Command, Detail, Filter, Man, Selection};
@@ -36,6 +36,8 @@ use crate::render::{Output, Style, usage};
 pub(crate) struct Context {
     /// Where plugins are looked for.
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Which plugins run in processes of their own.
+    pub(crate) isolation: Isolation,
     /// How fast all storages together may be written and read.
     pub(crate) bandwidth: BandwidthLimits,
     /// The surroundings.

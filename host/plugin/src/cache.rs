@@ -75,6 +75,12 @@ impl Cache {
         }
     }
 
+    /// The same as bytes, none of which is loaded here. Code of another build of the engine has another name.
+    pub(crate) fn code(&self, engine: &Engine, sha256: &str) -> Option<Vec<u8>> {
+        let file = self.read(&file_name(engine, sha256), MAX_FILE_BYTES)?;
+        Some(file.content().to_vec())
+    }
+
     /// Keeps the compiled form of a component; a failure only costs time later.
     pub(crate) fn put(&self, engine: &Engine, sha256: &str, code: &[u8]) {
         let Some(opened) = self.opened() else { return };

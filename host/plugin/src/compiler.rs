@@ -8,7 +8,6 @@
 //! serialises it, or 1 and a line that says why.
 
 mod child;
-mod confine;
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -101,13 +101,22 @@ pub(crate) fn reason(error: &wasmtime::Error) -> String {
 
 /// The machine's failure, where it has no memory for a component: putting another component there wouldn't help.
 pub(crate) fn without_memory(plugin: &str, error: &wasmtime::Error) -> Option<PluginError> {
-    let is_it = match error.downcast_ref::<std::io::Error>() {
+    is_without_memory(error).then(|| no_memory(plugin, &reason(error)))
+}
+
+/// Whether the machine has no memory.
+pub(crate) fn is_without_memory(error: &wasmtime::Error) -> bool {
+    match error.downcast_ref::<std::io::Error>() {
         Some(error) => error.kind() == std::io::ErrorKind::OutOfMemory,
         None => error.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM),
-    };
-    is_it.then(|| PluginError::Engine {
-        why: format!("there is no memory for plugin {plugin}: {}", reason(error)),
-    })
+    }
+}
+
+/// That failure in words.
+pub(crate) fn no_memory(plugin: &str, why: &str) -> PluginError {
+    PluginError::Engine {
+        why: format!("there is no memory for plugin {plugin}: {why}"),
+    }
 }
 
 /// What the engine does; a compiler must be set alike.

@@ -13,21 +13,21 @@ use std::time::{Duration, Instant};
 
 use freezer_io::http::Client as HttpClient;
 use freezer_io::stop::Stop;
-use wasmtime::component::{ResourceTable, ResourceTableError};
-use wasmtime::{Store, Trap, UpdateDeadline};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::component::ResourceTable;
+use wasmtime::{Store, UpdateDeadline};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use zeroize::Zeroizing;
 
 use crate::bindings::v1::imports::freezer::plugin::types;
 use crate::convert;
-use crate::engine::{self, EngineState};
+use crate::death::Death;
+use crate::engine::EngineState;
 use crate::error::{LimitHit, PluginError};
-use crate::escape;
 use crate::grants::Grants;
 use crate::handles;
 use crate::host::SshSurroundings;
 use crate::interfaces::LogOutput;
-use crate::interfaces::bodies::{BodiesExceeded, ReadExceeded};
+use crate::interfaces::bodies::ReadExceeded;
 use crate::interfaces::resources::BodyBudget;
 use crate::interfaces::tcp::Seats;
 use crate::journal::RunJournal;
@@ -72,6 +72,16 @@ impl PluginContext {
     /// Passes a line of the plugin on, unless it has said enough.
     pub(crate) fn log(&self, level: Level, text: &str) {
         self.log.line(&self.run, level, text);
+    }
+
+    /// How long a call may take; `within` replaces the plugin's own limit.
+    pub(crate) fn time(&self, within: Option<Duration>) -> Duration {
+        let time = within.unwrap_or(self.limits.call);
+        match self.run.bandwidth().is_limited() {
+            // A call that the user slows down takes as long as it takes; what stalls is still noticed.
+            true => time.max(LONG_CALL),
+            false => time,
+        }
     }
 
     /// The value of a secret setting, if the plugin may have it.
@@ -141,7 +151,69 @@ pub(crate) struct GuestState {
     cancelling: Cancelling,
 }
 
+/// A WASI in which there is nothing but clocks and random numbers.
+pub(crate) fn bare_wasi() -> WasiCtxBuilder {
+    let mut wasi = WasiCtx::builder();
+    wasi.allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(1 << 16);
+    wasi
+}
+
 impl GuestState {
+    /// The state of a guest that was never called.
+    pub(crate) fn new(context: &Arc<PluginContext>) -> Self {
+        let limits = &context.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        let said = |level: Level| {
+            let context = Arc::clone(context);
+            LogOutput::new(Arc::new(move |line: &str| context.log(level, line)))
+        };
+        let mut wasi = bare_wasi();
+        wasi.stdout(said(Level::Debug)).stderr(said(Level::Info));
+        Self {
+            table,
+            bodies: BodyBudget::default(),
+            wasi: wasi.build(),
+            ceiling: Ceiling::new(limits, Arc::clone(&context.meter)),
+            clock: CallClock::default(),
+            read_bytes: 0,
+            context: Arc::clone(context),
+            cancelling: Cancelling::Heeded,
+        }
+    }
+
+    /// Begins a call on this thread.
+    pub(crate) fn begin(&mut self, cancelling: Cancelling) {
+        // Whoever looks after the run was cancelled cleans up.
+        let is_late = cancelling == Cancelling::Waits && self.context.run.cancel().is_cancelled();
+        self.cancelling = if is_late { Cancelling::Masked } else { cancelling };
+        self.clock.start();
+        self.read_bytes = 0;
+    }
+
+    /// Counts a call that ended, in which the guest computed so long.
+    pub(crate) fn called(&mut self, cpu: Duration) {
+        self.context.meter.called(cpu);
+        if self.context.run.is_trial() {
+            self.context.meter.holds(handles::open(&mut self.table));
+        }
+    }
+
+    /// Counts what the instance leaves open, in a trial. No call comes after this.
+    pub(crate) fn ended(&mut self) {
+        if self.context.run.is_trial() {
+            self.context.meter.left_open(handles::open(&mut self.table));
+        }
+    }
+
+    /// Notes how much linear memory a guest in a process of its own says that it has.
+    pub(crate) fn holds(&mut self, bytes: u64) {
+        self.ceiling.told(bytes);
+    }
+
     /// Tells whether the guest should stop.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelling == Cancelling::Heeded && self.context.run.cancel().is_cancelled()
@@ -230,26 +302,7 @@ impl Guest {
     /// Makes an empty store under the plugin's ceilings.
     pub(crate) fn new(engine: &Arc<EngineState>, context: &Arc<PluginContext>) -> Self {
         let limits = &context.limits;
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(limits.handles);
-        let mut wasi = WasiCtx::builder();
-        wasi.allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .max_random_size(1 << 16);
-        wasi.stdout(LogOutput::new(context, Level::Debug))
-            .stderr(LogOutput::new(context, Level::Info));
-        let state = GuestState {
-            table,
-            bodies: BodyBudget::default(),
-            wasi: wasi.build(),
-            ceiling: Ceiling::new(limits, Arc::clone(&context.meter)),
-            clock: CallClock::default(),
-            read_bytes: 0,
-            context: Arc::clone(context),
-            cancelling: Cancelling::Heeded,
-        };
-        let mut store = Store::new(engine.engine(), state);
+        let mut store = Store::new(engine.engine(), GuestState::new(context));
         store.limiter(|state| &mut state.ceiling);
         store.set_hostcall_fuel(limits.transfer_bytes);
         store.set_epoch_deadline(1);
@@ -283,27 +336,14 @@ impl Guest {
         within: Option<Duration>,
         make: impl AsyncFnOnce(&mut Store<GuestState>) -> wasmtime::Result<T>,
     ) -> Result<T, PluginError> {
-        let context = &self.store.data().context;
-        let mut time = within.unwrap_or(context.limits.call);
-        if context.run.bandwidth().is_limited() {
-            // A call that the user slows down takes as long as it takes; what stalls is still noticed.
-            time = time.max(LONG_CALL);
-        }
-        let state = self.store.data_mut();
-        // Whoever looks after the run was cancelled cleans up.
-        let is_late = cancelling == Cancelling::Waits && state.context.run.cancel().is_cancelled();
-        state.cancelling = if is_late { Cancelling::Masked } else { cancelling };
-        state.clock.start();
-        state.read_bytes = 0;
+        let time = self.store.data().context.time(within);
+        self.store.data_mut().begin(cancelling);
         self.store.set_epoch_deadline(1);
         let engine = Arc::clone(&self.engine);
         let store = &mut self.store;
         let result = engine.block_on(async move { tokio::time::timeout(time, make(store)).await });
         let state = self.store.data_mut();
-        state.context.meter.called(state.clock.spent());
-        if state.context.run.is_trial() {
-            state.context.meter.holds(handles::open(&mut state.table));
-        }
+        state.called(state.clock.spent());
         match result {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(self.died(call, &error)),
@@ -326,14 +366,6 @@ impl Guest {
             })
     }
 
-    /// Counts what the instance leaves open, in a trial. No call comes after this.
-    pub(crate) fn ended(&mut self) {
-        let state = self.store.data_mut();
-        if state.context.run.is_trial() {
-            state.context.meter.left_open(handles::open(&mut state.table));
-        }
-    }
-
     fn limit(&self, call: &'static str, limit: LimitHit) -> PluginError {
         PluginError::Limit {
             plugin: self.store.data().context.name.clone(),
@@ -345,44 +377,6 @@ impl Guest {
     /// Why a call ended in the engine and not in an answer.
     fn died(&self, call: &'static str, error: &wasmtime::Error) -> PluginError {
         let state = self.store.data();
-        let limits = &state.context.limits;
-        if error.downcast_ref::<CpuExceeded>().is_some() {
-            return self.limit(call, LimitHit::Cpu(limits.cpu));
-        }
-        if matches!(
-            error.downcast_ref::<ResourceTableError>(),
-            Some(ResourceTableError::Full)
-        ) {
-            return self.limit(call, LimitHit::Handles(limits.handles));
-        }
-        if error.downcast_ref::<ReadExceeded>().is_some() {
-            return self.limit(call, LimitHit::Read(limits.read_bytes));
-        }
-        if error.downcast_ref::<BodiesExceeded>().is_some() {
-            return self.limit(call, LimitHit::Bodies(BodyBudget::MAX_BYTES));
-        }
-        if let Some(error) = engine::without_memory(&state.context.name, error) {
-            return error;
-        }
-        let text = error.root_cause().to_string();
-        // wasmtime has no type for this one.
-        if text.contains("fuel allocated for hostcalls") {
-            return self.limit(call, LimitHit::Transfer(limits.transfer_bytes));
-        }
-        // A guest that gets no memory panics: the refusal before it is the cause.
-        if let Some(refused) = state.ceiling.refused() {
-            return self.limit(call, refused);
-        }
-        let why = match error.downcast_ref::<Trap>() {
-            Some(Trap::UnreachableCodeReached) => "it panicked".to_owned(),
-            Some(Trap::StackOverflow) => "it ran out of stack".to_owned(),
-            Some(trap) => trap.to_string(),
-            None => escape::line(&text, 1000),
-        };
-        PluginError::Trap {
-            plugin: state.context.name.clone(),
-            call,
-            why,
-        }
+        Death::of(error, state.ceiling.refused()).told(&state.context, call)
     }
 }

@@ -6,6 +6,7 @@
 mod admission;
 mod config;
 mod leftovers;
+mod programs;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,20 +17,19 @@ use freezer_pipeline::store::Store;
 use wasmtime::component::Component;
 use zeroize::Zeroizing;
 
+use crate::apart::{Code, Spawner};
 use crate::audit::AuditLog;
-use crate::bindings::v1::mode::ModePluginPre;
-use crate::bindings::v1::storage::StoragePluginPre;
-use crate::cache::{self, Cache};
-use crate::compiler::{self, Compiler, Job};
-use crate::contract;
+use crate::bindings::v1::mode::ModePlugin;
+use crate::bindings::v1::storage::StoragePlugin;
+use crate::cache::Cache;
 use crate::convert;
 use crate::discover::{self, Discovered};
-use crate::engine::{self, EngineState};
+use crate::engine::EngineState;
 use crate::error::PluginError;
 use crate::facts::KnownFiles;
 use crate::grant_file::OperatorGrants;
 use crate::grants::{self, GrantSet, Grants};
-use crate::guest::{Guest, GuestState, PluginContext};
+use crate::guest::PluginContext;
 use crate::interfaces::tcp::Seats;
 use crate::journal::RunJournal;
 use crate::limits::PluginLimits;
@@ -45,7 +45,7 @@ use crate::signature::Signature;
 use crate::storage::PluginStore;
 use crate::trust::TrustStore;
 
-pub use config::{HostConfig, SshSurroundings, StorageRequest};
+pub use config::{HostConfig, Isolation, SshSurroundings, StorageRequest};
 pub use leftovers::LeftoverReport;
 
 /// A plugin that was found and may be used.
@@ -112,6 +112,10 @@ pub struct PluginHost {
     engine: Mutex<Option<Arc<EngineState>>>,
     /// What was compiled or loaded by this host, by digest: a run may open one storage several times.
     components: Mutex<BTreeMap<String, Component>>,
+    /// The code of those that run in processes of their own.
+    codes: Mutex<BTreeMap<String, Arc<Code>>>,
+    /// What starts these processes.
+    spawner: Mutex<Option<Arc<Spawner>>>,
 }
 
 impl PluginHost {
@@ -129,6 +133,8 @@ impl PluginHost {
             found: OnceLock::new(),
             engine: Mutex::new(None),
             components: Mutex::default(),
+            codes: Mutex::default(),
+            spawner: Mutex::new(None),
             config,
         })
     }
@@ -294,18 +300,14 @@ impl PluginHost {
     pub fn load(&self, plugin: &Plugin, run: &Arc<Run>) -> Result<(), PluginError> {
         let (engine, context) = (self.engine()?, self.context(plugin, &Settings::new(), run));
         match plugin.manifest.kind {
-            PluginKind::Storage => {
-                let storage = self.storage(&engine, plugin)?;
-                Guest::new(&engine, &context)
-                    .start(async |store| storage.instantiate_async(store).await)
-                    .map(drop)
-            }
-            PluginKind::Mode => {
-                let mode = self.mode(&engine, plugin)?;
-                Guest::new(&engine, &context)
-                    .start(async |store| mode.instantiate_async(store).await)
-                    .map(drop)
-            }
+            PluginKind::Storage => self
+                .program::<StoragePlugin>(&engine, plugin)?
+                .start(&engine, &context)
+                .map(drop),
+            PluginKind::Mode => self
+                .program::<ModePlugin>(&engine, plugin)?
+                .start(&engine, &context)
+                .map(drop),
         }
     }
 
@@ -323,7 +325,7 @@ impl PluginHost {
         let settings = plugin.manifest.complete(settings)?;
         let engine = self.engine()?;
         let opener = Opener {
-            plugin: self.storage(&engine, plugin)?,
+            plugin: self.program(&engine, plugin)?,
             engine,
             context: self.context(plugin, &settings, run),
             settings: convert::settings(&plugin.manifest, &settings),
@@ -368,69 +370,11 @@ impl PluginHost {
     ) -> Result<ModeOpener, PluginError> {
         let engine = self.engine()?;
         Ok(ModeOpener {
-            plugin: self.mode(&engine, plugin)?,
+            plugin: self.program(&engine, plugin)?,
             engine,
             context: self.context(plugin, settings, run),
             settings: convert::settings(&plugin.manifest, settings),
         })
-    }
-
-    fn storage(
-        &self,
-        engine: &EngineState,
-        plugin: &Plugin,
-    ) -> Result<StoragePluginPre<GuestState>, PluginError> {
-        let linked = engine.linker().instantiate_pre(&self.component(engine, plugin)?);
-        linked
-            .and_then(StoragePluginPre::new)
-            .map_err(|error| bad_component(plugin, &error))
-    }
-
-    fn mode(&self, engine: &EngineState, plugin: &Plugin) -> Result<ModePluginPre<GuestState>, PluginError> {
-        let linked = engine.linker().instantiate_pre(&self.component(engine, plugin)?);
-        linked
-            .and_then(ModePluginPre::new)
-            .map_err(|error| bad_component(plugin, &error))
-    }
-
-    fn component(&self, engine: &EngineState, plugin: &Plugin) -> Result<Component, PluginError> {
-        // Held while it is compiled: nobody gains from compiling the same plugin twice at once.
-        let mut components = self.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = components.get(&plugin.sha256) {
-            return Ok(component.clone());
-        }
-        self.admit(plugin)?;
-        let component = self.cache.get(engine.engine(), &plugin.sha256);
-        let component = component.map_or_else(|| self.compile(engine, plugin), Ok)?;
-        components.insert(plugin.sha256.clone(), component.clone());
-        Ok(component)
-    }
-
-    fn compile(&self, engine: &EngineState, plugin: &Plugin) -> Result<Component, PluginError> {
-        let (engine, name) = (engine.engine(), &plugin.manifest.name);
-        let bytes = discover::read_component(&plugin.path)?;
-        if discover::digest(&bytes) != plugin.sha256 {
-            return Err(changed(name));
-        }
-        let job = Job {
-            plugin: name,
-            bytes: &bytes,
-            limits: &self.limits(name),
-        };
-        let code = match plugin.first_party {
-            true => compiler::here(engine, &job)?,
-            false => self.compiler().compile(engine, &job)?,
-        };
-        self.cache.put(engine, &plugin.sha256, &code);
-        cache::load(engine, &code).map_err(|error| bad_component(plugin, &error))
-    }
-
-    /// What compiles foreign plugins.
-    fn compiler(&self) -> Compiler {
-        Compiler {
-            program: self.config.compiler.clone(),
-            reservation_bytes: self.config.limits.largest_memory(),
-        }
     }
 
     fn context(&self, plugin: &Plugin, settings: &Settings, run: &Arc<Run>) -> Arc<PluginContext> {
@@ -476,20 +420,6 @@ impl PluginHost {
                 engine.insert(EngineState::start(self.config.limits.largest_memory())?),
             )),
         }
-    }
-}
-
-fn bad_component(plugin: &Plugin, error: &wasmtime::Error) -> PluginError {
-    if let Some(error) = engine::without_memory(&plugin.manifest.name, error) {
-        return error;
-    }
-    let (mut why, newer) = (engine::reason(error), contract::newer(&plugin.manifest.contract));
-    if let Some(newer) = newer {
-        why.push_str(&format!("; {newer}"));
-    }
-    PluginError::Load {
-        plugin: plugin.manifest.name.clone(),
-        why,
     }
 }
 

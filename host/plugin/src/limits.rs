@@ -206,6 +206,24 @@ fn thread_time() -> Duration {
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
+/// The processor time that a process has used; `None` if there is no such process.
+#[expect(unsafe_code, reason = "no safe binding of clock_getcpuclockid is maintained")]
+pub(crate) fn process_time(process: u32) -> Option<Duration> {
+    let mut clock: libc::clockid_t = 0;
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let process = libc::pid_t::try_from(process).ok()?;
+    // SAFETY: both calls write into the variable that they are given, and only if they answer 0.
+    let known = unsafe {
+        libc::clock_getcpuclockid(process, &raw mut clock) == 0
+            && libc::clock_gettime(clock, &raw mut time) == 0
+    };
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    known.then(|| Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0)))
+}
+
 /// Grants or refuses growth, and remembers what it refused: a guest that gets no memory panics like any other.
 #[derive(Debug)]
 pub(crate) struct Ceiling {
@@ -230,6 +248,20 @@ impl Ceiling {
             used_bytes: 0,
             refused: None,
             meter,
+        }
+    }
+
+    /// Linear memory granted so far, in bytes.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// Notes what a process of its own says that its guest uses; it could say anything.
+    pub(crate) fn told(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.memory_bytes);
+        if let Some(more) = bytes.checked_sub(self.used_bytes) {
+            self.used_bytes = bytes;
+            self.meter.grew(more);
         }
     }
 

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 use freezer_pipeline::store::ErrorKind;
 
 use crate::bindings::v1::mode::exports::freezer::plugin::mode as wit;
+use crate::calls::{GivenBody, mode as calls};
 use crate::error::PluginError;
 use crate::guest::LONG_CALL;
 use crate::interfaces::resources::{Body, Origin};
 use crate::settings::Settings;
 
 pub(crate) use session::ModeOpener;
-use session::Session;
+use session::{Session, wit_outcome};
 
 /// The longest note that a mode may leave in the manifest, in bytes.
 pub const MAX_NOTE_BYTES: usize = 64 << 10;
@@ -126,9 +127,8 @@ impl ModeBackup {
             level: request.level,
             parent_note: request.parent_note,
         };
-        let session = Session::prepare(opener, "prepare-backup", async |mode, store| {
-            mode.call_prepare_backup(store, &request).await
-        })?;
+        let prepare = calls::PrepareBackup { request: &request };
+        let session = Session::prepare(opener, "prepare-backup", prepare)?;
         Ok(Self { session })
     }
 
@@ -138,9 +138,7 @@ impl ModeBackup {
     /// What the mode reported, or why it was stopped. Call `finish` all the same.
     pub fn next_source(&mut self) -> Result<Option<ModeSource>, PluginError> {
         const CALL: &str = "next";
-        let source = self.session.call(CALL, async |mode, store, handle| {
-            mode.backup().call_next(store, handle).await
-        })?;
+        let source = self.session.call(CALL, calls::Next {})?;
         let Some(source) = source else { return Ok(None) };
         let (opener, guest) = self.session.parts(CALL)?;
         let source = source::accept(&opener.context, guest, source);
@@ -170,11 +168,10 @@ impl ModeBackup {
     /// Why the application may still be frozen, or what is left behind.
     pub fn finish(mut self, outcome: &Outcome) -> Result<String, PluginError> {
         const CALL: &str = "finish";
-        let note = self
-            .session
-            .finish(outcome, async |mode, store, handle, outcome| {
-                mode.backup().call_finish(store, handle, outcome).await
-            })?;
+        let finish = calls::FinishBackup {
+            outcome: &wit_outcome(outcome),
+        };
+        let note = self.session.finish(outcome, finish)?;
         if note.len() > MAX_NOTE_BYTES {
             let why = format!(
                 "its note has {} bytes, at most {MAX_NOTE_BYTES} are allowed",
@@ -188,11 +185,8 @@ impl ModeBackup {
 
 impl Drop for ModeBackup {
     fn drop(&mut self) {
-        let ended = self.session.abandon(async |mode, store, handle, outcome| {
-            mode.backup()
-                .call_finish(store, handle, outcome)
-                .await
-                .map(|result| result.map(drop))
+        let ended = self.session.abandon(calls::FinishBackup {
+            outcome: &wit::Outcome::Cancelled,
         });
         if let Err(error) = ended {
             tracing::warn!(%error, "a backup that was given up didn't end well");
@@ -217,9 +211,8 @@ impl ModeRestore {
             settings: opener.settings.clone(),
             note: request.note,
         };
-        let session = Session::prepare(opener, "prepare-restore", async |mode, store| {
-            mode.call_prepare_restore(store, &asked).await
-        })?;
+        let prepare = calls::PrepareRestore { request: &asked };
+        let session = Session::prepare(opener, "prepare-restore", prepare)?;
         Ok(Self {
             session,
             target: request.target,
@@ -231,9 +224,7 @@ impl ModeRestore {
     /// # Errors
     /// What the mode reported, or why it was stopped. Call `finish` all the same.
     pub fn destination(&mut self, source: &str) -> Result<Destination, PluginError> {
-        let destination = self.session.call("destination", async |mode, store, handle| {
-            mode.restore().call_destination(store, handle, source).await
-        })?;
+        let destination = self.session.call("destination", calls::Destination { source })?;
         Ok(match destination {
             wit::Destination::Directory(path) => {
                 let path = PathBuf::from(path);
@@ -263,11 +254,10 @@ impl ModeRestore {
             .push(Body::stream(content, None, Origin::Backup));
         let body =
             pushed.map_err(|error| opener.broken(CALL, format!("its handles are used up: {error}")))?;
+        let content = GivenBody(body.rep());
         // It takes as long as all the bytes do; who waits for nothing else can press Ctrl-C.
         self.session
-            .call_within(CALL, Some(LONG_CALL), async |mode, store, handle| {
-                mode.restore().call_receive(store, handle, source, body).await
-            })
+            .call_within(CALL, Some(LONG_CALL), calls::Receive { source, content })
     }
 
     /// Ends the restore.
@@ -275,17 +265,17 @@ impl ModeRestore {
     /// # Errors
     /// What is not in order afterwards.
     pub fn finish(mut self, outcome: &Outcome) -> Result<(), PluginError> {
-        self.session
-            .finish(outcome, async |mode, store, handle, outcome| {
-                mode.restore().call_finish(store, handle, outcome).await
-            })
+        let finish = calls::FinishRestore {
+            outcome: &wit_outcome(outcome),
+        };
+        self.session.finish(outcome, finish)
     }
 }
 
 impl Drop for ModeRestore {
     fn drop(&mut self) {
-        let ended = self.session.abandon(async |mode, store, handle, outcome| {
-            mode.restore().call_finish(store, handle, outcome).await
+        let ended = self.session.abandon(calls::FinishRestore {
+            outcome: &wit::Outcome::Cancelled,
         });
         if let Err(error) = ended {
             tracing::warn!(%error, "a restore that was given up didn't end well");

@@ -74,6 +74,8 @@ pub(crate) enum Forbidden {
     Unsigned,
     /// Signatures by keys that only the user trusts.
     UserKeys,
+    /// Plugins in freezer's own process.
+    SharedProcess,
 }
 
 /// Hosts as a rule names them.
@@ -170,6 +172,7 @@ struct EveryText {
     forbid_grants: Vec<Spanned<String>>,
     forbid_hosts: Vec<Spanned<String>>,
     forbid_plugins: Vec<Spanned<String>>,
+    forbid_shared_process: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -181,6 +184,7 @@ struct ForeignText {
     forbid_keys: Vec<Spanned<String>>,
     forbid_unsigned: Option<Spanned<bool>>,
     forbid_user_keys: Option<Spanned<bool>>,
+    forbid_shared_process: Option<Spanned<bool>>,
 }
 
 impl Policy {
@@ -208,6 +212,14 @@ impl Policy {
         &self.0
     }
 
+    /// The rule by which such plugins must run in processes of their own, if there is one.
+    pub(crate) fn wants_apart(&self, first_party: bool) -> Option<&Rule> {
+        let wants = |rule: &&Rule| {
+            matches!(rule.what, Forbidden::SharedProcess) && !(rule.only_foreign && first_party)
+        };
+        self.0.iter().find(wants)
+    }
+
     fn add(&mut self, text: &str, file: &ScopedFile) -> Result<(), String> {
         let FileText {
             every_plugin: every,
@@ -222,6 +234,11 @@ impl Policy {
         reading.list("forbid-grants", &every.forbid_grants, parse_grant)?;
         reading.list("forbid-hosts", &every.forbid_hosts, parse_host)?;
         reading.list("forbid-plugins", &every.forbid_plugins, parse_plugin)?;
+        reading.flag(
+            "forbid-shared-process",
+            every.forbid_shared_process,
+            Forbidden::SharedProcess,
+        );
         reading.only_foreign = true;
         reading.list("forbid-grants", &foreign.forbid_grants, parse_grant)?;
         reading.list("forbid-hosts", &foreign.forbid_hosts, parse_host)?;
@@ -229,6 +246,11 @@ impl Policy {
         reading.list("forbid-keys", &foreign.forbid_keys, parse_key)?;
         reading.flag("forbid-unsigned", foreign.forbid_unsigned, Forbidden::Unsigned);
         reading.flag("forbid-user-keys", foreign.forbid_user_keys, Forbidden::UserKeys);
+        reading.flag(
+            "forbid-shared-process",
+            foreign.forbid_shared_process,
+            Forbidden::SharedProcess,
+        );
         if self.0.len() > MAX_RULES {
             return Err(format!("there are more than {MAX_RULES} rules"));
         }
@@ -338,6 +360,30 @@ pub(crate) mod tests {
             format!("{file} 8: forbid-unsigned = true"),
         ];
         assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn plugins_can_be_forbidden_freezers_own_process() {
+        let wants = |text: &str| {
+            let policy = policy(text).unwrap();
+            [true, false].map(|first_party| {
+                let rule = policy.wants_apart(first_party);
+                rule.map(|rule| rule.line.line)
+            })
+        };
+        assert_eq!(wants(""), [None, None]);
+        assert_eq!(
+            wants("[foreign-plugins]\nforbid-shared-process = true"),
+            [None, Some(2)]
+        );
+        assert_eq!(
+            wants("[every-plugin]\nforbid-shared-process = true"),
+            [Some(2), Some(2)]
+        );
+        assert_eq!(
+            wants("[every-plugin]\nforbid-shared-process = false"),
+            [None, None]
+        );
     }
 
     #[test]

@@ -3,32 +3,30 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use freezer_pipeline::store::Limits;
-use wasmtime::Store;
-use wasmtime::component::{Resource, ResourceAny};
+use wasmtime::component::Resource;
 
 use crate::answers;
 use crate::bindings::v1::imports::freezer::plugin::types;
-use crate::bindings::v1::storage::exports::freezer::plugin::storage::Guest as StorageExports;
-use crate::bindings::v1::storage::{StoragePlugin, StoragePluginPre};
+use crate::bindings::v1::storage::StoragePlugin;
+use crate::calls::{Call, storage};
 use crate::convert;
 use crate::engine::EngineState;
 use crate::error::PluginError;
-use crate::guest::{Cancelling, Guest, GuestState, PluginContext};
+use crate::guest::{Cancelling, PluginContext};
 use crate::interfaces::resources::{Body, Taken};
+use crate::running::{Program, Running};
 
 /// What opens instances.
 pub(crate) struct Opener {
     pub(crate) engine: Arc<EngineState>,
-    pub(crate) plugin: StoragePluginPre<GuestState>,
+    pub(crate) plugin: Program<StoragePlugin>,
     pub(crate) context: Arc<PluginContext>,
     pub(crate) settings: Vec<types::Setting>,
 }
 
 /// One instance with its opened store.
 pub(crate) struct Instance {
-    guest: Guest,
-    exports: StoragePlugin,
-    store: ResourceAny,
+    guest: Running<StoragePlugin>,
     name: String,
 }
 
@@ -69,9 +67,7 @@ impl Pool {
     /// What the storage says that it can take, checked.
     pub(crate) fn limits(&self) -> Result<Limits, PluginError> {
         self.with(|instance| {
-            let limits = instance.call("limits", Cancelling::Masked, async |guest, store, handle| {
-                guest.store().call_limits(store, handle).await
-            })?;
+            let limits = instance.call("limits", Cancelling::Masked, storage::Limits {})?;
             answers::limits(&limits).map_err(|why| instance.broken("limits", why))
         })
     }
@@ -150,50 +146,38 @@ impl Drop for Lease<'_> {
 
 impl Opener {
     fn open(&self) -> Result<Instance, PluginError> {
-        let mut guest = Guest::new(&self.engine, &self.context);
-        let exports = guest.start(async |store| self.plugin.instantiate_async(store).await)?;
-        let opened = guest.call("open", Cancelling::Masked, None, async |store| {
-            exports
-                .freezer_plugin_storage()
-                .call_open(store, &self.settings)
-                .await
-        })?;
+        let mut guest = self.plugin.start(&self.engine, &self.context)?;
+        let open = storage::Open {
+            settings: &self.settings,
+        };
+        let opened = guest.call("open", (Cancelling::Masked, None), open)?;
         let name = self.context.name.clone();
-        let store = opened.map_err(|error| convert::reported(&name, "open", &error))?;
-        Ok(Instance {
-            guest,
-            exports,
-            store,
-            name,
-        })
+        opened.map_err(|error| convert::reported(&name, "open", &error))?;
+        Ok(Instance { guest, name })
     }
 }
 
 impl Instance {
     /// Calls into the opened store.
-    pub(crate) fn call<T>(
+    pub(crate) fn call<C: Call<StoragePlugin>>(
         &mut self,
         name: &'static str,
         cancelling: Cancelling,
-        make: impl AsyncFnOnce(&StorageExports, &mut Store<GuestState>, ResourceAny) -> wasmtime::Result<T>,
-    ) -> Result<T, PluginError> {
-        let (exports, handle) = (self.exports.freezer_plugin_storage(), self.store);
-        self.guest.call(name, cancelling, None, async |store| {
-            make(exports, store, handle).await
-        })
+        call: C,
+    ) -> Result<C::Answer, PluginError> {
+        self.guest.call(name, (cancelling, None), call)
     }
 
     /// Drops the opened store as the contract has it, which closes what that holds. Elsewhere than in a trial all of it goes
     /// with the instance.
     fn close(mut self) {
-        let handle = self.store;
-        let dropped = self.guest.call("drop", Cancelling::Masked, None, async |store| {
-            handle.resource_drop_async(store).await
-        });
+        let dropped = self
+            .guest
+            .call("drop", (Cancelling::Masked, None), storage::Close {});
         if let Err(error) = dropped {
             tracing::debug!(%error, "when the store was dropped");
         }
-        self.guest.ended();
+        self.guest.state().ended();
     }
 
     /// Believes an answer only after a check.

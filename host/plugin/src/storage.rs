@@ -16,11 +16,10 @@ use freezer_io::retry::{self, RetryPolicy, Verdict};
 use freezer_pipeline::store::{
     Cause, ContainerUsage, ErrorKind, Existing, KeyEntry, Limits, Page, PendingPage, Store, StoreError,
 };
-use wasmtime::component::Resource;
 
 use crate::answers;
 use crate::bindings::v1::imports::freezer::plugin::types;
-use crate::bindings::v1::storage::exports::freezer::plugin::storage as wit;
+use crate::calls::{LentBody, storage as calls};
 use crate::convert;
 use crate::error::PluginError;
 use crate::guest::Cancelling;
@@ -198,9 +197,7 @@ impl Caller {
     fn piece(&self, key: &str, offset: u64, length: Option<u64>) -> Result<Piece, StoreError> {
         const CALL: Call = Call::new("read", "read").cancellable();
         self.call(&CALL, key, |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_read(store, handle, key, offset, length).await
-            })?;
+            let answer = instance.call(CALL.name, CALL.cancelling, calls::Read { key, offset, length })?;
             let body = match answer {
                 Ok(body) => instance.take_body(CALL.name, body)?,
                 Err(error) => return Ok(Err(error)),
@@ -313,9 +310,7 @@ impl Store for PluginStore {
     fn list(&self, prefix: &str, cursor: Option<&str>) -> Result<Page, StoreError> {
         const CALL: Call = Call::new("list", "list").looking();
         self.0.call(&CALL, prefix, |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_list(store, handle, prefix, cursor).await
-            })?;
+            let answer = instance.call(CALL.name, CALL.cancelling, calls::List { prefix, cursor })?;
             instance.checked(CALL.name, answer, |page| answers::page(prefix, cursor, page))
         })
     }
@@ -323,9 +318,7 @@ impl Store for PluginStore {
     fn stat(&self, key: &str) -> Result<Option<KeyEntry>, StoreError> {
         const CALL: Call = Call::new("stat", "look at").looking();
         self.0.call(&CALL, key, |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_stat(store, handle, key).await
-            })?;
+            let answer = instance.call(CALL.name, CALL.cancelling, calls::Stat { key })?;
             let answer = match answer {
                 Err(error) if error.kind == types::ErrorKind::NotFound => Ok(None),
                 answer => answer.map(Some),
@@ -359,16 +352,22 @@ impl Store for PluginStore {
     fn put(&self, key: &str, content: Arc<Vec<u8>>, existing: Existing) -> Result<(), StoreError> {
         const CALL: Call = Call::new("put", "write").cancellable();
         let wanted = match existing {
-            Existing::Replace => wit::Existing::Replace,
-            Existing::Refuse => wit::Existing::Refuse,
+            Existing::Replace => calls::Existing::Replace,
+            Existing::Refuse => calls::Existing::Refuse,
         };
         let tries = AtomicU32::new(0);
         let put = self.0.call(&CALL, key, |instance| {
             tries.fetch_add(1, Ordering::Relaxed);
             instance.lend(&content, |instance, body| {
-                instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                    guest.store().call_put(store, handle, key, body, wanted).await
-                })
+                instance.call(
+                    CALL.name,
+                    CALL.cancelling,
+                    calls::PutObject {
+                        key,
+                        content: body,
+                        existing: wanted,
+                    },
+                )
             })
         });
         put.map_err(|error| match error.kind {
@@ -385,9 +384,7 @@ impl Store for PluginStore {
         const CALL: Call = Call::new("remove", "remove");
         let first = keys.first().map(String::as_str).unwrap_or_default();
         self.0.call(&CALL, first, |instance| {
-            instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_remove(store, handle, keys).await
-            })
+            instance.call(CALL.name, CALL.cancelling, calls::Remove { keys })
         })
     }
 
@@ -395,9 +392,7 @@ impl Store for PluginStore {
         // An upload whose name got lost is found by `pending`.
         const CALL: Call = Call::new("begin", "begin to write").cancellable();
         let upload = self.0.call(&CALL, key, |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_begin(store, handle, key, size).await
-            })?;
+            let answer = instance.call(CALL.name, CALL.cancelling, calls::Begin { key, size })?;
             instance.checked(CALL.name, answer, answers::upload)
         })?;
         let mut uploads = self.0.uploads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -416,12 +411,16 @@ impl Store for PluginStore {
         let upload = upload.to_owned();
         self.0.call(&CALL, &self.0.key_of(&upload), |instance| {
             let answer = instance.lend(&content, |instance, body| {
-                instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                    guest
-                        .store()
-                        .call_put_segment(store, handle, &upload, number, offset, body)
-                        .await
-                })
+                instance.call(
+                    CALL.name,
+                    CALL.cancelling,
+                    calls::PutSegment {
+                        upload: &upload,
+                        number,
+                        offset,
+                        content: body,
+                    },
+                )
             })?;
             instance.checked(CALL.name, answer, answers::receipt)
         })
@@ -431,12 +430,15 @@ impl Store for PluginStore {
         const CALL: Call = Call::new("commit", "finish writing");
         let upload = upload.to_owned();
         self.0.call(&CALL, &self.0.key_of(&upload), |instance| {
-            instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest
-                    .store()
-                    .call_commit(store, handle, &upload, size, receipts)
-                    .await
-            })
+            instance.call(
+                CALL.name,
+                CALL.cancelling,
+                calls::Commit {
+                    upload: &upload,
+                    size,
+                    receipts,
+                },
+            )
         })
     }
 
@@ -444,18 +446,14 @@ impl Store for PluginStore {
         const CALL: Call = Call::new("abort", "give up");
         let upload = upload.to_owned();
         self.0.call(&CALL, &self.0.key_of(&upload), |instance| {
-            instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_abort(store, handle, &upload).await
-            })
+            instance.call(CALL.name, CALL.cancelling, calls::Abort { upload: &upload })
         })
     }
 
     fn pending(&self, prefix: &str, cursor: Option<&str>) -> Result<PendingPage, StoreError> {
         const CALL: Call = Call::new("pending", "list what is unfinished below").looking();
         self.0.call(&CALL, prefix, |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_pending(store, handle, prefix, cursor).await
-            })?;
+            let answer = instance.call(CALL.name, CALL.cancelling, calls::Pending { prefix, cursor })?;
             instance.checked(CALL.name, answer, |page| answers::pending(prefix, cursor, page))
         })
     }
@@ -463,9 +461,7 @@ impl Store for PluginStore {
     fn usage(&self) -> Result<Vec<ContainerUsage>, StoreError> {
         const CALL: Call = Call::new("usage", "measure").cancellable();
         self.0.call(&CALL, "", |instance| {
-            let answer = instance.call(CALL.name, CALL.cancelling, async |guest, store, handle| {
-                guest.store().call_usage(store, handle).await
-            })?;
+            let answer = instance.call(CALL.name, CALL.cancelling, calls::Usage {})?;
             instance.checked(CALL.name, answer, answers::usage)
         })
     }
@@ -476,10 +472,10 @@ impl Instance {
     fn lend<T>(
         &mut self,
         content: &Arc<Vec<u8>>,
-        call: impl FnOnce(&mut Self, Resource<Body>) -> Result<T, PluginError>,
+        call: impl FnOnce(&mut Self, LentBody) -> Result<T, PluginError>,
     ) -> Result<T, PluginError> {
         let own = self.push_body(Body::bytes(Arc::clone(content), Origin::Backup))?;
-        let result = call(self, Resource::new_borrow(own.rep()));
+        let result = call(self, LentBody(own.rep()));
         // After a trap the store is dropped with all that it holds.
         if result.is_ok() {
             self.drop_body(own)?;

@@ -174,6 +174,17 @@ pub(crate) enum StorageFailureText {
     Abort,
 }
 
+/// Which plugins run in processes of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum IsolateText {
+    /// None, unless a policy wants it
+    None,
+    /// Those that didn't come with freezer
+    Foreign,
+    /// All
+    All,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

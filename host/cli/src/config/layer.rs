@@ -13,8 +13,8 @@ use super::hooks::HookLayer;
 use super::rules::Rules;
 use super::size::Size;
 use crate::args::{
-    BackupArgs, CompressionText, Days, DereferenceText, DropCachesText, IoClassText, PairText, RateText,
-    StorageFailureText, StorageText,
+    BackupArgs, CompressionText, Days, DereferenceText, DropCachesText, IoClassText, IsolateText, PairText,
+    RateText, StorageFailureText, StorageText,
 };
 
 /// Options that may be given in several places; absent means "ask the next layer".
@@ -114,6 +114,9 @@ pub(crate) struct Layer {
     /// Bytes a second from all storages together; for all backups.
     #[serde(deserialize_with = "super::written::rate")]
     pub(crate) download_limit: Option<RateText>,
+    /// Which plugins run in processes of their own; for all backups.
+    #[serde(deserialize_with = "super::written::isolate")]
+    pub(crate) isolate: Option<IsolateText>,
     /// Tags of new backups.
     #[serde(deserialize_with = "super::rules::texts")]
     pub(crate) tag: Vec<String>,
@@ -161,6 +164,7 @@ pub(crate) const KEYS: &[&str] = &[
     "memory",
     "upload-limit",
     "download-limit",
+    "isolate",
     "tag",
     "keep-last",
     "keep-hourly",
@@ -179,6 +183,7 @@ pub(crate) const KEYS: &[&str] = &[
 pub(crate) const FOR_ALL: &[&str] = &[
     "upload-limit",
     "download-limit",
+    "isolate",
     "plugins-dir",
     "nice",
     "ionice",
@@ -251,6 +256,7 @@ impl Layer {
             memory: self.memory.or(below.memory),
             upload_limit: self.upload_limit.or(below.upload_limit),
             download_limit: self.download_limit.or(below.download_limit),
+            isolate: self.isolate.or(below.isolate),
             tag: match self.tag.is_empty() {
                 true => below.tag,
                 false => self.tag,

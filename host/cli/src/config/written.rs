@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use serde::{Deserialize, Deserializer};
 
 use super::size::Size;
-use crate::args::{Days, DereferenceText, RateText, StorageFailureText, StorageText};
+use crate::args::{Days, DereferenceText, IsolateText, RateText, StorageFailureText, StorageText};
 
 /// A text that has a parser of its own.
 pub(super) fn parsed<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
@@ -114,4 +114,12 @@ pub(super) fn storage_failure<'de, D: Deserializer<'de>>(
     <StorageFailureText as clap::ValueEnum>::from_str(&text, false)
         .map(Some)
         .map_err(|_| serde::de::Error::custom("on-storage-failure is continue or abort"))
+}
+
+/// Which plugins run in processes of their own, by its word.
+pub(super) fn isolate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<IsolateText>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    <IsolateText as clap::ValueEnum>::from_str(&text, false)
+        .map(Some)
+        .map_err(|_| serde::de::Error::custom("isolate is none, foreign or all"))
 }

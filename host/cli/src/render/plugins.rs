@@ -138,6 +138,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) manifest: &'a PluginManifest,
     /// Its ceilings.
     pub(crate) limits: PluginLimits,
+    /// Whether it runs in processes of its own.
+    pub(crate) isolated: bool,
     /// Who vouches for it; none for one that was built together with this program. Or why it isn't loaded.
     pub(crate) standing: Result<Option<Standing>, String>,
     /// What it may do.
@@ -176,6 +178,9 @@ pub(crate) fn page(facts: &Facts<'_>) -> String {
         text::lines(&manifest.contract),
         text::lines(&manifest.license)
     ));
+    if facts.isolated {
+        out.push_str("process    its own, which can do nothing but compute\n");
+    }
     if !manifest.schemes.is_empty() {
         out.push_str(&format!("schemes    {}\n", manifest.schemes.join(", ")));
     }
@@ -330,6 +335,7 @@ pub(crate) fn document(facts: &Facts<'_>) -> Value {
         "not_used": facts.standing.as_ref().err(),
         "source": found.record.as_ref().map(|record| &record.source),
         "installed": found.record.as_ref().map(|record| &record.time),
+        "isolated": facts.isolated,
         "imports": found.imports,
         "grants_asked": grant_lines(&manifest.grants),
         "grants": grant_lines(&facts.granted),

@@ -150,6 +150,7 @@ fn inspect(name: &str, context: &Context) -> Result<Exit, Failure> {
         found: &found,
         manifest: &manifest,
         limits: host.limits(&manifest.name),
+        isolated: host.is_apart(&plugin),
         standing: host.standing(&found).map_err(|error| error.to_string()),
         granted: host.granted(&plugin),
         last_run: host.audit().and_then(|audit| {

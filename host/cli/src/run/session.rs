@@ -378,6 +378,7 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
         cache_dir: environment.cache_home.as_ref().map(|home| home.join("freezer")),
         // This very program, also if its file was replaced meanwhile.
         compiler: Some("/proc/self/exe".into()),
+        isolation: context.isolation,
         grant_files: environment
             .scoped("grants.toml")
             .into_iter()

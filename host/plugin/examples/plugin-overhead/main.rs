@@ -1,8 +1,9 @@
 //! What the sandbox costs: the same segments stored through a storage plugin and by the same native calls without it.
 //!
 //! `plugin-overhead SCRATCH PLUGINS SEGMENT_BYTES SEGMENTS ROUNDS [ST_AUTH ST_USER ST_KEY]` stores by turns, through
-//! storage `local` below SCRATCH or, with a login, through storage `swift`, and prints the best seconds of each way as one
-//! JSON document. `make bench` relates the difference to the time of a whole backup.
+//! storage `local` below SCRATCH or, with a login, through storage `swift`, in this process and in one of its own that
+//! `freezer` beside this program's directory makes, and prints the best seconds of each way as one JSON document.
+//! `make bench` relates the difference to the time of a whole backup.
 
 mod local;
 mod swift;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use freezer_pipeline::store::Store;
-use freezer_plugin::{HostConfig, PluginHost, PluginKind, Run, RunConfig, Settings};
+use freezer_plugin::{HostConfig, Isolation, PluginHost, PluginKind, Run, RunConfig, Settings};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -67,9 +68,21 @@ fn store_natively(native: &dyn Native, work: &Work) -> Outcome<f64> {
     Ok(seconds)
 }
 
-fn open_plugin(scratch: &Path, plugins: &Path, url: &str, more: &[(&str, &str)]) -> Outcome<Arc<dyn Store>> {
+/// Where plugins are and run, and what is kept.
+struct Place<'a> {
+    scratch: &'a Path,
+    plugins: &'a Path,
+    isolation: Isolation,
+}
+
+fn open_plugin(place: &Place<'_>, url: &str, more: &[(&str, &str)]) -> Outcome<Arc<dyn Store>> {
+    let scratch = place.scratch;
+    let this = std::env::current_exe()?;
+    let freezer = this.ancestors().nth(2).map(|folder| folder.join("freezer"));
     let host = PluginHost::new(HostConfig {
-        plugin_dirs: vec![plugins.to_owned()],
+        plugin_dirs: vec![place.plugins.to_owned()],
+        compiler: freezer,
+        isolation: place.isolation,
         cache_dir: Some(scratch.join("cache")),
         state_dir: Some(scratch.join("state")),
         ..HostConfig::default()
@@ -97,29 +110,42 @@ fn main() -> Outcome<()> {
         segment: Arc::new(vec![0xA5; segment_bytes.parse()?]),
         segments: segments.parse()?,
     };
-    let (store, native): (_, Box<dyn Native>) = match login {
+    let here = Place {
+        scratch: &scratch,
+        plugins,
+        isolation: Isolation::None,
+    };
+    let apart = Place {
+        isolation: Isolation::All,
+        ..here
+    };
+    let (here, apart, native): (_, _, Box<dyn Native>) = match login {
         [] => {
             let url = format!("local:{}", scratch.join("by-plugin").display());
             let native = local::Directories::new(&scratch.join("native"))?;
-            (open_plugin(&scratch, plugins, &url, &[])?, Box::new(native))
+            let open = |place| open_plugin(place, &url, &[]);
+            (open(&here)?, open(&apart)?, Box::new(native))
         }
         [auth, user, key] => {
             let settings = [("st-auth", &**auth), ("st-user", user), ("st-key", key)];
-            let store = open_plugin(&scratch, plugins, "swift:overhead-by-plugin", &settings)?;
-            (store, Box::new(swift::Account::log_in(auth, user, key)?))
+            let open = |place| open_plugin(place, "swift:overhead-by-plugin", &settings);
+            let native = swift::Account::log_in(auth, user, key)?;
+            (open(&here)?, open(&apart)?, Box::new(native))
         }
         _ => return Err("a login has three parts".into()),
     };
     // One round of each warms the caches and isn't counted.
-    store_by_plugin(&*store, &work)?;
+    store_by_plugin(&*here, &work)?;
+    store_by_plugin(&*apart, &work)?;
     store_natively(&*native, &work)?;
-    let (mut by_plugin, mut natively) = (f64::INFINITY, f64::INFINITY);
+    let (mut by_plugin, mut isolated, mut natively) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
     for _ in 0..rounds.parse::<u32>()? {
-        by_plugin = by_plugin.min(store_by_plugin(&*store, &work)?);
+        by_plugin = by_plugin.min(store_by_plugin(&*here, &work)?);
+        isolated = isolated.min(store_by_plugin(&*apart, &work)?);
         natively = natively.min(store_natively(&*native, &work)?);
     }
     println!(
-        r#"{{"plugin_seconds": {by_plugin:.6}, "native_seconds": {natively:.6}, "bytes": {}}}"#,
+        r#"{{"plugin_seconds": {by_plugin:.6}, "isolated_seconds": {isolated:.6}, "native_seconds": {natively:.6}, "bytes": {}}}"#,
         work.bytes()
     );
     Ok(())

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use wasmtime::Engine;
 
-use super::confine;
 use super::{COMPILED, REFUSED};
+use crate::confine::{self, Rights};
 use crate::discover::MAX_COMPONENT_BYTES;
 use crate::engine::{self, reason};
 
@@ -37,10 +37,15 @@ pub fn serve(arguments: &[OsString]) -> ExitCode {
 fn compile(arguments: &[OsString]) -> Result<Vec<u8>, String> {
     let [reservation_bytes, memory_bytes, seconds] = numbers(arguments)
         .ok_or("this is a part of freezer that it starts itself: it takes three numbers and a component")?;
-    confine::close_descriptors()?;
+    confine::close_descriptors(3, u32::MAX)?;
     let engine = Engine::new(&engine::config(reservation_bytes)).map_err(|error| reason(&error))?;
-    confine::confine(memory_bytes, seconds)
-        .map_err(|why| format!("the compiler can't be confined: {why}"))?;
+    let rights = Rights {
+        memory_bytes,
+        seconds: Some(seconds),
+        descriptors: 3,
+        threads: true,
+    };
+    confine::confine(&rights).map_err(|why| format!("the compiler can't be confined: {why}"))?;
     let mut bytes = Vec::new();
     io::stdin()
         .lock()

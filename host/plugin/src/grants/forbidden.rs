@@ -22,7 +22,8 @@ pub(super) fn rule<'a>(rules: &'a [Rule], ask: &Ask<'_>) -> Option<&'a Rule> {
         | Forbidden::Component(_)
         | Forbidden::Key(_)
         | Forbidden::Unsigned
-        | Forbidden::UserKeys => false,
+        | Forbidden::UserKeys
+        | Forbidden::SharedProcess => false,
     })
 }
 

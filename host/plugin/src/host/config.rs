@@ -15,9 +15,12 @@ pub struct HostConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// Where compiled plugins are kept; without it every run compiles.
     pub cache_dir: Option<PathBuf>,
-    /// The program that compiles foreign plugins in a process of its own: one that calls [`serve`](crate::compiler::serve) when
-    /// its first argument is [`WORD`](crate::compiler::WORD). Without it they are compiled in this process.
+    /// The program that compiles and runs plugins in processes of its own: one that calls [`serve`](crate::compiler::serve)
+    /// when its first argument is [`WORD`](crate::compiler::WORD), and [`serve`](crate::apart::serve) when it is
+    /// [`WORD`](crate::apart::WORD). Without it foreign plugins are compiled in this process, and none can run apart.
     pub compiler: Option<PathBuf>,
+    /// Which plugins run in processes of their own.
+    pub isolation: Isolation,
     /// The grants.toml files, system before user; absent ones are skipped.
     pub grant_files: Vec<PathBuf>,
     /// The policy.toml files, system before user.
@@ -34,6 +37,30 @@ pub struct HostConfig {
     pub limits: LimitOverrides,
     /// What the user's machine knows for SSH.
     pub ssh: SshSurroundings,
+}
+
+/// Which plugins run in processes of their own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Isolation {
+    /// None.
+    #[default]
+    None,
+    /// Those that weren't built together with this program.
+    Foreign,
+    /// All.
+    All,
+}
+
+impl Isolation {
+    /// Whether such a plugin does.
+    #[must_use]
+    pub fn covers(self, first_party: bool) -> bool {
+        match self {
+            Self::None => false,
+            Self::Foreign => !first_party,
+            Self::All => true,
+        }
+    }
 }
 
 /// What SSH finds on the user's machine where settings name nothing else.

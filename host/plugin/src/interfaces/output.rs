@@ -11,30 +11,24 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::escape;
-use crate::guest::PluginContext;
-use crate::log_gate::Level;
 
 /// Bytes that a guest may write at once.
 const PERMIT_BYTES: usize = 64 << 10;
 
+/// Takes a line.
+type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// Makes output streams whose lines go to the log.
-pub(crate) struct LogOutput {
-    context: Arc<PluginContext>,
-    level: Level,
-}
+pub(crate) struct LogOutput(Log);
 
 impl LogOutput {
-    pub(crate) fn new(context: &Arc<PluginContext>, level: Level) -> Self {
-        Self {
-            context: Arc::clone(context),
-            level,
-        }
+    pub(crate) fn new(log: Log) -> Self {
+        Self(log)
     }
 
     fn line_stream(&self) -> LineStream {
         LineStream {
-            context: Arc::clone(&self.context),
-            level: self.level,
+            log: Arc::clone(&self.0),
             line: Vec::new(),
         }
     }
@@ -57,8 +51,7 @@ impl StdoutStream for LogOutput {
 }
 
 struct LineStream {
-    context: Arc<PluginContext>,
-    level: Level,
+    log: Log,
     /// The unfinished line, cut at the longest line that the log takes.
     line: Vec<u8>,
 }
@@ -76,7 +69,7 @@ impl LineStream {
 
     fn finish_line(&mut self) {
         if !self.line.is_empty() {
-            self.context.log(self.level, &String::from_utf8_lossy(&self.line));
+            (self.log)(&String::from_utf8_lossy(&self.line));
             self.line.clear();
         }
     }

@@ -4,18 +4,17 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Store;
-use wasmtime::component::ResourceAny;
-
 use super::Outcome;
 use crate::bindings::v1::imports::freezer::plugin::types;
-use crate::bindings::v1::mode::exports::freezer::plugin::mode::{self as wit, Guest as ModeExports};
-use crate::bindings::v1::mode::{ModePlugin, ModePluginPre};
+use crate::bindings::v1::mode::ModePlugin;
+use crate::bindings::v1::mode::exports::freezer::plugin::mode as wit;
+use crate::calls::{Call, mode as calls};
 use crate::convert;
 use crate::engine::EngineState;
 use crate::error::PluginError;
-use crate::guest::{Cancelling, Guest, GuestState, PluginContext};
+use crate::guest::{Cancelling, PluginContext};
 use crate::journal::Leftover;
+use crate::running::{Program, Running};
 
 /// How long a cancelled run waits for `finish`: long enough to thaw, short enough for somebody who pressed Ctrl-C.
 const CANCELLED_GRACE: Duration = Duration::from_secs(10);
@@ -23,28 +22,24 @@ const CANCELLED_GRACE: Duration = Duration::from_secs(10);
 /// What makes instances of one mode.
 pub(crate) struct ModeOpener {
     pub(crate) engine: Arc<EngineState>,
-    pub(crate) plugin: ModePluginPre<GuestState>,
+    pub(crate) plugin: Program<ModePlugin>,
     pub(crate) context: Arc<PluginContext>,
     pub(crate) settings: Vec<types::Setting>,
 }
 
 impl ModeOpener {
     /// A fresh instance.
-    pub(crate) fn start(&self) -> Result<(Guest, ModePlugin), PluginError> {
-        let mut guest = Guest::new(&self.engine, &self.context);
-        let exports = guest.start(async |store| self.plugin.instantiate_async(store).await)?;
-        Ok((guest, exports))
+    pub(crate) fn start(&self) -> Result<Running<ModePlugin>, PluginError> {
+        self.plugin.start(&self.engine, &self.context)
     }
 
     /// Undoes one leftover in a fresh instance.
     pub(crate) fn undo(&self, leftover: &Leftover) -> Result<(), PluginError> {
-        let (mut guest, exports) = self.start()?;
-        let undone = guest.call("undo", Cancelling::Masked, None, async |store| {
-            exports
-                .freezer_plugin_mode()
-                .call_undo(store, &self.settings, &leftover.undo)
-                .await
-        })?;
+        let undo = calls::Undo {
+            settings: &self.settings,
+            leftover: &leftover.undo,
+        };
+        let undone = self.start()?.call("undo", (Cancelling::Masked, None), undo)?;
         undone.map_err(|error| convert::reported(&self.context.name, "undo", &error))
     }
 
@@ -94,16 +89,10 @@ impl ModeOpener {
 pub(super) struct Session {
     pub(super) opener: ModeOpener,
     /// `None` once it was finished or broke.
-    live: Option<Live>,
+    live: Option<Running<ModePlugin>>,
     /// Why it broke.
     lost: Option<String>,
     finished: bool,
-}
-
-struct Live {
-    guest: Guest,
-    exports: ModePlugin,
-    handle: ResourceAny,
 }
 
 impl Session {
@@ -111,26 +100,16 @@ impl Session {
     pub(super) fn prepare(
         opener: ModeOpener,
         call: &'static str,
-        make: impl AsyncFnOnce(
-            &ModeExports,
-            &mut Store<GuestState>,
-        ) -> wasmtime::Result<Result<ResourceAny, types::Error>>,
+        prepare: impl Call<ModePlugin, Answer = Result<(), types::Error>>,
     ) -> Result<Self, PluginError> {
-        let (mut guest, exports) = opener.start()?;
-        let mode = exports.freezer_plugin_mode();
+        let mut guest = opener.start()?;
         let prepared = guest
-            .call(call, Cancelling::Heeded, None, async |store| {
-                make(mode, store).await
-            })
+            .call(call, (Cancelling::Heeded, None), prepare)
             .and_then(|answer| answer.map_err(|error| convert::reported(&opener.context.name, call, &error)));
         match prepared {
-            Ok(handle) => Ok(Self {
+            Ok(()) => Ok(Self {
                 opener,
-                live: Some(Live {
-                    guest,
-                    exports,
-                    handle,
-                }),
+                live: Some(guest),
                 lost: None,
                 finished: false,
             }),
@@ -149,11 +128,7 @@ impl Session {
     pub(super) fn call<T>(
         &mut self,
         call: &'static str,
-        make: impl AsyncFnOnce(
-            &ModeExports,
-            &mut Store<GuestState>,
-            ResourceAny,
-        ) -> wasmtime::Result<Result<T, types::Error>>,
+        make: impl Call<ModePlugin, Answer = Result<T, types::Error>>,
     ) -> Result<T, PluginError> {
         self.call_within(call, None, make)
     }
@@ -163,19 +138,12 @@ impl Session {
         &mut self,
         call: &'static str,
         within: Option<Duration>,
-        make: impl AsyncFnOnce(
-            &ModeExports,
-            &mut Store<GuestState>,
-            ResourceAny,
-        ) -> wasmtime::Result<Result<T, types::Error>>,
+        make: impl Call<ModePlugin, Answer = Result<T, types::Error>>,
     ) -> Result<T, PluginError> {
         let Some(live) = &mut self.live else {
             return Err(gone(&self.opener, self.lost.as_deref(), call));
         };
-        let (mode, handle) = (live.exports.freezer_plugin_mode(), live.handle);
-        let answer = live.guest.call(call, Cancelling::Heeded, within, async |store| {
-            make(mode, store, handle).await
-        });
+        let answer = live.call(call, (Cancelling::Heeded, within), make);
         let answer = answer.inspect_err(|error| {
             self.lost = Some(error.to_string());
             self.live = None;
@@ -184,9 +152,12 @@ impl Session {
     }
 
     /// The opener and the living guest.
-    pub(super) fn parts(&mut self, call: &'static str) -> Result<(&ModeOpener, &mut Guest), PluginError> {
+    pub(super) fn parts(
+        &mut self,
+        call: &'static str,
+    ) -> Result<(&ModeOpener, &mut Running<ModePlugin>), PluginError> {
         match &mut self.live {
-            Some(live) => Ok((&self.opener, &mut live.guest)),
+            Some(live) => Ok((&self.opener, live)),
             None => Err(gone(&self.opener, self.lost.as_deref(), call)),
         }
     }
@@ -200,15 +171,10 @@ impl Session {
     }
 
     /// Ends it: `finish` if the instance lives, then undo what it left.
-    pub(super) fn finish<T>(
+    pub(super) fn finish<T, C: Call<ModePlugin, Answer = Result<T, types::Error>>>(
         &mut self,
         outcome: &Outcome,
-        make: impl AsyncFnOnce(
-            &ModeExports,
-            &mut Store<GuestState>,
-            ResourceAny,
-            &wit::Outcome,
-        ) -> wasmtime::Result<Result<T, types::Error>>,
+        finish: C,
     ) -> Result<T, PluginError> {
         self.finished = true;
         let Some(mut live) = self.live.take() else {
@@ -216,15 +182,9 @@ impl Session {
             return Err(gone(&self.opener, self.lost.as_deref(), "finish"));
         };
         let within = (*outcome == Outcome::Cancelled).then_some(CANCELLED_GRACE);
-        let outcome = wit_outcome(outcome);
-        let (mode, handle) = (live.exports.freezer_plugin_mode(), live.handle);
-        let answer = live
-            .guest
-            .call("finish", Cancelling::Masked, within, async |store| {
-                make(mode, store, handle, &outcome).await
-            });
+        let answer = live.call("finish", (Cancelling::Masked, within), finish);
         if answer.is_ok() {
-            live.guest.ended();
+            live.state().ended();
         }
         drop(live);
         let undone = self.opener.undo_open();
@@ -233,19 +193,14 @@ impl Session {
     }
 
     /// What happens if nobody called `finish`: a panic, or an early return.
-    pub(super) fn abandon(
+    pub(super) fn abandon<T>(
         &mut self,
-        make: impl AsyncFnOnce(
-            &ModeExports,
-            &mut Store<GuestState>,
-            ResourceAny,
-            &wit::Outcome,
-        ) -> wasmtime::Result<Result<(), types::Error>>,
+        finish: impl Call<ModePlugin, Answer = Result<T, types::Error>>,
     ) -> Result<(), PluginError> {
         if self.finished {
             return Ok(());
         }
-        self.finish(&Outcome::Cancelled, make)
+        self.finish(&Outcome::Cancelled, finish).map(drop)
     }
 }
 
@@ -261,7 +216,7 @@ fn gone(opener: &ModeOpener, lost: Option<&str>, call: &'static str) -> PluginEr
     }
 }
 
-fn wit_outcome(outcome: &Outcome) -> wit::Outcome {
+pub(super) fn wit_outcome(outcome: &Outcome) -> wit::Outcome {
     match outcome {
         Outcome::Done => wit::Outcome::Done,
         Outcome::Failed { kind, message } => {

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use super::ModeSource;
+use crate::bindings::v1::mode::ModePlugin;
 use crate::bindings::v1::mode::exports::freezer::plugin::mode as wit;
 use crate::error::PluginError;
-use crate::guest::{Guest, PluginContext};
+use crate::guest::PluginContext;
+use crate::running::Running;
 
 /// The longest name of a source; it becomes part of stored documents.
 const MAX_NAME_BYTES: usize = 255;
@@ -20,7 +22,7 @@ const MAX_EXCLUDE_BYTES: usize = 4096;
 /// Turns an answer of `next` into a source, if it is one that the host may read.
 pub(super) fn accept(
     context: &PluginContext,
-    guest: &mut Guest,
+    guest: &mut Running<ModePlugin>,
     source: wit::Source,
 ) -> Result<ModeSource, PluginError> {
     let broken = |why: String| PluginError::Broken {

@@ -1,5 +1,6 @@
 //! What the tests of the plugin host share: where the built plugins lie, and a run that remembers what it was told.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -7,8 +8,33 @@ use freezer_pipeline::cancel::Cancel;
 use freezer_pipeline::store::Store;
 use freezer_plugin::limits::{LimitOverride, LimitOverrides};
 use freezer_plugin::{
-    BandwidthLimits, HostConfig, PluginHost, PluginKind, Run, RunConfig, SettingValue, StorageRequest,
+    BandwidthLimits, HostConfig, Isolation, PluginHost, PluginKind, Run, RunConfig, SettingValue,
+    StorageRequest,
 };
+
+thread_local! {
+    /// Whether the hosts of this test run their plugins in processes of their own.
+    static APART: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on the hosts of this test run all plugins in processes of their own.
+pub(crate) fn run_apart() {
+    APART.set(true);
+}
+
+/// Where plugins run, and the program that makes their processes.
+pub(crate) fn isolation() -> (Isolation, Option<PathBuf>) {
+    if !APART.get() {
+        return (Isolation::None, None);
+    }
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/release/freezer");
+    assert!(
+        program.is_file(),
+        "{} isn't there: run make build first",
+        program.display()
+    );
+    (Isolation::All, Some(program))
+}
 
 /// Where `plugins/build.sh` leaves the plugins and the hostile guests.
 pub(crate) fn built(name: &str) -> PathBuf {

@@ -53,6 +53,18 @@ macro_rules! tests {
             $(#[test] fn $begin() { super::$begin().survived() })*
             $(#[test] fn $put_segment() { super::$put_segment().survived() })*
         }
+
+        /// The same where all plugins run in processes of their own.
+        mod apart {
+            use crate::common::run_apart;
+
+            $(#[test] fn $stat() { run_apart(); super::$stat().survived() })*
+            $(#[test] fn $list() { run_apart(); super::$list().survived() })*
+            $(#[test] fn $read() { run_apart(); super::$read().survived() })*
+            $(#[test] fn $put() { run_apart(); super::$put().survived() })*
+            $(#[test] fn $begin() { run_apart(); super::$begin().survived() })*
+            $(#[test] fn $put_segment() { run_apart(); super::$put_segment().survived() })*
+        }
     };
 }
 

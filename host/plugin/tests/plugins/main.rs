@@ -8,6 +8,7 @@ mod storage_sins;
 #[macro_use]
 #[path = "../../../../tests/guests/mode/src/sins.rs"]
 mod mode_sins;
+mod apart;
 mod canary;
 mod common;
 mod components;

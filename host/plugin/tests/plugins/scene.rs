@@ -16,7 +16,7 @@ use freezer_plugin::{
 use serde_json::Value;
 
 use crate::canary::Canary;
-use crate::common::{TestRun, built, guests, open_local, run};
+use crate::common::{TestRun, built, guests, isolation, open_local, run};
 
 /// What a sinner may cost at most, in MiB: its own memory (64) and that of a second instance, the bodies that it makes (64), what it
 /// passes in one call (18), once more on the host's side, and the neighbour's work.
@@ -213,7 +213,10 @@ fn config(temp: &Path) -> HostConfig {
         path: temp.join("policy.toml"),
         scope: freezer_plugin::Scope::System,
     };
+    let (isolation, compiler) = isolation();
     HostConfig {
+        isolation,
+        compiler,
         plugin_dirs: vec![guests(temp), built("local.wasm").parent().unwrap().to_owned()],
         cache_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache")),
         grant_files: vec![temp.join("grants.toml")],

@@ -1,9 +1,10 @@
-//! What takes a process all rights but to compute, to read what it was given and to write its answer.
+//! What takes a process all rights but to compute, to read what it was given and to write its answers.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use rustix::process::{Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -32,24 +33,47 @@ const ALLOWED: [libc::c_long; 20] = [
     libc::SYS_exit,
 ];
 
-/// Closes all descriptors but the first three: whoever started freezer may have left some open.
+/// Closes the descriptors from `first` to `last`: whoever started freezer may have left some open. For a process in which
+/// nothing owns one of them.
 #[expect(unsafe_code, reason = "no safe binding of close_range is maintained")]
-pub(super) fn close_descriptors() -> Result<(), String> {
-    // SAFETY: the process has just begun, so nothing in it owns a descriptor above the first three.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+pub(crate) fn close_descriptors(first: u32, last: u32) -> Result<(), String> {
+    // SAFETY: the callers run alone in a process that they know: nothing in it owns a descriptor of these.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     match result {
         0 => Ok(()),
         _ => Err(format!("can't close descriptors: {}", io::Error::last_os_error())),
     }
 }
 
-/// Takes this process all that compiling doesn't need. It can't be undone.
-pub(super) fn confine(memory_bytes: u64, seconds: u64) -> Result<(), String> {
+/// Leaves signals to whoever started this process: a terminal and a service manager mean them all at once, and what is stopped in
+/// order needs its processes until it is done.
+#[expect(unsafe_code, reason = "no safe binding of signal is maintained")]
+pub(crate) fn ignore_signals() {
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: to ignore a signal runs no code.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// What is left to a process.
+pub(crate) struct Rights {
+    /// Address space.
+    pub(crate) memory_bytes: u64,
+    /// Processor time; none if somebody else looks at it.
+    pub(crate) seconds: Option<u64>,
+    /// One more than the highest descriptor that it may open.
+    pub(crate) descriptors: u64,
+    /// Whether it may have threads.
+    pub(crate) threads: bool,
+}
+
+/// Takes this process all other rights. It can't be undone.
+pub(crate) fn confine(rights: &Rights) -> Result<(), String> {
     let limits = [
-        (Resource::As, memory_bytes),
+        (Resource::As, rights.memory_bytes),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
-        (Resource::Nofile, 3),
+        (Resource::Nofile, rights.descriptors),
     ];
     for (resource, most) in limits {
         let limit = Rlimit {
@@ -58,22 +82,30 @@ pub(super) fn confine(memory_bytes: u64, seconds: u64) -> Result<(), String> {
         };
         rustix::process::setrlimit(resource, limit).map_err(|errno| format!("{resource:?}: {errno}"))?;
     }
-    // It is told when its time is over, and killed only after that, so that the two can be told apart.
-    let time = Rlimit {
-        current: Some(seconds),
-        maximum: Some(seconds.saturating_add(1)),
+    if let Some(seconds) = rights.seconds {
+        // It is told when its time is over, and killed only after that, so that the two can be told apart.
+        let time = Rlimit {
+            current: Some(seconds),
+            maximum: Some(seconds.saturating_add(1)),
+        };
+        rustix::process::setrlimit(Resource::Cpu, time).map_err(|errno| format!("Cpu: {errno}"))?;
+    }
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
     };
-    rustix::process::setrlimit(Resource::Cpu, time).map_err(|errno| format!("Cpu: {errno}"))?;
-    // A compiler has no purpose once nobody waits for it.
+    rustix::thread::set_capabilities(None, none).map_err(|errno| format!("capabilities: {errno}"))?;
+    // It has no purpose once nobody waits for it.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|errno| errno.to_string())?;
-    let program = filter().map_err(|error| error.to_string())?;
+    let program = filter(rights.threads).map_err(|error| error.to_string())?;
     // It sets `no_new_privs` first.
     seccompiler::apply_filter(&program).map_err(|error| error.to_string())
 }
 
 /// The filter of system calls. Threads inherit it.
-fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
+fn filter(threads: bool) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.into_iter().map(|call| (call, Vec::new())).collect();
     rules.insert(libc::SYS_exit_group, Vec::new());
@@ -87,7 +119,9 @@ fn filter() -> Result<BpfProgram, seccompiler::BackendError> {
     rules.insert(libc::SYS_mprotect, no_code()?);
     // Threads, but no processes.
     let thread = (libc::CLONE_THREAD | libc::CLONE_VM) as u64;
-    rules.insert(libc::SYS_clone, masked(0, thread, thread)?);
+    if threads {
+        rules.insert(libc::SYS_clone, masked(0, thread, thread)?);
+    }
     // Only to itself: that is how it aborts.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, masked(0, u64::MAX, own)?);
