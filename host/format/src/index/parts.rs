@@ -255,7 +255,7 @@ mod tests {
         fn parts_are_what_a_pass_over_all_rows_finds(
             picks in proptest::collection::vec((0usize..9000, any::<bool>(), any::<bool>()), 0..6),
         ) {
-            let (reader, _) = index(30, 900);
+            let (reader, _) = index(30, 1000);
             let all: Vec<_> = reader.entries().unwrap().map(|row| row.unwrap().path).collect();
             let parts: Vec<Part> = picks
                 .iter()
