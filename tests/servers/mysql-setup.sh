@@ -17,8 +17,9 @@ mkdir -p "$STATE/lists/partial" "$STATE/archives/partial"
 # The mirror is the one that this machine uses.
 mirror=$(sed -n '/^ *#/d; s#^\(.* \)\?\(https\{0,1\}://[^ ]*/debian\)/\{0,1\}\( .*\)\?$#\2#p' /etc/apt/sources.list \
     /etc/apt/sources.list.d/* 2>/dev/null | sed -n 1p || true)
+[ -n "$mirror" ] || { echo "$(basename "$0"): apt's sources name no mirror of Debian" >&2; exit 1; }
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
-echo "deb [signed-by=$keys] ${mirror:-http://deb.debian.org/debian} sid main" >"$STATE/sources.list"
+echo "deb [signed-by=$keys] $mirror sid main" >"$STATE/sources.list"
 options=(
     -o Dir::State="$STATE" -o Dir::State::status="$STATE/status" -o Dir::Cache="$STATE" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::Etc::sourcelist="$STATE/sources.list" -o Debug::NoLocking=1 -o Acquire::Languages=none -qq
