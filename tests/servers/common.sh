@@ -130,3 +130,27 @@ certificates() {
     openssl x509 -req -days 3650 -in "$DIR/server.csr" -CA "$DIR/authority.pem" -CAkey "$DIR/authority.key" \
         -CAcreateserial -extfile <(echo "$names") -out "$DIR/server.pem"
 }
+
+# short_folder NAME: a folder for sockets, whose paths have at most 107 bytes, whatever DIR is; chosen once for this DIR.
+short_folder() {
+    [ -s "$DIR/socket" ] || mktemp -d "/tmp/freezer-$1.XXXXXX" >"$DIR/socket"
+    mkdir -p "$(cat "$DIR/socket")"
+    cat "$DIR/socket"
+}
+
+# end_all: stops all, and takes that folder away.
+end_all() {
+    stop_all
+    [ ! -s "$DIR/socket" ] || rm -rf "$(cat "$DIR/socket")"
+}
+
+# publish_database: publishes how to log in to what has PORT, SOCKET and DATA.
+publish_database() {
+    publish <<ENV
+HOST=127.0.0.1
+PORT=$PORT
+SOCKET=$SOCKET
+DATADIR=$DATA
+AUTHORITY=$DIR/authority.pem
+ENV
+}

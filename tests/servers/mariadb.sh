@@ -13,8 +13,7 @@
 . "$(dirname "$0")/common.sh"
 
 if [ "$ACTION" = down ]; then
-    stop_all
-    [ ! -s "$DIR/socket" ] || rm -rf "$(cat "$DIR/socket")"
+    end_all
     exit
 fi
 [ "$ACTION" = up ] || usage
@@ -22,10 +21,7 @@ need mariadbd mariadb-install-db mariadb mariadb-admin mariadb-dump mariadb-back
 [ "${3:-}" != tls ] || TLS=yes
 
 DATA=${DATADIR:-$DIR/data} PORT=$(port mariadb)
-# The path of a socket has at most 107 bytes, whatever DIR is.
-[ -s "$DIR/socket" ] || mktemp -d /tmp/freezer-mariadb.XXXXXX >"$DIR/socket"
-mkdir -p "$(cat "$DIR/socket")"
-SOCKET=$(cat "$DIR/socket")/mysqld.sock
+SOCKET=$(short_folder mariadb)/mysqld.sock
 
 install() {
     mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" --innodb-use-native-aio=0 \
@@ -70,10 +66,4 @@ GRANT ALL ON *.* TO tlsonly@'127.0.0.1';
 CREATE DATABASE IF NOT EXISTS shop;
 SQL
 
-publish <<ENV
-HOST=127.0.0.1
-PORT=$PORT
-SOCKET=$SOCKET
-DATADIR=$DATA
-AUTHORITY=$DIR/authority.pem
-ENV
+publish_database

@@ -11,8 +11,7 @@
 . "$(dirname "$0")/common.sh"
 
 if [ "$ACTION" = down ]; then
-    stop_all
-    [ ! -s "$DIR/socket" ] || rm -rf "$(cat "$DIR/socket")"
+    end_all
     exit
 fi
 [ "$ACTION" = up ] || usage
@@ -21,10 +20,7 @@ PATH=$PROGRAMS/bin:$PATH
 need mysqld mysqladmin openssl
 
 DATA=${DATADIR:-$DIR/data} PORT=$(port mysql)
-# The path of a socket has at most 107 bytes, whatever DIR is.
-[ -s "$DIR/socket" ] || mktemp -d /tmp/freezer-mysql.XXXXXX >"$DIR/socket"
-mkdir -p "$(cat "$DIR/socket")"
-SOCKET=$(cat "$DIR/socket")/mysqld.sock
+SOCKET=$(short_folder mysql)/mysqld.sock
 
 [ -f "$DIR/server.pem" ] || certificates >"$DIR/log/openssl" 2>&1
 cat >"$DIR/my.cnf" <<CONF
@@ -62,10 +58,4 @@ CREATE USER IF NOT EXISTS weak@'127.0.0.1' IDENTIFIED BY 'secret';
 CREATE DATABASE IF NOT EXISTS shop;
 SQL
 
-publish <<ENV
-HOST=127.0.0.1
-PORT=$PORT
-SOCKET=$SOCKET
-DATADIR=$DATA
-AUTHORITY=$DIR/authority.pem
-ENV
+publish_database

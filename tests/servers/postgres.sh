@@ -22,8 +22,7 @@ PATH=$PATH${BIN:+:$BIN}
 if [ "$ACTION" = down ]; then
     # SIGINT ends it at once; it would wait for its clients otherwise.
     ! running postgres || kill -INT "$(cat "$DIR/pids/postgres")"
-    stop_all
-    [ ! -s "$DIR/socket" ] || rm -rf "$(cat "$DIR/socket")"
+    end_all
     exit
 fi
 [ "$ACTION" = up ] || usage
@@ -31,10 +30,7 @@ need initdb postgres psql pg_isready pg_dump pg_restore pg_basebackup openssl
 [ "${3:-}" != tls ] || TLS=yes
 
 DATA=${DATADIR:-$DIR/data} PORT=$(port postgres)
-# The path of a socket has at most 107 bytes, whatever DIR is.
-[ -s "$DIR/socket" ] || mktemp -d /tmp/freezer-postgres.XXXXXX >"$DIR/socket"
-SOCKETS=$(cat "$DIR/socket")
-mkdir -p "$SOCKETS"
+SOCKETS=$(short_folder postgres)
 
 AS=()
 if [ "$(id -u)" = 0 ]; then

@@ -24,10 +24,10 @@ pub use mutate::Mutator;
 pub use plugin_storage::{
     isolating_host, mode_subject, mode_subject_of, open_storage, open_storage_of, plugin_host, quiet_run,
 };
-pub use process::{Finished, Program, Running, program, shown_by_processes};
+pub use process::{Finished, Program, Running, process_status, program, shown_by_processes};
 pub use random::Random;
 pub use recipes::{Listing, Recipes};
-pub use sandbox::{Sandbox, freezer_binary, workspace};
+pub use sandbox::{Sandbox, freezer_binary, workspace, workspace_files};
 pub use server::Server;
 pub use storage::{Backup, Part, backups};
 pub use storage_server::StorageServer;

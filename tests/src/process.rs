@@ -347,6 +347,15 @@ fn quote(argument: &OsStr) -> String {
     }
 }
 
+/// A line of the status of a process, by its number; empty if it is gone.
+pub fn process_status(process: &str, key: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(":"));
+    line.unwrap_or_default().trim().to_owned()
+}
+
 /// All that processes show of themselves to others: arguments and variables.
 #[must_use]
 pub fn shown_by_processes() -> String {

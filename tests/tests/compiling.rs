@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use freezer_format::component::with_plugin_manifest;
 use freezer_plugin::{HostConfig, PluginError, PluginHost, PluginKind, Run, RunConfig};
-use freezer_tests::{Finished, Random, Running, Sandbox, freezer_binary, workspace, write};
+use freezer_tests::{Finished, Random, Running, Sandbox, freezer_binary, process_status, workspace, write};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::Signal;
 use wasm_encoder::{
@@ -201,18 +201,9 @@ fn child_of(running: &mut Running) -> String {
     assert!(running.until(|| {
         let read = fs::read_to_string(&children).unwrap_or_default();
         read.trim().clone_into(&mut child);
-        !child.is_empty() && status(&child, "Seccomp") == "2"
+        !child.is_empty() && process_status(&child, "Seccomp") == "2"
     }));
     child
-}
-
-/// A line of a process's status.
-fn status(process: &str, key: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(":"));
-    line.unwrap_or_default().trim().to_owned()
 }
 
 /// What a process has open, by number.
@@ -246,11 +237,11 @@ fn the_compiler_of_a_run_sees_nothing_of_it_and_ends_with_it() {
     running.signal(Signal::KILL);
     assert_eq!(running.wait().signal, Some(9));
     let begun = Instant::now();
-    while !["", "Z (zombie)"].contains(&status(&child, "State").as_str()) {
+    while !["", "Z (zombie)"].contains(&process_status(&child, "State").as_str()) {
         assert!(
             begun.elapsed() < Duration::from_secs(10),
             "it goes on: {}",
-            status(&child, "State")
+            process_status(&child, "State")
         );
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -268,7 +259,7 @@ impl Compiler {
             .spawn();
         let compiler = Self(child.expect("the compiler"));
         let begun = Instant::now();
-        while status(&compiler.process(), "Seccomp") != "2" {
+        while process_status(&compiler.process(), "Seccomp") != "2" {
             assert!(begun.elapsed() < Duration::from_secs(10), "it isn't confined");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -303,7 +294,7 @@ fn a_compiler_is_confined_before_it_reads() {
     fcntl_setfd(&leaked, FdFlags::empty()).expect("it is inherited");
     let compiler = Compiler::start();
     let process = compiler.process();
-    assert_eq!(status(&process, "NoNewPrivs"), "1");
+    assert_eq!(process_status(&process, "NoNewPrivs"), "1");
     assert_eq!(open(&process), ["0", "1", "2"]);
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).expect("its limits");
     let limit = |name: &str| {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use freezer_conformance::storage::{Capabilities, Subject};
 use freezer_tests::{
-    Running, Sandbox, assert_same, isolating_host, make_odd_tree, mode_subject_of, open_storage, write,
+    Running, Sandbox, assert_same, isolating_host, make_odd_tree, mode_subject_of, open_storage,
+    process_status, write,
 };
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -88,18 +89,12 @@ fn workers(running: &mut Running) -> Vec<String> {
             .flatten()
             .flat_map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
             .collect();
-        !found.is_empty() && found.iter().all(|worker| status(worker, "Seccomp") == "2")
+        !found.is_empty()
+            && found
+                .iter()
+                .all(|worker| process_status(worker, "Seccomp") == "2")
     }));
     found
-}
-
-/// A line of a process's status.
-fn status(process: &str, key: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(":"));
-    line.unwrap_or_default().trim().to_owned()
 }
 
 /// What a process has open, by number.
@@ -123,7 +118,7 @@ fn the_process_of_a_plugin_has_a_socket_its_code_and_no_rights() {
     let sandbox = Sandbox::new();
     let mut running = slow_backup(&sandbox);
     for worker in workers(&mut running) {
-        let is = |key: &str, value: &str| assert_eq!(status(&worker, key), value, "{key}");
+        let is = |key: &str, value: &str| assert_eq!(process_status(&worker, key), value, "{key}");
         is("Seccomp", "2");
         is("NoNewPrivs", "1");
         is("Threads", "1");
@@ -157,11 +152,11 @@ fn the_process_of_a_plugin_has_a_socket_its_code_and_no_rights() {
 /// Waits until a process is gone.
 fn assert_ends(process: &str) {
     let begun = Instant::now();
-    while !["", "Z (zombie)"].contains(&status(process, "State").as_str()) {
+    while !["", "Z (zombie)"].contains(&process_status(process, "State").as_str()) {
         assert!(
             begun.elapsed() < Duration::from_secs(10),
             "it goes on: {}",
-            status(process, "State")
+            process_status(process, "State")
         );
         std::thread::sleep(Duration::from_millis(5));
     }

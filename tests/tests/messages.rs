@@ -9,7 +9,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use freezer_tests::workspace;
+use freezer_tests::{workspace, workspace_files};
 
 /// Where messages are made, and how they begin in the source there.
 const MAKERS: [(&str, &str); 5] = [
@@ -26,24 +26,6 @@ const UNREACHED: &str = "tests/tests/messages/unreached.txt";
 
 /// A message without a piece of this many letters is made of what is put into it.
 const SAYING: usize = 3;
-
-/// Files below a folder of the workspace whose name ends so.
-fn files(below: &str, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![workspace().join(below)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() && !path.ends_with("target") {
-                folders.push(path);
-            } else if path.to_string_lossy().ends_with(ending) {
-                found.push(path);
-            }
-        }
-    }
-    assert!(!found.is_empty(), "no {ending} below {below}");
-    found
-}
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -71,7 +53,7 @@ fn messages() -> BTreeSet<String> {
     for (folder, maker) in MAKERS {
         let tests = ["/tests/", "/tests.rs", "/golden.rs"];
         let of_product = |path: &PathBuf| !tests.iter().any(|name| path.to_string_lossy().contains(name));
-        for path in files(folder, ".rs").into_iter().filter(of_product) {
+        for path in workspace_files(folder, ".rs").into_iter().filter(of_product) {
             let text = read(&path);
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             for arguments in code.split(maker).skip(1) {
@@ -130,7 +112,7 @@ fn holds(line: &str, pieces: &[String]) -> bool {
 
 /// The lines that transcripts show.
 fn shown() -> Vec<String> {
-    let transcripts = files("tests/cli", ".trycmd");
+    let transcripts = workspace_files("tests/cli", ".trycmd");
     let blocks = transcripts.iter().flat_map(|path| {
         let text = read(path);
         let blocks = text.split("```").skip(1).step_by(2);
@@ -194,9 +176,9 @@ fn each_stands_in_a_transcript_or_says_why_not() {
             writeln!(wrong, "in no transcript: {message}").expect("text");
         }
     }
-    let sources: Vec<String> = files("host", ".rs")
+    let sources: Vec<String> = workspace_files("host", ".rs")
         .into_iter()
-        .chain(files("tests/tests", ".rs"))
+        .chain(workspace_files("tests/tests", ".rs"))
         .map(|path| {
             // As the compiler reads them, and without the attributes between a test and its name.
             let lines = read(&path).replace("\\\"", "\"");

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use freezer_tests::workspace;
+use freezer_tests::{workspace, workspace_files};
 
 /// Which of our own crates each may use. A new crate needs a line here, and so a decision.
 const DIRECTIONS: [(&str, &[&str]); 12] = [
@@ -72,32 +72,10 @@ const BANNED: [&str; 8] = [
     concat!("HA", "CK"),
 ];
 
-/// Files below a folder of the workspace whose name ends so.
-fn files(below: &str, ending: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![workspace().join(below)];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                // The fuzz targets are built in a folder of their own.
-                if !path.ends_with("target") {
-                    folders.push(path);
-                }
-            } else if path.to_string_lossy().ends_with(ending) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    assert!(!found.is_empty(), "no {ending} below {below}");
-    found
-}
-
 fn sources() -> Vec<PathBuf> {
     ["host", "sdk", "plugins", "tests"]
         .iter()
-        .flat_map(|folder| files(folder, ".rs"))
+        .flat_map(|folder| workspace_files(folder, ".rs"))
         .collect()
 }
 
@@ -129,7 +107,7 @@ fn crates_use_each_other_in_one_direction() {
     let mut wrong = String::new();
     for manifest in ["host", "sdk", "plugins", "tests"]
         .iter()
-        .flat_map(|folder| files(folder, "Cargo.toml"))
+        .flat_map(|folder| workspace_files(folder, "Cargo.toml"))
     {
         let folder = shown(manifest.parent().expect("a folder"));
         let kind = match &folder {
@@ -251,7 +229,7 @@ const DENIALS: [(&str, &str); 10] = [
 #[test]
 fn only_grants_decide_what_a_plugin_may_do() {
     let mut wrong = String::new();
-    for path in files("host/plugin/src", ".rs") {
+    for path in workspace_files("host/plugin/src", ".rs") {
         let shown = shown(&path);
         let name = shown.trim_start_matches("host/plugin/src/");
         if name.starts_with("grants.rs") || name.starts_with("grants/") {
