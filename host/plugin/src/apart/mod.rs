@@ -3,7 +3,7 @@
 //! This program is started once more for each instance. That process (`worker`) has the compiled code of one plugin, an
 //! engine and one instance. Before the first instruction of the plugin runs it gives up every right but to compute and to
 //! use one socket. All that the plugin asks of its host goes over that socket to `process`, which stands in freezer and
-//! answers out of the same [`GuestState`](crate::guest::GuestState) by the same functions as for a guest in this process.
+//! answers out of the same `GuestState` by the same functions as for a guest in this process.
 //! Handles, grants, secrets, connections and the bytes of a backup never leave freezer; what the plugin may read is copied.
 //!
 //! What the process says is as little believed as a plugin: its messages have a ceiling, what they say is decoded within
