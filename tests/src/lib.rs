@@ -27,7 +27,7 @@ pub use plugin_storage::{
 pub use process::{Finished, Program, Running, process_status, program, shown_by_processes};
 pub use random::Random;
 pub use recipes::{Listing, Recipes};
-pub use sandbox::{Sandbox, freezer_binary, workspace, workspace_files};
+pub use sandbox::{Sandbox, freezer_binary, shared_cache, workspace, workspace_files};
 pub use server::Server;
 pub use storage::{Backup, Part, backups};
 pub use storage_server::StorageServer;

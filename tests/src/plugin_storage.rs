@@ -9,7 +9,7 @@ use freezer_plugin::{
     HostConfig, Isolation, PluginHost, PluginKind, Run, RunConfig, Settings, StorageRequest,
 };
 
-use crate::sandbox::{Sandbox, freezer_binary, workspace};
+use crate::sandbox::{Sandbox, freezer_binary, shared_cache, workspace};
 
 /// A host that knows the built plugins. Compiled ones are kept for all test runs.
 ///
@@ -38,7 +38,7 @@ fn host(state_dir: PathBuf, isolation: Isolation) -> PluginHost {
     );
     let config = HostConfig {
         plugin_dirs: vec![plugins],
-        cache_dir: Some(workspace().join("target/tmp/compiled-plugins")),
+        cache_dir: Some(shared_cache().join("freezer")),
         snapshot_dir: Some(state_dir.join("snapshots")),
         state_dir: Some(state_dir),
         compiler: Some(freezer_binary()),

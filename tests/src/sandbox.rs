@@ -61,6 +61,14 @@ pub fn freezer_binary() -> PathBuf {
 /// A scratch directory with the usual places in it.
 pub struct Sandbox {
     root: TempDir,
+    /// Whether compiled plugins are those of all test runs.
+    shares_cache: bool,
+}
+
+/// The caches of all test runs (`XDG_CACHE_HOME`), so that a plugin is compiled once.
+#[must_use]
+pub fn shared_cache() -> PathBuf {
+    workspace().join("target/tmp/cache")
 }
 
 impl Sandbox {
@@ -75,10 +83,10 @@ impl Sandbox {
         })
     }
 
-    /// On the disk that holds the temporary files: for tests about durability.
+    /// On a disk: for tests about durability.
     #[track_caller]
     pub fn on_disk() -> Self {
-        Self::below(&std::env::temp_dir())
+        Self::below(Path::new("/var/tmp"))
     }
 
     /// Below a directory of the caller's choice, such as a small mount.
@@ -91,7 +99,19 @@ impl Sandbox {
         for name in ["home", "source", "store"] {
             fs::create_dir(root.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
-        Self { root }
+        Self {
+            root,
+            shares_cache: true,
+        }
+    }
+
+    /// Begins without compiled plugins, and keeps them in its own home.
+    #[must_use]
+    pub fn with_own_cache(self) -> Self {
+        Self {
+            shares_cache: false,
+            ..self
+        }
     }
 
     /// A path in the sandbox.
@@ -123,18 +143,22 @@ impl Sandbox {
         path
     }
 
-    /// `freezer` in a scrubbed environment: only `PATH`, `HOME`, `TZ`, `LC_ALL`.
+    /// `freezer` in a scrubbed environment: only `PATH`, `HOME`, `TZ`, `LC_ALL` and where compiled plugins lie.
     pub fn freezer<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Program {
         self.scrubbed(&freezer_binary()).args(arguments)
     }
 
     /// Any program in the same scrubbed environment.
     pub fn scrubbed(&self, name: &Path) -> Program {
-        program(name)
+        let scrubbed = program(name)
             .env("HOME", self.path("home"))
             .env("TZ", "UTC")
             .env("LC_ALL", "C.UTF-8")
-            .cwd(self.root.path())
+            .cwd(self.root.path());
+        match self.shares_cache {
+            true => scrubbed.env("XDG_CACHE_HOME", shared_cache()),
+            false => scrubbed,
+        }
     }
 
     /// `freezer backup SOURCE --name t --host h --to STORE` and more arguments.

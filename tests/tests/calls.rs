@@ -168,15 +168,17 @@ fn removals(server: StorageServer, fault: Fault) {
     let through: Arc<dyn Store> = Arc::<FaultyStore>::clone(&watched);
     sweep.recipes.prune(&through).expect("an undisturbed removal");
     let operations = watched.operations();
+    // What the position before left, where that is two backups.
+    let mut left = None;
     sweep.sweep(|sweep, call| {
         let operation = usize::try_from(call).ok().and_then(|call| operations.get(call));
         if operation.is_some_and(|operation| !fault.hits(operation)) {
             return Err(Undisturbed::OtherCall);
         }
-        if sweep.times("before").len() < 2 {
+        let before = left.take().unwrap_or_else(|| {
             sweep.recipes.backup(&sweep.store).expect("another backup");
-        }
-        let before = sweep.times("before");
+            sweep.times("before")
+        });
         assert_eq!(before.len(), 2, "the removal before was completed");
         let hit = sweep.disturb(call, fault, |store| sweep.recipes.prune(store))?;
         let Hit {
@@ -188,6 +190,7 @@ fn removals(server: StorageServer, fault: Fault) {
         // Where nothing was changed, the next position's removal is the next one of this position, too.
         if !operations.iter().any(|operation| changes(operation)) {
             assert_eq!(listed, before, "{case}");
+            left = Some(before);
             return Ok(());
         }
         assert!(

@@ -28,7 +28,7 @@ fn fill(sandbox: &Sandbox) {
 
 #[test]
 fn nothing_is_compiled_that_is_not_used() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_own_cache();
     fill(&sandbox);
     sandbox
         .freezer(["list", "--from", &sandbox.url()])
@@ -65,7 +65,7 @@ mod needs_strace {
 
     #[test]
     fn only_the_plugin_that_is_needed_is_read_and_only_as_compiled() {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::new().with_own_cache();
         fill(&sandbox);
         write(&sandbox.path("source/f"), b"x");
         sandbox.backup(&[]);

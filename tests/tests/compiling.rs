@@ -77,7 +77,7 @@ fn refused(sandbox: &Sandbox, finished: Finished, limit: &str, key: &str) {
 
 #[test]
 fn a_component_that_takes_too_long_to_compile_is_refused() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_own_cache();
     slow(&sandbox, 60);
     let finished = backup(&sandbox, "compile-seconds = 1").wait();
     refused(
@@ -90,7 +90,7 @@ fn a_component_that_takes_too_long_to_compile_is_refused() {
 
 #[test]
 fn a_component_that_takes_too_much_memory_to_compile_is_refused() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_own_cache();
     slow(&sandbox, 60);
     let finished = backup(&sandbox, "compile-memory-bytes = 268435456").wait();
     refused(
@@ -103,7 +103,7 @@ fn a_component_that_takes_too_much_memory_to_compile_is_refused() {
 
 #[test]
 fn a_component_that_compiles_is_judged_as_before() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_own_cache();
     slow(&sandbox, 1);
     let finished = backup(&sandbox, "").wait();
     // It was compiled, and found to be no mode.
@@ -163,7 +163,7 @@ fn a_real_component_with_changed_bytes_is_refused_or_runs_and_harms_nobody() {
         if case >= 20 && fates.refused > 2 && fates.answered > 2 {
             break;
         }
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::new().with_own_cache();
         let mut bytes = good.clone();
         let mut changes = Vec::new();
         for _ in 0..=random.below(3) {
@@ -219,7 +219,7 @@ fn open(process: &str) -> Vec<String> {
 
 #[test]
 fn the_compiler_of_a_run_sees_nothing_of_it_and_ends_with_it() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_own_cache();
     slow(&sandbox, 200);
     let mut running = backup(&sandbox, "");
     let child = child_of(&mut running);
@@ -288,7 +288,7 @@ impl Compiler {
 
 #[test]
 fn a_compiler_is_confined_before_it_reads() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::new().with_own_cache();
     // Left open by mistake, as shells and services do.
     let leaked = fs::File::create(sandbox.path("leaked")).expect("a file");
     fcntl_setfd(&leaked, FdFlags::empty()).expect("it is inherited");

@@ -1,15 +1,11 @@
 //! Plugins in processes of their own: they do what they do in freezer's, and these processes can do nothing else, as seen
-//! from outside.
+//! from outside. That every storage and mode keeps the contract there, too, is seen in `storages.rs` and `modes.rs`.
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use freezer_conformance::storage::{Capabilities, Subject};
-use freezer_tests::{
-    Running, Sandbox, assert_same, isolating_host, make_odd_tree, mode_subject_of, open_storage,
-    process_status, write,
-};
+use freezer_tests::{Running, Sandbox, assert_same, make_odd_tree, process_status, write};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// So slow that a run of some MiB takes until somebody ends it.
@@ -20,34 +16,6 @@ const SLOW: &[&str] = &[
     "--max-segment-size",
     "1M",
 ];
-
-#[test]
-fn local_conforms_apart() {
-    let sandbox = Sandbox::new();
-    let open = |state: &str, name: &str| {
-        let host = isolating_host(sandbox.path(state));
-        open_storage(&host, &format!("local:{}", sandbox.path(name).display()), &[])
-    };
-    let subject = Subject {
-        store: open("state", "container"),
-        other_run: open("other-state", "container"),
-        absent: Some(open("state", "absent")),
-        capabilities: Capabilities::default(),
-    };
-    let violations = subject.violations();
-    assert!(violations.is_empty(), "{}", violations.join("\n"));
-}
-
-#[test]
-fn fs_conforms_apart() {
-    let source = Sandbox::new();
-    write(&source.path("source/a"), b"a");
-    let sandbox = Sandbox::on_disk();
-    let host = isolating_host(sandbox.path("state"));
-    let (subject, _sandbox) = mode_subject_of(sandbox, host, ("fs", &[]), Some(source.source()), || Ok(()));
-    let violations = subject.violations();
-    assert!(violations.is_empty(), "{}", violations.join("\n"));
-}
 
 #[test]
 fn what_is_written_apart_is_read_here_and_the_other_way_round() {

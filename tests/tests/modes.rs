@@ -5,9 +5,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use freezer_plugin::{HostConfig, PluginHost, PluginKind};
-use freezer_tests::{Mounted, Sandbox, Server, mode_subject, program, workspace, write};
+use freezer_tests::{
+    Mounted, Sandbox, Server, isolating_host, mode_subject, mode_subject_of, plugin_host, program,
+    shared_cache, workspace, write,
+};
 use rstest::rstest;
 
 /// The modes that are tested below, by their plugin folders.
@@ -28,6 +32,7 @@ fn every_mode_plugin_is_tested() {
     );
 }
 
+/// Tries a mode in freezer's process and apart.
 #[track_caller]
 fn assert_conforms(
     mode: &str,
@@ -35,9 +40,19 @@ fn assert_conforms(
     path: Option<PathBuf>,
     is_free: impl Fn() -> Result<(), String> + 'static,
 ) {
-    let (subject, _sandbox) = mode_subject(mode, settings, path, is_free);
-    let violations = subject.violations();
-    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    let is_free = Rc::new(is_free);
+    for (runs, host) in [
+        ("in freezer's process", plugin_host as fn(PathBuf) -> PluginHost),
+        ("in a process of its own", isolating_host),
+    ] {
+        let sandbox = Sandbox::on_disk();
+        let host = host(sandbox.path("state"));
+        let is_free = Rc::clone(&is_free);
+        let (subject, _sandbox) =
+            mode_subject_of(sandbox, host, (mode, settings), path.clone(), move || is_free());
+        let violations = subject.violations();
+        assert!(violations.is_empty(), "{runs}: {}", violations.join("\n"));
+    }
 }
 
 #[test]
@@ -52,7 +67,7 @@ fn a_mode_that_forgets_handles_breaks_the_rules() {
     let (mut subject, sandbox) = mode_subject("fs", &[], Some("/forgets_handles".into()), || Ok(()));
     subject.host = PluginHost::new(HostConfig {
         plugin_dirs: vec![workspace().join("target/guests")],
-        cache_dir: Some(workspace().join("target/tmp/compiled-plugins")),
+        cache_dir: Some(shared_cache().join("freezer")),
         state_dir: Some(sandbox.path("state")),
         ..HostConfig::default()
     })

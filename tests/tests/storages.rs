@@ -3,11 +3,12 @@
 //! A plugin folder without a line in [`STORAGES`] fails here: whoever adds a storage says how to start one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use freezer_conformance::storage::{Capabilities, Refusal, Subject};
-use freezer_tests::{Sandbox, StorageServer, open_storage, plugin_host, workspace};
+use freezer_plugin::PluginHost;
+use freezer_tests::{Sandbox, StorageServer, isolating_host, open_storage, plugin_host, workspace};
 
 /// The storages that are tested below, by their plugin folders.
 const STORAGES: &[&str] = &["local", "s3", "ssh", "swift"];
@@ -29,7 +30,7 @@ fn every_storage_plugin_is_tested() {
     );
 }
 
-/// Opens two containers, one of which doesn't exist, and tests all rules.
+/// Tests all rules, in freezer's process and with the plugin in one of its own.
 #[track_caller]
 fn assert_conforms(
     sandbox: &Sandbox,
@@ -37,10 +38,26 @@ fn assert_conforms(
     settings: &[(String, String)],
     capabilities: Capabilities,
 ) {
-    let (one, other) = (
-        plugin_host(sandbox.path("state")),
-        plugin_host(sandbox.path("other-state")),
-    );
+    assert_conforms_on(plugin_host, sandbox, &url, settings, capabilities);
+    let fewer = Capabilities {
+        listed_objects: 25,
+        pending_uploads: 5,
+        ..capabilities
+    };
+    let url = |name: &str| url(&format!("apart-{name}"));
+    assert_conforms_on(isolating_host, sandbox, url, settings, fewer);
+}
+
+/// Opens two containers, one of which doesn't exist, and tests all rules.
+#[track_caller]
+fn assert_conforms_on(
+    host: fn(PathBuf) -> PluginHost,
+    sandbox: &Sandbox,
+    url: impl Fn(&str) -> String,
+    settings: &[(String, String)],
+    capabilities: Capabilities,
+) {
+    let (one, other) = (host(sandbox.path("state")), host(sandbox.path("other-state")));
     let subject = Subject {
         store: open_storage(&one, &url("container"), settings),
         other_run: open_storage(&other, &url("container"), settings),
@@ -48,7 +65,12 @@ fn assert_conforms(
         capabilities,
     };
     let violations = subject.violations();
-    assert!(violations.is_empty(), "{}", violations.join("\n"));
+    assert!(
+        violations.is_empty(),
+        "{}: {}",
+        url("container"),
+        violations.join("\n")
+    );
 }
 
 fn local(directory: &Path) -> String {

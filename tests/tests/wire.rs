@@ -32,6 +32,8 @@ struct Lane {
     store: Arc<dyn Store>,
     /// The most calls at once on the way through the proxy.
     calls: Option<u32>,
+    /// Disturbed runs that went well.
+    whole: usize,
 }
 
 /// What went through the proxy in a disturbed run.
@@ -70,6 +72,7 @@ impl Lane {
             server: server.clone(),
             recipes,
             calls: Some(1),
+            whole: 0,
         }
     }
 
@@ -117,9 +120,13 @@ impl Lane {
         };
         let found = self.recipes.restore(&self.store, None);
         assert_eq!(found.expect(&case), wanted, "{case}: the newest isn't whole");
-        self.recipes.write("changed", b"once more");
-        let next = self.recipes.backup(&self.store);
-        assert!(next.is_ok(), "{case}: the next run fails: {next:?}");
+        // After a run that went well in spite of all, one of several shows that it left nothing in the way.
+        self.whole += usize::from(result.is_ok());
+        if result.is_err() || self.whole % 4 == 1 {
+            self.recipes.write("changed", b"once more");
+            let next = self.recipes.backup(&self.store);
+            assert!(next.is_ok(), "{case}: the next run fails: {next:?}");
+        }
         traffic
     }
 

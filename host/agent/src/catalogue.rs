@@ -12,7 +12,7 @@ use freezer_format::layout::{
 use freezer_format::legacy::{LegacyKeys, legacy_chains_prefix, legacy_levels_prefix, parse_legacy_id};
 use freezer_format::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use freezer_format::name::{HostBackupName, LevelId};
-use freezer_pipeline::store::{ErrorKind, KeyEntry, PendingUpload, Store, StoreError};
+use freezer_pipeline::store::{ErrorKind, KeyEntry, Page, PendingUpload, Store, StoreError};
 
 use crate::date::date;
 use crate::error::AgentError;
@@ -155,14 +155,17 @@ pub(crate) fn pending_pages(store: &dyn Store, prefix: &str) -> Result<Vec<Pendi
 
 /// Lists one level below a prefix, all pages. A prefix that isn't there is empty.
 pub(crate) fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyEntry>, StoreError> {
-    let (mut entries, mut empty_pages) = (Vec::new(), 0);
-    let mut cursor: Option<String> = None;
+    match store.list(prefix, None) {
+        Ok(page) => list_on(store, prefix, page),
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The entries of a first page and of all that follow it.
+pub(crate) fn list_on(store: &dyn Store, prefix: &str, first: Page) -> Result<Vec<KeyEntry>, StoreError> {
+    let (mut page, mut cursor, mut entries, mut empty_pages) = (first, None, Vec::new(), 0);
     loop {
-        let page = match store.list(prefix, cursor.as_deref()) {
-            Ok(page) => page,
-            Err(error) if error.kind == ErrorKind::NotFound && cursor.is_none() => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
         empty_pages += u32::from(page.entries.is_empty());
         entries.extend(page.entries);
         let endless = entries.len() > MAX_ENTRIES || empty_pages > MAX_EMPTY_PAGES;
@@ -176,25 +179,27 @@ pub(crate) fn list_all(store: &dyn Store, prefix: &str) -> Result<Vec<KeyEntry>,
                 cause: None,
             });
         }
-        match page.next {
-            Some(next) => cursor = Some(next),
-            None => return Ok(entries),
-        }
+        let Some(next) = page.next else {
+            return Ok(entries);
+        };
+        page = store.list(prefix, Some(&next))?;
+        cursor = Some(next);
     }
 }
 
 /// The last components of the folders below a prefix.
 pub(crate) fn folders(store: &dyn Store, prefix: &str) -> Result<Vec<String>, StoreError> {
-    let entries = list_all(store, prefix)?;
+    Ok(folders_among(&list_all(store, prefix)?, prefix))
+}
+
+/// The same of a listing.
+pub(crate) fn folders_among(entries: &[KeyEntry], prefix: &str) -> Vec<String> {
     let below = |entry: &KeyEntry| {
         let name = entry.key.strip_prefix(prefix)?.strip_suffix('/')?;
         (!name.contains('/')).then(|| name.to_owned())
     };
-    Ok(entries
-        .iter()
-        .filter(|entry| entry.is_prefix)
-        .filter_map(below)
-        .collect())
+    let folders = entries.iter().filter(|entry| entry.is_prefix);
+    folders.filter_map(below).collect()
 }
 
 /// All names in all places, sorted, for what must see all or nothing.

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeSet;
 
-use freezer_format::layout::{Engine, names_prefix, parse_zero_directory};
+use freezer_format::layout::{Engine, METADATA_PREFIX, names_prefix, parse_zero_directory};
 use freezer_format::legacy::legacy_chains_prefix;
 use freezer_format::name::HostBackupName;
 use freezer_pipeline::store::{ErrorKind, Store, StoreError};
 use serde::Serialize;
 
-use crate::catalogue::{Place, folders};
+use crate::catalogue::{Place, folders, folders_among, list_on};
 use crate::error::AgentError;
 
 /// Something that the storage doesn't show.
@@ -64,18 +64,17 @@ pub(crate) fn is_refusal(error: &StoreError) -> bool {
 /// # Errors
 /// [`AgentError::NoContainer`] if not even the container is there: a mistyped place isn't an empty one.
 pub(crate) fn survey(store: &dyn Store) -> Result<Survey, AgentError> {
-    if let Err(source) = store.list("", None) {
-        return Err(match source.kind {
-            ErrorKind::NotFound => AgentError::NoContainer {
-                storage: store.url().to_owned(),
-                reason: source.message,
-            },
-            _ => source.into(),
-        });
-    }
+    let root = store.list("", None).map_err(|source| match source.kind {
+        ErrorKind::NotFound => AgentError::NoContainer {
+            storage: store.url().to_owned(),
+            reason: source.message,
+        },
+        _ => source.into(),
+    })?;
+    let root = list_on(store, "", root)?;
     let mut found = BTreeSet::new();
     let mut refused = Vec::new();
-    for engine in Engine::ALL {
+    for engine in engines(store)? {
         let prefix = names_prefix(engine);
         let Some(folders) = told(folders(store, &prefix), (None, &prefix), &mut refused)? else {
             continue;
@@ -85,7 +84,7 @@ pub(crate) fn survey(store: &dyn Store) -> Result<Survey, AgentError> {
             .filter_map(|folder| HostBackupName::from_stored(folder).ok());
         found.extend(names.map(|name| (name, Place::New(engine))));
     }
-    for folder in folders(store, "")? {
+    for folder in folders_among(&root, "") {
         // An old backup name always holds the underscore between host and name.
         let Ok(name) = HostBackupName::from_stored(&folder) else {
             continue;
@@ -104,6 +103,19 @@ pub(crate) fn survey(store: &dyn Store) -> Result<Survey, AgentError> {
         names: found.into_iter().collect(),
         refused,
     })
+}
+
+/// The engines that may have backups there: ours, since a storage may leave out of a listing what it refuses to open, and
+/// others that it shows.
+fn engines(store: &dyn Store) -> Result<Vec<Engine>, StoreError> {
+    let shown = match folders(store, METADATA_PREFIX) {
+        Ok(shown) => shown,
+        // Each of them may be refused, or not.
+        Err(error) if is_refusal(&error) => return Ok(Engine::ALL.to_vec()),
+        Err(error) => return Err(error),
+    };
+    let may_be = |engine: &Engine| engine.is_ours() || shown.iter().any(|folder| folder == engine.dir());
+    Ok(Engine::ALL.into_iter().filter(may_be).collect())
 }
 
 fn folders_of_chains(store: &dyn Store, prefix: &str) -> Result<usize, StoreError> {

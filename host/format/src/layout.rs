@@ -154,9 +154,12 @@ impl BackupKeys {
     }
 }
 
+/// The prefix below which lie the folders of all engines that have committed backups.
+pub const METADATA_PREFIX: &str = "metadata/";
+
 /// The prefix below which committed backup names are listed.
 pub fn names_prefix(engine: Engine) -> String {
-    format!("metadata/{engine}/")
+    format!("{METADATA_PREFIX}{engine}/")
 }
 
 /// The prefix below which a name's chains are listed.

@@ -26,7 +26,7 @@ use crate::error::{LimitHit, PluginError};
 use crate::grants::Grants;
 use crate::handles;
 use crate::host::SshSurroundings;
-use crate::interfaces::LogOutput;
+use crate::interfaces::Output;
 use crate::interfaces::bodies::ReadExceeded;
 use crate::interfaces::resources::BodyBudget;
 use crate::interfaces::tcp::Seats;
@@ -169,7 +169,7 @@ impl GuestState {
         table.set_max_capacity(limits.handles);
         let said = |level: Level| {
             let context = Arc::clone(context);
-            LogOutput::new(Arc::new(move |line: &str| context.log(level, line)))
+            Output::lines(Arc::new(move |line: &str| context.log(level, line)))
         };
         let mut wasi = bare_wasi();
         wasi.stdout(said(Level::Debug)).stderr(said(Level::Info));

@@ -148,7 +148,7 @@ fn a_storage_in_python_keeps_the_same_rules_and_holds_a_backup() {
 }
 
 #[test]
-fn the_example_in_python_keeps_the_same_rules() {
+fn the_example_in_python_keeps_the_same_rules_in_a_process_of_its_own() {
     let road = Road::new();
     let example = workspace().join("plugins/examples/home");
     let copy = road.sandbox.path("example");
@@ -158,7 +158,7 @@ fn the_example_in_python_keeps_the_same_rules() {
             fs::copy(file.path(), copy.join(file.file_name())).expect("a copy");
         }
     }
-    let tested = road.within("example", &["test"]).expect(0);
+    let tested = road.within("example", &["test", "--isolate=all"]).expect(0);
     assert!(tested.text().contains("18 passed, 0 failed"), "{tested}");
     road.within("example", &["pack"]).expect(0);
     road.plugin(&["install", "example/dist", "--allow-unsigned", "--yes"])
@@ -174,7 +174,7 @@ fn the_example_in_python_keeps_the_same_rules() {
     }
     let keep = |word| {
         sandbox
-            .backup_command(&["--mode", "home", "--mode-option", word])
+            .backup_command(&["--isolate", "--mode", "home", "--mode-option", word])
             .run()
     };
     let refused = keep("keep=all").expect(1);

@@ -188,20 +188,6 @@ impl HasData for Apart {
     type Data<'a> = &'a mut Asking;
 }
 
-/// The number of `control.log`.
-const LOG: u16 = 10;
-
-/// Asks the host to log what a guest wrote to its standard output or error.
-///
-/// # Errors
-/// If freezer is gone.
-pub(super) fn log(asking: Asking, level: control::LogLevel, line: &str) -> wasmtime::Result<()> {
-    let mut question = Vec::new();
-    level.put(&mut question);
-    line.put(&mut question);
-    asking.ask(LOG, &question)
-}
-
 /// Links all interfaces of the contract to questions.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Messages between freezer and the process of a guest: a length (32 bits), a kind (8 bits), the content.
 //!
-//! Both sides take turns: whoever asked waits. So neither needs a thread or a queue.
+//! Both sides take turns: whoever asked waits. So neither needs a thread or a queue. Only what a guest writes is said without
+//! a question.
 
 use std::io::{self, Read, Write};
 use std::os::fd::BorrowedFd;
@@ -20,21 +21,36 @@ pub(super) enum Kind {
     Died,
     /// From the process: it can't run this component, and why.
     Refused,
+    /// From the process: bytes that the guest wrote, and where to ([`Said`]). Nobody answers.
+    Said,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Call,
         Self::Answer,
         Self::Question,
         Self::Died,
         Self::Refused,
+        Self::Said,
     ];
 
     pub(super) fn of(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte)).copied()
     }
 }
+
+/// What a guest writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Said {
+    /// Its standard output.
+    Output,
+    /// Its standard error.
+    Errors,
+}
+
+/// Bytes of a guest's output in one message at most.
+pub(super) const SAID_BYTES: usize = 4096;
 
 /// The length and the kind.
 pub(super) const HEADER_BYTES: usize = 5;

@@ -24,6 +24,8 @@ use crate::death::Death;
 use crate::engine::EngineState;
 use crate::error::{LimitHit, PluginError};
 use crate::guest::{Cancelling, GuestState, PluginContext};
+use crate::interfaces::Lines;
+use crate::log_gate::Level;
 use crate::manifest::PluginKind;
 
 /// How often a guest that computes is looked at.
@@ -236,6 +238,8 @@ pub(crate) struct Apart {
     /// `None` once a call ended badly.
     process: Option<Process>,
     engine: Arc<EngineState>,
+    /// What the guest writes: its standard output, its standard error.
+    said: [Lines; 2],
     /// Held for the thread that started the process, which must live as long.
     _program: Arc<Program>,
 }
@@ -263,6 +267,10 @@ impl Apart {
                 cpu: Duration::ZERO,
             }),
             engine: Arc::clone(engine),
+            said: [Level::Debug, Level::Info].map(|level| {
+                let context = Arc::clone(context);
+                Lines::new(Arc::new(move |line: &str| context.log(level, line)))
+            }),
             _program: Arc::clone(program),
         };
         let started = apart.call("start", (Cancelling::Masked, None), (START, &[]), |_| Ok(()));
@@ -340,6 +348,11 @@ impl Apart {
                 Kind::Question => {
                     let answer = self.answer(reader, bounds)?;
                     process.send(Kind::Answer, &[&answer])?;
+                }
+                Kind::Said => {
+                    let (stream, bytes) = content.split_first().ok_or(Nonsense::Malformed)?;
+                    let lines = self.said.get_mut(usize::from(*stream));
+                    lines.ok_or(Nonsense::Malformed)?.take(bytes);
                 }
                 Kind::Answer => {
                     self.state.holds(u64::take(&mut reader)?);

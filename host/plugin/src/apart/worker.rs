@@ -11,17 +11,16 @@ use wasmtime::component::{Component, Linker, ResourceAny, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use super::link::{Asking, Kind};
+use super::link::{Asking, Kind, SAID_BYTES, Said};
 use super::wire::{Put, Reader, Take};
 use super::{Unanswered, imports};
-use crate::bindings::v1::imports::freezer::plugin::control::LogLevel;
 use crate::bindings::v1::mode::ModePlugin;
 use crate::bindings::v1::storage::StoragePlugin;
 use crate::calls::{Exports, START};
 use crate::confine::{self, Rights};
 use crate::death::Death;
 use crate::engine::{self, reason};
-use crate::interfaces::LogOutput;
+use crate::interfaces::Output;
 use crate::limits::{Ceiling, PluginLimits};
 use crate::manifest::PluginKind;
 use crate::usage::Meter;
@@ -249,14 +248,18 @@ fn load_code(engine: &Engine) -> wasmtime::Result<Component> {
 fn store(engine: &Engine, asking: Asking, limits: &PluginLimits) -> Store<Worker> {
     let mut table = ResourceTable::new();
     table.set_max_capacity(limits.handles);
-    let said = |level: LogLevel| {
-        LogOutput::new(Arc::new(move |text: &str| {
-            // A guest that can't log learns at its next question that freezer is gone.
-            drop(imports::log(asking, level, text));
-        }))
+    let said = |stream: Said| {
+        Output::new(move || {
+            Box::new(move |bytes| {
+                for piece in bytes.chunks(SAID_BYTES) {
+                    // A guest that nobody hears learns at its next question that freezer is gone.
+                    drop(asking.send(Kind::Said, &[&[stream as u8], piece]));
+                }
+            })
+        })
     };
     let mut wasi = crate::guest::bare_wasi();
-    wasi.stdout(said(LogLevel::Debug)).stderr(said(LogLevel::Info));
+    wasi.stdout(said(Said::Output)).stderr(said(Said::Errors));
     let mut store = Store::new(
         engine,
         Worker {

@@ -22,7 +22,7 @@ mod trust;
 mod reach;
 mod output;
 
-pub(crate) use output::LogOutput;
+pub(crate) use output::{Lines, Output};
 
 use wasmtime::component::{HasData, Linker};
 

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use freezer_plugin::limits::{LimitOverride, LimitOverrides};
-use freezer_plugin::{HostConfig, Isolation, PluginHost, PluginKind};
+use freezer_plugin::{HostConfig, Isolation, PluginError, PluginHost, PluginKind};
 
-use crate::common::{config, guests, run};
+use crate::common::{TestRun, config, guests, run};
 
 /// What a host says that starts this script instead of its worker; its input is the socket.
 fn start(script: &str) -> String {
@@ -16,6 +16,13 @@ fn start(script: &str) -> String {
 
 /// The same where a call has so many seconds by the clock.
 fn start_within(seconds: u64, script: &str) -> String {
+    let begun = Instant::now();
+    let said = start_in_a_run(seconds, script, &run(Vec::new())).unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+    said.to_string()
+}
+
+fn start_in_a_run(seconds: u64, script: &str, run: &TestRun) -> Result<(), PluginError> {
     let temp = tempfile::tempdir().unwrap();
     let program = temp.path().join("worker");
     fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -33,10 +40,7 @@ fn start_within(seconds: u64, script: &str) -> String {
     });
     let host = host.unwrap();
     let plugin = host.find(PluginKind::Storage, "local").unwrap();
-    let begun = Instant::now();
-    let said = host.load(&plugin, &run(Vec::new()).run).unwrap_err().to_string();
-    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
-    said
+    host.load(&plugin, &run.run)
 }
 
 /// The bytes of a message, as printf writes them: length, kind and content.
@@ -62,6 +66,9 @@ fn one_that_says_what_is_no_message_is_named_and_ended() {
         r"\7\0\0\0\2\16\0\1\0\0\0\377",
         // A death of no kind.
         r"\11\0\0\0\3\0\0\0\0\0\0\0\0\77",
+        // Words without the stream that they were written to, and to one that there isn't.
+        r"\0\0\0\0\5",
+        r"\2\0\0\0\5\2x",
     ] {
         assert_eq!(start(&says(nonsense)), broken, "{nonsense}");
     }
@@ -79,6 +86,24 @@ fn one_that_says_too_much_meets_the_limit_of_a_guest() {
     ] {
         assert_eq!(start(&says(message)), too_much, "{message}");
     }
+}
+
+#[test]
+fn what_is_written_makes_lines_and_the_last_one_needs_no_end() {
+    let run = run(Vec::new());
+    let written = r"\12\0\0\0\5\1one\ntwo a\10\0\0\0\5\0another\6\0\0\0\5\1nd it";
+    let started = r"\10\0\0\0\1\0\0\0\0\0\0\0\0";
+    start_in_a_run(60, &says(&format!("{written}{started}")), &run).unwrap();
+    let lines: Vec<u64> = run.run.usage().iter().map(|usage| usage.log_lines).collect();
+    assert_eq!(lines, [3]);
+}
+
+#[test]
+fn one_that_writes_without_end_is_stopped() {
+    assert_eq!(
+        start_within(60, r"while :; do printf '\1\0\0\0\5\0' >&0; done"),
+        "plugin local was stopped in start: it computed for more than 1 s in one call"
+    );
 }
 
 #[test]
