@@ -30,28 +30,16 @@ fn every_storage_plugin_is_tested() {
     );
 }
 
-/// Tests all rules, in freezer's process and with the plugin in one of its own.
-#[track_caller]
-fn assert_conforms(
-    sandbox: &Sandbox,
-    url: impl Fn(&str) -> String,
-    settings: &[(String, String)],
-    capabilities: Capabilities,
-) {
-    assert_conforms_on(plugin_host, sandbox, &url, settings, capabilities);
-    let fewer = Capabilities {
-        listed_objects: 25,
-        pending_uploads: 5,
-        ..capabilities
-    };
-    let url = |name: &str| url(&format!("apart-{name}"));
-    assert_conforms_on(isolating_host, sandbox, url, settings, fewer);
-}
+/// Where the plugin under test runs.
+type Host = fn(PathBuf) -> PluginHost;
+
+/// In freezer's process, and in one of its own.
+const PLACES: [Host; 2] = [plugin_host, isolating_host];
 
 /// Opens two containers, one of which doesn't exist, and tests all rules.
 #[track_caller]
-fn assert_conforms_on(
-    host: fn(PathBuf) -> PluginHost,
+fn assert_conforms(
+    host: Host,
     sandbox: &Sandbox,
     url: impl Fn(&str) -> String,
     settings: &[(String, String)],
@@ -80,18 +68,42 @@ fn local(directory: &Path) -> String {
 #[test]
 fn local_conforms() {
     let sandbox = Sandbox::new();
-    let url = |name: &str| local(&sandbox.path(name));
-    assert_conforms(&sandbox, url, &[], Capabilities::default());
+    for (host, folder) in PLACES.into_iter().zip(["here", "apart"]) {
+        let url = |name: &str| local(&sandbox.path(folder).join(name));
+        assert_conforms(host, &sandbox, url, &[], Capabilities::default());
+    }
 }
 
 #[track_caller]
 fn assert_server_conforms(server: &StorageServer, more: &[(&str, &str)], capabilities: Capabilities) {
+    assert_server_conforms_to(plugin_host, server, more, capabilities);
+}
+
+/// The same in a process of its own, with less to list.
+#[track_caller]
+fn assert_server_conforms_apart(server: &StorageServer, capabilities: Capabilities) {
+    let fewer = Capabilities {
+        listed_objects: 25,
+        pending_uploads: 5,
+        ..capabilities
+    };
+    assert_server_conforms_to(isolating_host, server, &[], fewer);
+}
+
+#[track_caller]
+fn assert_server_conforms_to(
+    host: Host,
+    server: &StorageServer,
+    more: &[(&str, &str)],
+    capabilities: Capabilities,
+) {
     let mut settings = server.settings();
     settings.extend(
         more.iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
     );
-    assert_conforms(&Sandbox::new(), |name| server.url(name), &settings, capabilities);
+    let url = |name: &str| server.url(name);
+    assert_conforms(host, &Sandbox::new(), url, &settings, capabilities);
 }
 
 /// Its test for "nothing is there yet" asks the replicas that it reaches.
@@ -111,6 +123,11 @@ mod needs_swift {
     #[test]
     fn swift_conforms() {
         assert_server_conforms(&StorageServer::swift(), &[], SWIFT);
+    }
+
+    #[test]
+    fn swift_conforms_apart() {
+        assert_server_conforms_apart(&StorageServer::swift(), SWIFT);
     }
 
     #[test]
@@ -156,20 +173,33 @@ mod needs_sshd {
     fn ssh_conforms() {
         assert_server_conforms(&StorageServer::ssh(), &[], Capabilities::default());
     }
+
+    #[test]
+    fn ssh_conforms_apart() {
+        assert_server_conforms_apart(&StorageServer::ssh(), Capabilities::default());
+    }
 }
 
 mod needs_s3 {
     use super::*;
 
-    #[test]
-    fn s3_conforms() {
-        let capabilities = Capabilities {
+    fn s3() -> Capabilities {
+        Capabilities {
             refusal: Refusal::Sequential,
             pending_uploads: 105,
             // This server answers 500.
             knows_gone_uploads: false,
             ..Capabilities::default()
-        };
-        assert_server_conforms(&StorageServer::s3(), &[], capabilities);
+        }
+    }
+
+    #[test]
+    fn s3_conforms() {
+        assert_server_conforms(&StorageServer::s3(), &[], s3());
+    }
+
+    #[test]
+    fn s3_conforms_apart() {
+        assert_server_conforms_apart(&StorageServer::s3(), s3());
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use freezer_format::chain_key::KeyError;
+use freezer_format::manifest::ManifestError;
 use freezer_format::name::{HostBackupName, LevelId};
 use freezer_pipeline::RunContext;
 use freezer_pipeline::store::{ErrorKind, Store, StoreError};
@@ -15,7 +16,7 @@ use serde::Serialize;
 use crate::catalogue::{Filter, NamedChains, chains_of, nearest_of};
 use crate::check::level::{Finding, LevelCheck};
 use crate::date::date;
-use crate::error::{AgentError, ExitClass};
+use crate::error::{AgentError, ExitClass, WITH_A_NEWER};
 use crate::keys::Keyring;
 use crate::level::{Level, Strictness, chain_text};
 use crate::seen::{SeenBackups, Sighting};
@@ -380,6 +381,16 @@ impl Checker<'_> {
         if let Some(error) = error.store_error().filter(|error| is_refusal(error)) {
             let hits = hits.iter().map(|id| found.level(*id).label()).collect();
             self.unreadable(error.key.clone(), error, hits);
+            return;
+        }
+        if let AgentError::Newer { format, .. } = error {
+            self.report.push(Problem {
+                severity: Severity::Unreadable,
+                object: found.level(id).keys().manifest(),
+                reason: format!("can't be read: {}", ManifestError::Newer { format: *format }),
+                hits: hits.iter().map(|id| found.level(*id).label()).collect(),
+                next: WITH_A_NEWER.to_owned(),
+            });
             return;
         }
         let (object, reason) = match error {

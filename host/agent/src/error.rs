@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use freezer_format::chain::SelectError;
 use freezer_format::chain_key::KeyError;
+use freezer_format::manifest::FORMAT;
 use freezer_pipeline::BackupError;
 use freezer_pipeline::cancel::Cancelled;
 use freezer_pipeline::object::ObjectError;
@@ -35,6 +36,9 @@ pub enum ExitClass {
     /// The user stopped it: 130.
     Interrupted,
 }
+
+/// What to do about a backup of a later freezer.
+pub(crate) const WITH_A_NEWER: &str = "use the freezer that wrote it, or a newer one";
 
 /// Why a recipe ended early.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +83,14 @@ pub enum AgentError {
         object: String,
         /// What is wrong with it, in words that follow the key.
         reason: String,
+    },
+    /// A later freezer wrote it. What the storage says of that isn't authenticated.
+    #[error("{backup} has format {format}, and this freezer reads up to {FORMAT}")]
+    Newer {
+        /// Name, level and date.
+        backup: String,
+        /// The format that its manifest names.
+        format: u32,
     },
     /// A password is given and a level isn't authenticated by it.
     #[error("{backup} is not authenticated: {reason}")]
@@ -245,6 +257,7 @@ impl AgentError {
                 "freezer check names everything that is damaged and the backups it hits".to_owned(),
                 "restore an earlier date with --at, or copy the object back from another copy".to_owned(),
             ],
+            Self::Newer { .. } => vec![WITH_A_NEWER.to_owned()],
             Self::Unauthenticated { .. } => vec![
                 "if it was written without a password or by the original, and you trust the storage: --compat"
                     .to_owned(),
@@ -302,9 +315,9 @@ impl AgentError {
         }
     }
 
-    /// Tells whether the storage refuses one thing, and may still show others.
+    /// Tells whether one thing can't be looked into, and others still may.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.store_error().is_some_and(is_refusal)
+        matches!(self, Self::Newer { .. }) || self.store_error().is_some_and(is_refusal)
     }
 
     /// The storage error that caused it, if one did.

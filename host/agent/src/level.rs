@@ -101,8 +101,12 @@ impl Level {
         strictness: Strictness,
     ) -> Result<(), AgentError> {
         let key = self.stored.keys().manifest();
-        let bad = |error: ManifestError, stored: &StoredLevel| {
-            damaged(stored, &key, &format!("can't be trusted: {}", chain_text(&error)))
+        let bad = |error: ManifestError, stored: &StoredLevel| match error {
+            ManifestError::Newer { format } => AgentError::Newer {
+                backup: stored.label(),
+                format,
+            },
+            error => damaged(stored, &key, &format!("can't be trusted: {}", chain_text(&error))),
         };
         let peeked = Manifest::peek(bytes).map_err(|error| bad(error, &self.stored))?;
         if let Some(info) = peeked

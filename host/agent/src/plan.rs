@@ -479,6 +479,7 @@ fn unusable(error: AgentError) -> Result<FullReason, AgentError> {
 fn damage(error: AgentError) -> Result<String, AgentError> {
     match error {
         AgentError::Damaged { .. }
+        | AgentError::Newer { .. }
         | AgentError::Unauthenticated { .. }
         | AgentError::Key { .. }
         | AgentError::Select { .. } => Ok(chain_text(&error)),

@@ -87,6 +87,14 @@ fn damage() -> Vec<Row> {
             "freezer check names everything that is damaged and the backups it hits",
         ),
         (
+            AgentError::Newer {
+                backup: backup(),
+                format: 2,
+            },
+            "h_t level 1 (2026-03-01T02:00:00Z) has format 2, and this freezer reads up to 1",
+            "use the freezer that wrote it, or a newer one",
+        ),
+        (
             AgentError::Unauthenticated {
                 backup: backup(),
                 reason: "its manifest has no seal".to_owned(),

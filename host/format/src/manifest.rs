@@ -353,7 +353,7 @@ pub enum ManifestError {
     #[error("its seal doesn't fit: it was altered, damaged, or sealed with another key")]
     Seal,
     /// A version that this program doesn't know.
-    #[error("it has format {format}, and this freezer reads up to {FORMAT}: use the newer one that wrote it")]
+    #[error("it has format {format}, and this freezer reads up to {FORMAT}")]
     Newer {
         /// The version.
         format: u32,

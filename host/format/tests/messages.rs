@@ -155,7 +155,7 @@ fn of_documents() {
             ),
             (
                 &ManifestError::Newer { format: 9 },
-                "it has format 9, and this freezer reads up to 1: use the newer one that wrote it",
+                "it has format 9, and this freezer reads up to 1",
             ),
             (&ManifestError::Json(bad_json()), "it isn't the expected JSON"),
         ],

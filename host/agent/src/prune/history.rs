@@ -113,7 +113,10 @@ impl NameHistory {
                     };
                 }
             }
-            Err(error) if is_finding(&error) || matches!(error, AgentError::NoPassphrase { .. }) => {
+            Err(error)
+                if is_finding(&error)
+                    || matches!(error, AgentError::NoPassphrase { .. } | AgentError::Newer { .. }) =>
+            {
                 self.warnings.push(chain_text(&error));
                 backup.complete = false;
             }

@@ -291,3 +291,43 @@ fn a_copied_chain_s_predecessor_is_not_called_removed() {
     assert!(notice.reason.ends_with("which isn't here"), "{notice:?}");
     assert!(notice.next.contains("only this chain was copied"), "{notice:?}");
 }
+
+/// Seals a document that says what no freezer of today writes.
+fn of_a_later_freezer(bench: &Bench, level: usize) {
+    let manifests = bench.keys_ending("/manifest");
+    let bytes = bench.store.object(&manifests[level]).unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let later = text.replacen("\"format\":1", "\"format\":2", 1);
+    assert_ne!(later, text);
+    bench.store.set_object(&manifests[level], later.into_bytes());
+}
+
+#[test]
+fn what_a_later_freezer_wrote_is_no_damage() {
+    let bench = Bench::new();
+    bench.write("file", "first");
+    bench.backup();
+    bench.write("file", "second");
+    bench.backup();
+    of_a_later_freezer(&bench, 1);
+
+    let listing = listing(&bench);
+    let states: Vec<State> = listing.backups.iter().map(|row| row.state).collect();
+    assert_eq!(states, [State::Committed, State::Unreadable]);
+    assert_eq!(listing.exit_class(), ExitClass::Partial);
+    let report = bench.check(true);
+    let [problem] = &report.problems[..] else {
+        panic!("{report:#?}")
+    };
+    assert_eq!(problem.severity, Severity::Unreadable);
+    assert!(problem.reason.contains("format 2"), "{problem:?}");
+    assert!(problem.next.contains("a newer one"), "{problem:?}");
+
+    let error = bench.restore(None).unwrap_err();
+    assert!(matches!(error, AgentError::Newer { format: 2, .. }), "{error}");
+    assert_eq!(error.exit_class(), ExitClass::Failed);
+    // A backup goes on without it.
+    bench.write("file", "third");
+    let outcome = bench.backup();
+    assert_eq!(outcome.id.level.0, 0);
+}
