@@ -76,6 +76,12 @@ compile() {
         -Zbuild-std=std,panic_abort $1
 }
 
+# What makes plugins of components. With the features that freezer itself is built with, so that what both use is compiled once.
+build_pack() {
+    cargo build --quiet --release -p freezer -p freezer-format --bin freezer-pack
+    pack=${CARGO_TARGET_DIR:-$root/target}/release/freezer-pack
+}
+
 # The names of the plugins' packages: "freezer-mode-fs", one for each folder.
 packages_of_plugins() {
     for manifest in plugins/modes/*/Cargo.toml plugins/storages/*/Cargo.toml; do
@@ -88,8 +94,7 @@ build() {
     rustup_has_target || distribution_has_target || fail "nothing here compiles for $target: run plugins/build.sh setup"
     compile "$(for package in $(packages_of_plugins); do printf -- '-p %s ' "$package"; done)"
     mkdir -p "$out_dir"
-    cargo build --quiet --release -p freezer-format --bin freezer-pack
-    pack=${CARGO_TARGET_DIR:-$root/target}/release/freezer-pack
+    build_pack
     digests=$out_dir/digests.new
     names=" "
     : >"$digests"
@@ -119,8 +124,7 @@ remove_others() {
 guests() {
     rustup_has_target || distribution_has_target || fail "nothing here compiles for $target: run plugins/build.sh setup"
     compile "-p freezer-guest-storage -p freezer-guest-mode"
-    cargo build --quiet --release -p freezer-format --bin freezer-pack
-    pack=${CARGO_TARGET_DIR:-$root/target}/release/freezer-pack
+    build_pack
     mkdir -p "$root/target/guests"
     for kind in storage mode; do
         "$pack" "$wasm_dir/$target/plugin/freezer_guest_$kind.wasm" "tests/guests/$kind/plugin.toml" \

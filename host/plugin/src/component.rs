@@ -13,7 +13,7 @@ const MAX_IMPORTS: usize = 1000;
 
 /// The most bytes of one function's code. Compiling takes time that grows faster than this; the loop of CPython, which plugins in
 /// Python bring along, has 427 KB.
-const MAX_FUNCTION_BYTES: u64 = 512 << 10;
+const MAX_FUNCTION_BYTES: usize = 512 << 10;
 
 /// The first bytes of every module and component.
 const MAGIC: &[u8] = b"\0asm";
@@ -93,7 +93,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<ComponentFacts, String> {
             // What is nested is skipped: only the outermost component speaks for itself.
             Payload::ModuleSection { unchecked_range, .. }
             | Payload::ComponentSection { unchecked_range, .. } => {
-                place = usize::try_from(unchecked_range.end).map_err(|_| "it ends in the middle")?;
+                place = unchecked_range.end;
             }
             Payload::CustomSection(section) if section.name() == SECTION => {
                 sections.push(section.data().to_vec())
