@@ -42,7 +42,8 @@ fi
 if [ "$ACTION" = down ]; then
     end_connections
     stop_all
-    ! mountpoint -q "$JAIL/upload" || umount "$JAIL/upload"
+    # Some child may not have ended yet.
+    ! mountpoint -q "$JAIL/upload" || umount "$JAIL/upload" 2>/dev/null || umount -l "$JAIL/upload"
     rm -rf "$JAIL"
     exit
 fi

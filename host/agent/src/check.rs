@@ -48,7 +48,7 @@ pub enum Severity {
     Notice,
     /// The password doesn't open it, so its content wasn't looked at.
     Locked,
-    /// The storage refuses to show it, so nobody knows how it is.
+    /// The storage refuses to show it, or a later freezer wrote it, so nobody knows how it is.
     Unreadable,
     /// Its documents agree, but the password's key didn't seal them.
     Unauthentic,

@@ -180,7 +180,10 @@ fn concerns_a_name(error: &AgentError, from: &str) -> bool {
         || is_finding(error)
         || matches!(
             error,
-            AgentError::Select { .. } | AgentError::Unsupported { .. } | AgentError::Taken { .. }
+            AgentError::Select { .. }
+                | AgentError::Newer { .. }
+                | AgentError::Unsupported { .. }
+                | AgentError::Taken { .. }
         )
 }
 

@@ -101,8 +101,14 @@ impl Level {
         strictness: Strictness,
     ) -> Result<(), AgentError> {
         let key = self.stored.keys().manifest();
+        // Of a changed digit `metadata` knows nothing.
+        let named = self
+            .metadata
+            .as_ref()
+            .and_then(|metadata| metadata.manifest_sha256);
+        let is_named = named.is_some_and(|named| Manifest::line_digest(bytes).is_ok_and(|own| own == named));
         let bad = |error: ManifestError, stored: &StoredLevel| match error {
-            ManifestError::Newer { format } => AgentError::Newer {
+            ManifestError::Newer { format } if is_named => AgentError::Newer {
                 backup: stored.label(),
                 format,
             },

@@ -48,7 +48,7 @@ pub enum State {
     Unauthenticated,
     /// A level that it is built on is missing, so it can't be restored.
     Incomplete,
-    /// The storage refuses to show its documents.
+    /// The storage refuses to show its documents, or a later freezer wrote them.
     Unreadable,
 }
 

@@ -23,6 +23,7 @@ use crate::catalogue::{Filter, Place, chains_of};
 use crate::check::nothing_matches;
 use crate::error::{AgentError, ExitClass};
 use crate::keys::Keyring;
+use crate::level::chain_text;
 use crate::seen::SeenBackups;
 use crate::storage_clock::{is_older, machine_now, storage_now};
 use crate::survey::{Survey, is_refusal, survey};
@@ -95,7 +96,8 @@ pub struct PrunedName {
     pub held: Option<String>,
     /// True if it was left alone because its newest backup is damaged, incomplete or not authentic.
     pub doubtful: bool,
-    /// True if it was left alone because the storage refuses to show something of it.
+    /// True if it was left alone because something of it can't be looked into: the storage refuses to show it, or a later freezer
+    /// wrote it.
     pub unreadable: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
@@ -385,22 +387,31 @@ fn describe(history: &NameHistory, plan: &retention::Plan) -> PrunedName {
     }
 }
 
-/// A name of which the storage refuses to show something: nothing of it goes, and the others are looked at.
+/// A name of which something can't be looked into: nothing of it goes, and the others are looked at.
 ///
 /// # Errors
-/// What isn't such a refusal.
+/// What concerns more than this name.
 fn hidden(name: &HostBackupName, place: Place, error: AgentError) -> Result<PrunedName, AgentError> {
-    match error.store_error() {
-        Some(refusal) if is_refusal(refusal) => Ok(unreadable(name, place, refusal)),
+    match (&error, error.store_error()) {
+        (_, Some(refusal)) if is_refusal(refusal) => Ok(unreadable(name, place, refusal)),
+        (AgentError::Newer { .. }, _) => Ok(held(name, place, chain_text(&error))),
         _ => Err(error),
     }
 }
 
 fn unreadable(name: &HostBackupName, place: Place, error: &StoreError) -> PrunedName {
+    held(
+        name,
+        place,
+        format!("{:?} can't be read: {}", error.key, error.message),
+    )
+}
+
+fn held(name: &HostBackupName, place: Place, why: String) -> PrunedName {
     PrunedName {
         name: name.clone(),
         place: place_word(place),
-        held: Some(format!("{:?} can't be read: {}", error.key, error.message)),
+        held: Some(why),
         doubtful: false,
         unreadable: true,
         warnings: Vec::new(),

@@ -105,8 +105,8 @@ pub(crate) fn survey(store: &dyn Store) -> Result<Survey, AgentError> {
     })
 }
 
-/// The engines that may have backups there: ours, since a storage may leave out of a listing what it refuses to open, and
-/// others that it shows.
+/// The engines that may have backups there: ours, since a storage may leave out of a listing what it refuses to open, such as a
+/// link in the place of a folder, and others that it shows. Of those it leaves out, only the storage's own warning tells.
 fn engines(store: &dyn Store) -> Result<Vec<Engine>, StoreError> {
     let shown = match folders(store, METADATA_PREFIX) {
         Ok(shown) => shown,

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use freezer_format::chain_key::ChainKey;
+use freezer_format::manifest::ManifestError;
 use freezer_format::name::{HostBackupName, LevelId, Timestamp};
 use freezer_format::tags::{FORMAT, MAX_TAGS_BYTES, Tags, TagsError};
 use freezer_pipeline::RunContext;
@@ -170,7 +171,10 @@ pub fn list_tags(
                 Ok(backup) => listing.backups.extend(backup),
                 Err(error) if error.is_refusal() => listing.unreadable.push(Unreadable {
                     object: label(name, *id),
-                    reason: chain_text(&error),
+                    reason: match error {
+                        AgentError::Newer { format, .. } => ManifestError::Newer { format }.to_string(),
+                        error => chain_text(&error),
+                    },
                 }),
                 Err(error) => return Err(error),
             }

@@ -1,10 +1,14 @@
-//! Plugins in Python: componentize-py makes a component of `app.py`, from an environment of its own below `target`.
+//! Plugins in Python: componentize-py makes a component of `app.py`, from an environment of its own below `target`. That takes a
+//! while, so a component whose [`inputs`] are as they were stays.
+
+mod inputs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use freezer_plugin::PluginKind;
 
+use self::inputs::Inputs;
 use crate::error::AuthorError;
 use crate::project::Project;
 use crate::sdk;
@@ -24,8 +28,19 @@ pub(crate) fn compile(project: &Project) -> Result<PathBuf, AuthorError> {
         source,
     })?;
     let mut command = tool(project)?;
+    let inputs = Inputs {
+        tool: TOOL,
+        environment: &environment(project),
+        contract: &contract(project)?,
+        folder: project.folder(),
+    };
+    let made_of = inputs.digest()?;
+    if inputs::is_made_of(&component, &made_of) {
+        return Ok(component);
+    }
     command.args(["componentize", "app", "-o"]).arg(&component);
     run(&mut command)?;
+    inputs::note(&component, &made_of)?;
     Ok(component)
 }
 

@@ -71,7 +71,17 @@ impl Count {
 /// Takes a part of the report as soon as it is complete.
 pub type Tell<'a> = dyn FnMut(Part, &[Finding]) + 'a;
 
-/// Tries a packed component out, and tells of each part. `compiler` is the program that compiles the components of strangers.
+/// How components of strangers are compiled.
+#[derive(Debug, Clone, Copy)]
+pub struct Compiling<'a> {
+    /// The program that does it, in a process of its own.
+    pub compiler: &'a Path,
+    /// Where the user's compiled components are kept, so that one that was tried is ready to be used; without it they stay with the
+    /// project.
+    pub cache: Option<&'a Path>,
+}
+
+/// Tries a packed component out, and tells of each part.
 ///
 /// # Errors
 /// [`AuthorError::Trial`] for a freezer-test.toml that can't be used; [`AuthorError::Plugin`] if the component can't be loaded or
@@ -79,10 +89,10 @@ pub type Tell<'a> = dyn FnMut(Part, &[Finding]) + 'a;
 pub fn run(
     project: &Project,
     component: &Path,
-    compiler: &Path,
+    compiling: Compiling<'_>,
     tell: &mut Tell<'_>,
 ) -> Result<Count, AuthorError> {
-    let place = Place::make(project, component, compiler)?;
+    let place = Place::make(project, component, compiling)?;
     let mut count = Count::default();
     let mut told = |part, findings: Vec<Finding>| {
         count.add(&findings);

@@ -10,6 +10,8 @@
 //! -macopt hexkey:K`. The bytes are authenticated before they are parsed, so the JSON needs no canonical form.
 //! Whether an unauthenticated manifest may be used is the reader's policy, not decided here.
 
+use std::cmp::Ordering;
+
 use hmac::Mac;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -148,6 +150,15 @@ impl Manifest {
             line_sha256: Sha256::digest(line).into(),
             authentic,
         })
+    }
+
+    /// SHA-256 of the first line, whatever stands there: what `metadata` calls the manifest by.
+    ///
+    /// # Errors
+    /// There is no such line, or too much.
+    pub fn line_digest(bytes: &[u8]) -> Result<[u8; 32], ManifestError> {
+        let (line, _) = split(bytes)?;
+        Ok(Sha256::digest(line).into())
     }
 
     /// Reads what is needed before the key is known. Nothing of it is checked yet.
@@ -425,10 +436,13 @@ struct Peek {
 /// The version is looked at first: a newer document may lack keys that this one must have.
 fn parse_with_format(line: &[u8]) -> Result<Peek, ManifestError> {
     let peek: Peek = serde_json::from_slice(line).map_err(ManifestError::Json)?;
-    if peek.format == FORMAT {
-        Ok(peek)
-    } else {
-        Err(ManifestError::Newer { format: peek.format })
+    match peek.format.cmp(&FORMAT) {
+        Ordering::Equal => Ok(peek),
+        Ordering::Greater => Err(ManifestError::Newer { format: peek.format }),
+        Ordering::Less => {
+            let none = format!("there is no format {}", peek.format);
+            Err(ManifestError::Json(serde::de::Error::custom(none)))
+        }
     }
 }
 

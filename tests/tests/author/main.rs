@@ -116,9 +116,16 @@ fn a_mode_in_python_keeps_the_same_rules() {
         .expect(0);
     let tested = road.within("notes", &["test"]).expect(0);
     assert!(tested.text().contains("18 passed, 0 failed"), "{tested}");
+    let made = || {
+        let component = road.sandbox.path("notes/target/wasm/component.wasm");
+        let about = fs::metadata(component).expect("the component");
+        about.modified().expect("its time")
+    };
+    let first = made();
     road.within("notes", &["pack"])
         .expect(0)
         .says("dist/notes-0.1.0.wasm");
+    assert_eq!(made(), first, "nothing changed, and it was made anew");
 }
 
 #[test]

@@ -18,7 +18,8 @@ pub(crate) struct Road {
 impl Road {
     pub(crate) fn new() -> Self {
         Self {
-            sandbox: Sandbox::on_disk(),
+            // What is made here is compiled here and nowhere else.
+            sandbox: Sandbox::on_disk().with_own_cache(),
         }
     }
 
@@ -59,7 +60,6 @@ impl Road {
         let (from, to) = (self.sandbox.path(from), self.sandbox.path(to));
         fs::copy(from.join("Cargo.lock"), to.join("Cargo.lock")).expect("Cargo.lock");
         fs::rename(from.join("target"), to.join("target")).expect("target");
-        fs::remove_dir_all(to.join("target/compiled")).expect("target/compiled");
     }
 
     /// Changes the mode project as the walk in docs/plugins.md says, piece by piece.

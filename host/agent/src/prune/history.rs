@@ -113,10 +113,7 @@ impl NameHistory {
                     };
                 }
             }
-            Err(error)
-                if is_finding(&error)
-                    || matches!(error, AgentError::NoPassphrase { .. } | AgentError::Newer { .. }) =>
-            {
+            Err(error) if is_finding(&error) || matches!(error, AgentError::NoPassphrase { .. }) => {
                 self.warnings.push(chain_text(&error));
                 backup.complete = false;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use freezer_format::manifest::Manifest;
 use freezer_format::name::HostBackupName;
 use freezer_format::retention::Policy;
 use freezer_pipeline::store::Store;
@@ -115,13 +116,8 @@ fn tags_are_listed_of_all_that_is_shown(#[case] refused: &str, #[case] left: usi
     assert_eq!(listing.exit_class(), ExitClass::Partial);
 }
 
-#[rstest]
-#[case::its_names("metadata/tar/h_bad")]
-#[case::its_data("data/tar/h_bad")]
-fn prune_leaves_a_name_alone_that_it_cannot_read_and_goes_on(#[case] refused: &str) {
-    let bench = two_names();
-    bench.options.policy.incremental.then_some(()).unwrap();
-    bench.store.forbid(refused);
+/// Removes all but the newest of each name.
+fn prune_all(bench: &Bench) -> PruneReport {
     let options = PruneOptions {
         seen: None,
         filter: Filter::default(),
@@ -136,9 +132,19 @@ fn prune_leaves_a_name_alone_that_it_cannot_read_and_goes_on(#[case] refused: &s
         grace_seconds: 0,
         dry_run: false,
     };
-    let report = bench
+    bench
         .run(|context| prune(&bench.store, &options, &bench.keyring(), context))
-        .unwrap();
+        .unwrap()
+}
+
+#[rstest]
+#[case::its_names("metadata/tar/h_bad")]
+#[case::its_data("data/tar/h_bad")]
+fn prune_leaves_a_name_alone_that_it_cannot_read_and_goes_on(#[case] refused: &str) {
+    let bench = two_names();
+    bench.options.policy.incremental.then_some(()).unwrap();
+    bench.store.forbid(refused);
+    let report = prune_all(&bench);
     let [bad, good] = &report.names[..] else {
         panic!("{report:#?}")
     };
@@ -292,14 +298,23 @@ fn a_copied_chain_s_predecessor_is_not_called_removed() {
     assert!(notice.next.contains("only this chain was copied"), "{notice:?}");
 }
 
-/// Seals a document that says what no freezer of today writes.
-fn of_a_later_freezer(bench: &Bench, level: usize) {
-    let manifests = bench.keys_ending("/manifest");
-    let bytes = bench.store.object(&manifests[level]).unwrap();
-    let text = String::from_utf8(bytes.to_vec()).unwrap();
-    let later = text.replacen("\"format\":1", "\"format\":2", 1);
-    assert_ne!(later, text);
-    bench.store.set_object(&manifests[level], later.into_bytes());
+/// Makes a level one of a format to come; or only its manifest, as a changed digit does.
+fn of_a_later_format(bench: &Bench, level: usize, whole: bool) {
+    let change = |key: &str, from: &str, to: &str| {
+        let bytes = bench.store.object(key).unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text.contains(from), "{from} in {text}");
+        bench
+            .store
+            .set_object(key, text.replacen(from, to, 1).into_bytes());
+    };
+    let manifest = &bench.keys_ending("/manifest")[level];
+    let digest = || hex::encode(Manifest::line_digest(&bench.store.object(manifest).unwrap()).unwrap());
+    let before = digest();
+    change(manifest, "\"format\":1", "\"format\":2");
+    if whole {
+        change(&bench.keys_ending("/metadata")[level], &before, &digest());
+    }
 }
 
 #[test]
@@ -309,7 +324,7 @@ fn what_a_later_freezer_wrote_is_no_damage() {
     bench.backup();
     bench.write("file", "second");
     bench.backup();
-    of_a_later_freezer(&bench, 1);
+    of_a_later_format(&bench, 1, true);
 
     let listing = listing(&bench);
     let states: Vec<State> = listing.backups.iter().map(|row| row.state).collect();
@@ -328,6 +343,36 @@ fn what_a_later_freezer_wrote_is_no_damage() {
     assert_eq!(error.exit_class(), ExitClass::Failed);
     // A backup goes on without it.
     bench.write("file", "third");
-    let outcome = bench.backup();
-    assert_eq!(outcome.id.level.0, 0);
+    assert_eq!(bench.backup().id.level.0, 0);
+}
+
+#[test]
+fn a_changed_digit_is_damage_and_no_later_format() {
+    let bench = two_names();
+    of_a_later_format(&bench, 0, false);
+    let report = bench.check(false);
+    assert_eq!(report.exit_class(), ExitClass::Damaged, "{report:#?}");
+}
+
+/// "bad" comes first.
+#[test]
+fn what_a_later_freezer_wrote_holds_its_name_and_no_other() {
+    let bench = two_names();
+    of_a_later_format(&bench, 0, true);
+
+    let report = prune_all(&bench);
+    let [bad, good] = &report.names[..] else {
+        panic!("{report:#?}")
+    };
+    assert!(bad.held.as_ref().unwrap().contains("format 2"), "{bad:?}");
+    assert!(good.held.is_none(), "{good:?}");
+    assert_eq!(report.exit_class(), ExitClass::Partial);
+
+    let target: Arc<dyn Store> = Arc::new(MemoryStore::named("memory:to"));
+    let options = copy_options(CopyWhich::All);
+    let copied = bench
+        .run(|context| copy((&bench.store(), &target), &options, context))
+        .unwrap();
+    let failed: Vec<_> = copied.failed.iter().map(|failed| failed.name.as_str()).collect();
+    assert_eq!(failed, ["h_bad"]);
 }

@@ -9,6 +9,7 @@ use freezer_plugin::{
 };
 use tempfile::TempDir;
 
+use super::Compiling;
 use super::settings::{FILE_NAME, TrialSettings, text_of};
 use crate::error::AuthorError;
 use crate::file;
@@ -26,7 +27,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn make(project: &Project, component: &Path, compiler: &Path) -> Result<Self, AuthorError> {
+    pub(super) fn make(
+        project: &Project,
+        component: &Path,
+        compiling: Compiling<'_>,
+    ) -> Result<Self, AuthorError> {
         let scratch = tempfile::Builder::new().prefix("freezer-trial.").tempdir();
         let scratch = scratch.map_err(|source| AuthorError::File {
             action: "write",
@@ -36,10 +41,12 @@ impl Place {
         let work = scratch.path().join("work");
         let settings = TrialSettings::read(&project.folder().join(FILE_NAME), &work)?;
         let place = Self {
-            cache: project.target().join("compiled"),
+            cache: compiling
+                .cache
+                .map_or_else(|| project.target().join("compiled"), Path::to_owned),
             manifest: project.manifest().clone(),
             settings,
-            compiler: compiler.to_owned(),
+            compiler: compiling.compiler.to_owned(),
             scratch,
         };
         file::write(&place.component(), &file::read(component)?)?;

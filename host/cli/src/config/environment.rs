@@ -89,6 +89,11 @@ impl std::fmt::Debug for Variables {
 }
 
 impl Environment {
+    /// Where compiled plugins are kept.
+    pub(crate) fn plugin_cache(&self) -> Option<PathBuf> {
+        self.cache_home.as_ref().map(|home| home.join("freezer"))
+    }
+
     /// Reads it from the running process.
     pub(crate) fn read() -> Environment {
         let home = absolute("HOME");

@@ -60,7 +60,7 @@ pub(crate) fn held(report: &PruneReport) -> Vec<String> {
         let shown = text::escape(name.name.as_str().as_bytes());
         let next = match (name.doubtful, name.unreadable) {
             (true, _) => "freezer check names what is damaged",
-            (_, true) => "let this user read it, then prune again",
+            (_, true) => "prune as a user, and with a freezer, that can read it",
             _ => "if that is right, allow it with --limit",
         };
         let why = name.held.as_ref()?;

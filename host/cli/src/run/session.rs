@@ -375,7 +375,7 @@ pub(super) fn plugin_host(context: &Context) -> Result<PluginHost, Failure> {
     } = &context.config;
     let host = PluginHost::new(HostConfig {
         plugin_dirs: context.plugin_dirs.clone(),
-        cache_dir: environment.cache_home.as_ref().map(|home| home.join("freezer")),
+        cache_dir: environment.plugin_cache(),
         // This very program, also if its file was replaced meanwhile.
         compiler: Some("/proc/self/exe".into()),
         isolation: context.isolation,

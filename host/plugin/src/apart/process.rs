@@ -15,7 +15,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 
 use super::imports;
-use super::link::{self, HEADER_BYTES, Kind};
+use super::link::{self, HEADER_BYTES, Kind, SAID_BYTES};
 use super::spawner::Spawner;
 use super::wire::{Nonsense, Reader, Take};
 use super::{Unanswered, worker};
@@ -351,6 +351,9 @@ impl Apart {
                 }
                 Kind::Said => {
                     let (stream, bytes) = content.split_first().ok_or(Nonsense::Malformed)?;
+                    if bytes.len() > SAID_BYTES {
+                        return Err(Nonsense::TooLarge.into());
+                    }
                     let lines = self.said.get_mut(usize::from(*stream));
                     lines.ok_or(Nonsense::Malformed)?.take(bytes);
                 }

@@ -13,7 +13,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use crate::escape;
 
 /// Bytes that a guest may write at once.
-pub(crate) const PERMIT_BYTES: usize = 64 << 10;
+const PERMIT_BYTES: usize = 64 << 10;
 
 /// Takes a line.
 type Log = Arc<dyn Fn(&str) + Send + Sync>;

@@ -86,6 +86,9 @@ fn one_that_says_too_much_meets_the_limit_of_a_guest() {
     ] {
         assert_eq!(start(&says(message)), too_much, "{message}");
     }
+    // 5000 bytes for the log at once.
+    let words = format!("printf '{}%5000s' >&0; exec sleep 20", r"\211\23\0\0\5\0");
+    assert_eq!(start(&words), too_much);
 }
 
 #[test]

@@ -114,10 +114,16 @@ impl Scene {
 
     /// The same in another run.
     pub(crate) fn store_in(&self, run: &Arc<Run>) -> Arc<dyn Store> {
+        self.store_with(run, &[("password", "correct horse")])
+    }
+
+    /// The same with these settings.
+    pub(crate) fn store_with(&self, run: &Arc<Run>, settings: &[(&str, &str)]) -> Arc<dyn Store> {
         let plugin = self.plugin();
         let mut asked = StorageRequest::from(plugin.manifest().settings_from_url("hostile:x").unwrap());
-        let secret = SettingValue::Text("correct horse".to_owned());
-        asked.settings.set("password", secret);
+        for (name, text) in settings {
+            asked.settings.set(name, SettingValue::Text((*text).to_owned()));
+        }
         self.host.open_storage(&plugin, asked, run).unwrap()
     }
 

@@ -48,6 +48,7 @@ struct Machine<'a> {
     root: &'a str,
     place: &'a str,
     database: &'a str,
+    machine: &'a str,
     bodies: Vec<Body>,
     directories: Vec<Directory>,
     children: Vec<Child>,
@@ -58,12 +59,12 @@ struct Machine<'a> {
     ghosts: Vec<ManuallyDrop<Body>>,
 }
 
-/// Runs what the third word stands for; the directory and the place in front of it may be granted, and a database behind it. Answers
-/// how many calls went well.
+/// Runs what the third word stands for; the directory and the place in front of it may be granted, and behind it a database and a
+/// machine with its user. Answers how many calls went well.
 pub(crate) fn runs_a_program(words: &str) -> Result<u64> {
     let mut words = words.split(' ');
     let mut next = || words.next().unwrap_or_default();
-    let (root, place, hex, database) = (next(), next(), next(), next());
+    let (root, place, hex, database, machine) = (next(), next(), next(), next(), next());
     let digit = |place: usize| u8::from_str_radix(hex.get(place..place + 2).unwrap_or("00"), 16).unwrap_or(0);
     let program: Vec<u8> = (0..hex.len() / 2).map(|number| digit(number * 2)).collect();
     let mut machine = Machine {
@@ -71,6 +72,7 @@ pub(crate) fn runs_a_program(words: &str) -> Result<u64> {
         root,
         place,
         database,
+        machine,
         bodies: Vec::new(),
         directories: Vec::new(),
         children: Vec::new(),
@@ -287,21 +289,11 @@ impl Machine<'_> {
         let path = self.name();
         match call {
             36 => {
-                let (host, port) = crate::place("127.0.0.1:1");
-                let logins = [
-                    ssh::Login::Agent,
-                    ssh::Login::Password("password".to_owned()),
-                    ssh::Login::Password(path.to_owned()),
-                ];
-                let opened = ssh::connect(&ssh::Target {
-                    host,
-                    port,
-                    user: path.to_owned(),
-                    login: logins[usize::from(which) % logins.len()].clone(),
-                    known_hosts: None,
-                    accept_new: None,
-                })?;
-                self.machines.push(opened);
+                let target = match self.machine.split_once('@') {
+                    Some((user, place)) if which % 4 == 3 => known_machine(user, place),
+                    _ => unknown_machine(which, path),
+                };
+                self.machines.push(ssh::connect(&target)?);
             }
             37 => {
                 let opened = one(&self.machines, which)?.open(path, Access::ReadWrite)?;
@@ -337,6 +329,36 @@ impl Machine<'_> {
             one(&self.ghosts, which)?.read(1)?;
         }
         Ok(())
+    }
+}
+
+/// One that knows the password, if what the user set is used.
+fn known_machine(user: &str, place: &str) -> ssh::Target {
+    let (host, port) = crate::place(place);
+    ssh::Target {
+        host,
+        port,
+        user: user.to_owned(),
+        login: ssh::Login::Password("password".to_owned()),
+        known_hosts: Some("cacert".to_owned()),
+        accept_new: None,
+    }
+}
+
+fn unknown_machine(which: u8, user: &str) -> ssh::Target {
+    let (host, port) = crate::place("127.0.0.1:1");
+    let logins = [
+        ssh::Login::Agent,
+        ssh::Login::Password("password".to_owned()),
+        ssh::Login::Password(user.to_owned()),
+    ];
+    ssh::Target {
+        host,
+        port,
+        user: user.to_owned(),
+        login: logins[usize::from(which) % logins.len()].clone(),
+        known_hosts: None,
+        accept_new: None,
     }
 }
 

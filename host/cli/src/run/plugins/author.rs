@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use freezer_author::scaffold::Scaffold;
 use freezer_author::toolchain::Surroundings;
-use freezer_author::trial::{self, Count};
+use freezer_author::trial::{self, Compiling, Count};
 use freezer_author::{AuthorError, Project, build, docs, pack};
 use freezer_plugin::pack::PackedPlugin;
 use serde_json::{Value, json};
@@ -78,17 +78,17 @@ fn test(work: &Work, context: &Context) -> Result<Exit, Failure> {
     }
     let mut parts = Vec::new();
     let mut shown = Ok(());
-    let tried = trial::run(
-        &project,
-        &component,
-        Path::new(COMPILER),
-        &mut |part, findings| {
-            parts.push(report::document(part, findings));
-            if shows && shown.is_ok() {
-                shown = output.print(&report::part(part, findings));
-            }
-        },
-    );
+    let cache = context.config.environment.plugin_cache();
+    let compiling = Compiling {
+        compiler: Path::new(COMPILER),
+        cache: cache.as_deref(),
+    };
+    let tried = trial::run(&project, &component, compiling, &mut |part, findings| {
+        parts.push(report::document(part, findings));
+        if shows && shown.is_ok() {
+            shown = output.print(&report::part(part, findings));
+        }
+    });
     let count = tried.map_err(|error| of_author(&error))?;
     shown?;
     if shows {

@@ -161,3 +161,52 @@ mod needs_mariadb {
         untouched(scene).survived();
     }
 }
+
+/// With a machine that takes the login; `tests/run.sh` starts it.
+mod needs_sshd {
+    use super::*;
+    use crate::hostile::reach::Server;
+
+    #[test]
+    fn programs_that_work_on_another_machine_end_and_leave_no_session() {
+        let server = Server::shared("SSHD");
+        let place = format!("127.0.0.1:{}", server.fact("PORT"));
+        let machine = format!("{}@{place}", server.fact("USER"));
+        let known = server.folder.join("known_hosts").display().to_string();
+        let scene = Scene::granting(|_, _| format!("ssh = [{place:?}]\nsecrets = [\"password\"]"));
+        let settings = [("password", server.fact("SECRET")), ("cacert", known.as_str())];
+        let store = scene.store_with(&scene.run.run, &settings);
+        let before = open_files();
+        // Bodies, directories, commands, machines: a call and what it is made of.
+        let call = prop_oneof![0..14_u8, 20..25_u8, 36..40_u8];
+        let calls = prop::collection::vec((call, prop::collection::vec(any::<u8>(), 0..7)), 1..20);
+        let mut runner = TestRunner::new(Config {
+            cases: Config::default().cases / 16,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        runner
+            .run(&calls, |calls| {
+                let bytes = calls
+                    .iter()
+                    .flat_map(|(call, more)| [&[*call], &more[..]].concat());
+                let program: String = bytes.map(|byte| format!("{byte:02x}")).collect();
+                // It begins with a session and the user's directory there, so that the others find them.
+                let key = format!("runs_a_program / 127.0.0.1:1 240300250000{program} 127.0.0.1:1 {machine}");
+                match store.stat(&key) {
+                    Ok(entry) => assert!(entry.unwrap().size > 1, "{program}: it never logged in"),
+                    Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
+                }
+                assert_eq!(scene.run.run.release_all(), [""; 0], "{program}");
+                Ok(())
+            })
+            .unwrap();
+        assert!(
+            open_files() < before + 40,
+            "{before} files were open, now {}",
+            open_files()
+        );
+        drop(store);
+        untouched(scene).survived();
+    }
+}

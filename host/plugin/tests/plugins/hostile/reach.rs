@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -435,24 +435,41 @@ pub(super) fn connects_to_a_name_that_changes() -> Scene {
     })
 }
 
-/// The lock ends with the run at the latest, though nobody gave it back.
 /// Where the database is that `tests/run.sh` starts.
 pub(super) fn database() -> String {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "tests/run.sh says where its servers are"
-    )]
-    let server = std::env::var("FREEZER_TEST_MARIADB").expect("tests/run.sh starts it");
-    let facts = fs::read_to_string(Path::new(&server).join("env")).unwrap();
-    let value = |name: &str| {
-        let line = facts
-            .lines()
-            .find_map(|line| line.strip_prefix(&format!("{name}=")));
-        line.unwrap_or_else(|| panic!("no {name} in {facts}")).to_owned()
-    };
-    format!("127.0.0.1:{}", value("PORT"))
+    format!("127.0.0.1:{}", Server::shared("MARIADB").fact("PORT"))
 }
 
+/// A server that `tests/run.sh` started.
+pub(super) struct Server {
+    pub(super) folder: PathBuf,
+    facts: String,
+}
+
+impl Server {
+    pub(super) fn shared(name: &str) -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests/run.sh says where its servers are"
+        )]
+        let folder = std::env::var_os(format!("FREEZER_TEST_{name}")).expect("tests/run.sh starts it");
+        let folder = PathBuf::from(folder);
+        Self {
+            facts: fs::read_to_string(folder.join("env")).unwrap(),
+            folder,
+        }
+    }
+
+    pub(super) fn fact(&self, name: &str) -> &str {
+        let found = self
+            .facts
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("no {name} in {}", self.facts))
+    }
+}
+
+/// The lock ends with the run at the latest, though nobody gave it back.
 pub(super) fn keeps_the_database_lock() -> Scene {
     let place = database();
     let scene = Scene::granting(|_, _| format!("sql = [{place:?}]"));
