@@ -17,7 +17,8 @@ mod needs_uml {
     fn cases(names: &[&str]) {
         let folder = tempfile::Builder::new()
             .prefix("freezer-uml.")
-            .tempdir()
+            // That kernel has a /dev of its own, so this must not lie in memory.
+            .tempdir_in("/var/tmp")
             .expect("a directory");
         let finished = program(workspace().join("tests/servers/uml-run.sh"))
             .arg(folder.path())
