@@ -126,6 +126,35 @@ pub(super) fn runs_a_program() -> Scene {
     untouched(scene)
 }
 
+/// Calls `program` with random ones behind what it begins with; `key` is how the guest is asked to run it. At first it runs alone, and
+/// so many of its calls go well: what a session is needed for isn't tried without one.
+fn play_on(
+    scene: &Scene,
+    store: &Arc<dyn Store>,
+    (begins, wells): (&str, u64),
+    programs: impl Strategy<Value = Vec<u8>>,
+    key: impl Fn(&str) -> String,
+) {
+    let alone = store.stat(&key(begins)).unwrap().unwrap();
+    assert_eq!(alone.size, wells, "there is no session");
+    let mut runner = TestRunner::new(Config {
+        cases: Config::default().cases / 16,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    runner
+        .run(&programs, |bytes| {
+            let program: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            match store.stat(&key(&format!("{begins}{program}"))) {
+                Ok(entry) => assert!(entry.unwrap().size >= wells, "{program}: it never logged in"),
+                Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
+            }
+            assert_eq!(scene.run.run.release_all(), [""; 0], "{program}");
+            Ok(())
+        })
+        .unwrap();
+}
+
 /// With a database that answers; `tests/run.sh` starts it.
 mod needs_mariadb {
     use super::*;
@@ -135,28 +164,15 @@ mod needs_mariadb {
         let database = crate::hostile::reach::database();
         let scene = Scene::granting(|_, _| format!("sql = [{database:?}]"));
         let store = scene.store();
-        let calls = prop::collection::vec((32..36_u8, any::<u8>(), 0..6_u8, any::<u8>(), any::<u8>()), 1..20);
-        let mut runner = TestRunner::new(Config {
-            cases: Config::default().cases / 16,
-            failure_persistence: None,
-            ..Config::default()
+        let call = (32..36_u8, any::<u8>(), 0..6_u8, any::<u8>(), any::<u8>());
+        let programs = prop::collection::vec(call, 1..20).prop_map(|calls| {
+            let bytes = calls
+                .iter()
+                .map(|(call, which, statement, base, shift)| [*call, *which, *statement, *base, *shift]);
+            bytes.flatten().collect()
         });
-        runner
-            .run(&calls, |calls| {
-                let hex = |(call, which, statement, base, shift): &(u8, u8, u8, u8, u8)| {
-                    format!("{call:02x}{which:02x}{statement:02x}{base:02x}{shift:02x}")
-                };
-                let program: String = calls.iter().map(hex).collect();
-                // It begins with a session, so that the others find one.
-                let key = format!("runs_a_program / 127.0.0.1:1 2000000000{program} {database}");
-                match store.stat(&key) {
-                    Ok(entry) => assert!(entry.unwrap().size > 0, "{program}: it never logged in"),
-                    Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
-                }
-                assert_eq!(scene.run.run.release_all(), [""; 0], "{program}");
-                Ok(())
-            })
-            .unwrap();
+        let key = |program: &str| format!("runs_a_program / 127.0.0.1:1 {program} {database}");
+        play_on(&scene, &store, ("2000000000", 1), programs, key);
         drop(store);
         untouched(scene).survived();
     }
@@ -179,28 +195,16 @@ mod needs_sshd {
         let before = open_files();
         // Bodies, directories, commands, machines: a call and what it is made of.
         let call = prop_oneof![0..14_u8, 20..25_u8, 36..40_u8];
-        let calls = prop::collection::vec((call, prop::collection::vec(any::<u8>(), 0..7)), 1..20);
-        let mut runner = TestRunner::new(Config {
-            cases: Config::default().cases / 16,
-            failure_persistence: None,
-            ..Config::default()
+        let call = (call, prop::collection::vec(any::<u8>(), 0..7));
+        let programs = prop::collection::vec(call, 1..20).prop_map(|calls| {
+            let bytes = calls
+                .iter()
+                .flat_map(|(call, more)| [&[*call], &more[..]].concat());
+            bytes.collect()
         });
-        runner
-            .run(&calls, |calls| {
-                let bytes = calls
-                    .iter()
-                    .flat_map(|(call, more)| [&[*call], &more[..]].concat());
-                let program: String = bytes.map(|byte| format!("{byte:02x}")).collect();
-                // It begins with a session and the user's directory there, so that the others find them.
-                let key = format!("runs_a_program / 127.0.0.1:1 240300250000{program} 127.0.0.1:1 {machine}");
-                match store.stat(&key) {
-                    Ok(entry) => assert!(entry.unwrap().size > 1, "{program}: it never logged in"),
-                    Err(error) => assert!(error.message.contains("plugin hostile "), "{program}: {error}"),
-                }
-                assert_eq!(scene.run.run.release_all(), [""; 0], "{program}");
-                Ok(())
-            })
-            .unwrap();
+        let key = |program: &str| format!("runs_a_program / 127.0.0.1:1 {program} 127.0.0.1:1 {machine}");
+        // A session and the user's directory there.
+        play_on(&scene, &store, ("240300250000", 2), programs, key);
         assert!(
             open_files() < before + 40,
             "{before} files were open, now {}",
