@@ -30,7 +30,10 @@ leave() {
 }
 trap leave EXIT
 
-# Other ones than those of this machine: /srv, /run and /var/lib empty, /etc a copy.
+# Other ones than those of this machine: /srv, /run and /var/lib empty, /etc a copy, and a folder for temporary files, since a
+# database's server that starts takes away the temporary tables of all others in it.
+mkdir -m 1777 "$work/temporary"
+export TMPDIR=$work/temporary
 ip link set lo up
 mount -t tmpfs tmpfs /srv
 mkdir /srv/backups

@@ -23,8 +23,12 @@ need mariadbd mariadb-install-db mariadb mariadb-admin mariadb-dump mariadb-back
 DATA=${DATADIR:-$DIR/data} PORT=$(port mariadb)
 SOCKET=$(short_folder mariadb)/mysqld.sock
 
+# A server that starts takes away the temporary tables that it finds, other servers' too.
+TEMPORARY=$DIR/temporary
+mkdir -p "$TEMPORARY"
+
 install() {
-    mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" --innodb-use-native-aio=0 \
+    TMPDIR=$TEMPORARY mariadb-install-db --no-defaults --user="$(id -un)" --datadir="$DATA" --innodb-use-native-aio=0 \
         --auth-root-authentication-method=normal --skip-test-db >"$DIR/log/install" 2>&1
 }
 if [ ! -d "$DATA/mysql" ]; then
@@ -38,6 +42,7 @@ cat >"$DIR/my.cnf" <<CONF
 [mariadbd]
 user = $(id -un)
 datadir = $DATA
+tmpdir = $TEMPORARY
 socket = $SOCKET
 port = $PORT
 bind-address = 127.0.0.1

@@ -22,6 +22,9 @@ need mysqld mysqladmin openssl
 DATA=${DATADIR:-$DIR/data} PORT=$(port mysql)
 SOCKET=$(short_folder mysql)/mysqld.sock
 
+# A server that starts takes away the temporary tables that it finds, other servers' too.
+TEMPORARY=$DIR/temporary
+mkdir -p "$TEMPORARY"
 [ -f "$DIR/server.pem" ] || certificates >"$DIR/log/openssl" 2>&1
 cat >"$DIR/my.cnf" <<CONF
 [mysqld]
@@ -29,6 +32,7 @@ user = $(id -un)
 basedir = $PROGRAMS/root/usr
 plugin-dir = $PROGRAMS/root/usr/lib/mysql/plugin
 datadir = $DATA
+tmpdir = $TEMPORARY
 socket = $SOCKET
 port = $PORT
 bind-address = 127.0.0.1
