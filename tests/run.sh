@@ -102,6 +102,6 @@ fi
 plugins/build.sh guests
 # Beside freezer, so that what both use is compiled once.
 cargo test --quiet --release --locked --doc -p freezer-sdk -p freezer
-# One more at once than there are cores, since some only wait.
-export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(($(nproc) + 1))}"
+# More at once than there are cores, since some only wait.
+export NEXTEST_TEST_THREADS="${NEXTEST_TEST_THREADS:-$(($(nproc) + 2))}"
 cargo nextest run --release --locked --workspace --no-fail-fast -E "$filter" "$@"
