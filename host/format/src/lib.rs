@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod name;
 pub mod openssl;
 mod optional_hex;
+mod pbkdf2;
 pub mod retention;
 pub mod tags;
 pub mod component;

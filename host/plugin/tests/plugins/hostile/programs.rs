@@ -21,7 +21,10 @@ const KNOWN: [(&str, Option<u64>); 8] = [
     // Makes a body, gives it back twice and reads it.
     ("0001001e011e02", None),
     // Opens the directory, makes a body, writes it, publishes it, lists.
-    ("0501000001000800010000000000090001000000000206000000000000", Some(5)),
+    (
+        "0501000001000800010000000000090001000000000206000000000000",
+        Some(5),
+    ),
     // Makes a body, starts cat with it, takes its output twice, waits, kills, gives it back.
     ("000a08140015001500160017001800", Some(6)),
     // Talks to the peer, receives, reads, and reads on when the connection is gone.
