@@ -15,10 +15,9 @@ use proptest::test_runner::{Config, TestRunner};
 use super::untouched;
 use crate::scene::Scene;
 
-/// Programs that are known to go far, and how many of their calls go well; none where the guest
-/// dies of a handle that was never its own.
+/// Programs that are known to go far, and how many of their calls go well; none where the guest dies of a handle that isn't its own.
 const KNOWN: [(&str, Option<u64>); 8] = [
-    // Makes a body, gives it back twice and reads it.
+    // Makes a body, gives it back, reads it.
     ("0001001e011e02", None),
     // Opens the directory, makes a body, writes it, publishes it, lists.
     (
